@@ -28,7 +28,9 @@ class PackedSpikes:
 
     def __post_init__(self) -> None:
         if self.data.dtype != np.uint8 or self.data.ndim != 3:
-            raise ValueError(f"packed spikes are uint8 [T, H, W/8], found {self.data.dtype} {self.data.shape}")
+            raise ValueError(
+                f"packed spikes are uint8 [T, H, W/8], found {self.data.dtype} {self.data.shape}"
+            )
         if self.data.shape[2] != (self.width + 7) // 8:
             raise ValueError(
                 f"a row of {self.width} pixels takes {(self.width + 7) // 8} bytes, found {self.data.shape[2]}"
