@@ -1,0 +1,148 @@
+"""The estimator: sensors in, metric depth and uncertainty out. Nodes and offline tools call this one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry.resample import infinity_grid, sample_at
+from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.networks.preprocess import prepare, reference_of
+from spike_depth_core.resources import default_checkpoint
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.samples.batch import collate
+from spike_depth_core.spikes.windows import NETWORK_WINDOW
+
+
+@dataclass(frozen=True)
+class DepthEstimate:
+    """What the estimator says of one moment.
+
+    Attributes:
+        depth: float32 [H, W], metres along the optical axis of the reference sensor; NaN where there is no estimate.
+        uncertainty: float32 [H, W], relative standard deviation of the depth.
+        camera: the camera the maps belong to: the reference sensor's, rectified.
+        reference: the sensor in whose frame the maps are.
+        sensors: the sensors that were used.
+        time_ns: the moment of the sample.
+    """
+
+    depth: np.ndarray
+    uncertainty: np.ndarray
+    camera: PinholeCamera
+    reference: str
+    sensors: tuple[str, ...]
+    time_ns: int
+
+
+class DepthEstimator:
+    """A network in service.
+
+    Args:
+        network: any `DepthNetwork`; it is put into evaluation mode.
+        info: its checkpoint's description.
+        device: where it runs.
+    """
+
+    def __init__(self, network: DepthNetwork, info: CheckpointInfo, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self.info = info
+
+    @classmethod
+    def load(cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu") -> DepthEstimator:
+        """Load a checkpoint; the one shipped with the package when none is named.
+
+        Raises:
+            CheckpointError: naming the file and what is wrong with it.
+            ValueError: for a device this machine does not have. There is no silent fall back to the CPU.
+        """
+        return cls(*load_checkpoint(checkpoint or default_checkpoint()), device=checked_device(device))
+
+    @classmethod
+    def untrained(cls, seed: int = 0, architecture: Architecture | None = None) -> DepthEstimator:
+        """Random weights, for tests that need no accuracy."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = DepthNetwork(architecture)
+        return cls(network, CheckpointInfo(network.architecture))
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors this network can use."""
+        return self.network.architecture.sensors
+
+    @property
+    def spike_planes(self) -> int:
+        """How many trailing spike planes it looks at."""
+        return NETWORK_WINDOW
+
+    @torch.inference_mode()
+    def estimate(
+        self, sample: DepthSample, reference: str | None = None, sensors: tuple[str, ...] | None = None
+    ) -> DepthEstimate:
+        """Depth and uncertainty in the frame of one sensor.
+
+        Args:
+            sample: any non-empty set of sensors.
+            reference: the sensor in whose frame depth is given; the first present of spikes, rgb, nir, thermal when
+                None. It has to be in the sample, and need not be among `sensors`.
+            sensors: which of the sample's sensors to use; all this network knows when None.
+
+        Raises:
+            ValueError: when no sensor is left to use, or the reference or a sensor asked for is not there.
+        """
+        used = tuple(s for s in sample.sensors if s in (self.sensors if sensors is None else sensors))
+        if not used or (sensors is not None and set(sensors) - set(used)):
+            raise ValueError(
+                f"the sample has {sample.sensors}, the network knows {self.sensors}, asked for {sensors}"
+            )
+        reference = reference or reference_of(used)
+        if reference not in sample.sensors:
+            raise ValueError(f"the reference {reference!r} is not in the sample, which has {sample.sensors}")
+        batch = collate([sample]).to(self.device)
+        inputs = prepare(batch, reference, used)
+        inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
+        prediction = self.network(inputs)
+        maps = torch.stack([prediction.log_depth, prediction.uncertainty], dim=1)
+        maps = self._to_reference(maps, batch.cameras[reference], sample.size(reference), inputs.camera)
+        near, far = self.info.depth_range
+        depth, uncertainty = maps[0, 0].exp().clamp(near, far), maps[0, 1]
+        camera = sample.rig.cameras[reference]
+        return DepthEstimate(
+            depth=depth.cpu().numpy(),
+            uncertainty=uncertainty.cpu().numpy(),
+            camera=PinholeCamera(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy),
+            reference=reference,
+            sensors=used,
+            time_ns=sample.time_ns,
+        )
+
+    @staticmethod
+    def _to_reference(
+        maps: torch.Tensor, camera: torch.Tensor, size: tuple[int, int], canvas: torch.Tensor
+    ) -> torch.Tensor:
+        """From the network's canvas back to the reference image: a crop, or a resampling where it was scaled."""
+        if torch.equal(camera[:, :2], canvas[:, :2]):
+            left, top = (int(v) for v in (canvas - camera)[0, 2:].round())
+            return maps[..., top : top + size[0], left : left + size[1]]
+        pixels, _ = infinity_grid(canvas, camera, size)
+        return sample_at(maps, pixels)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device, or ValueError when this machine does not have it; `auto` takes CUDA where there is one."""
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use cpu, cuda or auto") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but this machine offers no CUDA")
+    return chosen

@@ -1,0 +1,49 @@
+"""Losses on log-depth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask` (same shape) is true; zero, with a gradient, where it is nowhere true."""
+    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp(min=1)
+
+
+def log_l1(log_depth: Tensor, log_truth: Tensor, mask: Tensor) -> Tensor:
+    """Mean |log d - log d*| over the mask, [B, H, W] each. For small errors it equals the mean relative error."""
+    return masked_mean((log_depth - log_truth).abs(), mask)
+
+
+def multiscale_gradient(log_depth: Tensor, log_truth: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
+    """Differences between neighbours of the error r = log d - log d*, at several scales: sharp edges, flat planes.
+
+    sum over k of mean(|r(x + 1, y) - r(x, y)|) + mean(|r(x, y + 1) - r(x, y)|) on every 2^k-th pixel, where both
+    neighbours are in the mask. Source: MegaDepth (Li and Snavely, CVPR 2018), equation 4.
+    """
+    total = log_depth.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        residual = (log_depth - log_truth)[:, ::step, ::step]
+        valid = mask[:, ::step, ::step]
+        across = (residual[:, :, 1:] - residual[:, :, :-1]).abs()
+        down = (residual[:, 1:] - residual[:, :-1]).abs()
+        total = total + masked_mean(across, valid[:, :, 1:] & valid[:, :, :-1])
+        total = total + masked_mean(down, valid[:, 1:] & valid[:, :-1])
+    return total / scales
+
+
+def at_least(log_depth: Tensor, log_bound: float, mask: Tensor) -> Tensor:
+    """Mean shortfall of log-depth below a bound, over the mask: for sky, which is farther than any truth."""
+    return masked_mean((log_bound - log_depth).clamp(min=0), mask)
+
+
+def laplace_nll(log_scale: Tensor, residual: Tensor, mask: Tensor) -> Tensor:
+    """Negative log-likelihood |r| / b + log b of a Laplace distribution, without its constant log 2.
+
+    Args:
+        log_scale: log b, [B, H, W].
+        residual: log-depth error r, [B, H, W]. Hand it in detached to teach only the uncertainty.
+    """
+    return masked_mean(residual.abs() * torch.exp(-log_scale) + log_scale, mask)

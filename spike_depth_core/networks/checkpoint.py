@@ -1,0 +1,146 @@
+"""Checkpoints: `<name>.safetensors` for the weights, `<name>.json` for everything else. Nothing pickled.
+
+A file that is wrong in any way is refused with a message that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+
+SCHEMA = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and what is wrong with it."""
+
+
+@dataclass
+class CheckpointInfo:
+    """The JSON beside the weights.
+
+    Attributes:
+        architecture: what `DepthNetwork` is built from.
+        row_prior: the row prior of the training set, the baseline that every accuracy table shows.
+        depth_range: (nearest, farthest) metres of the training truth; estimates are cut to it.
+        training: what it was trained on and how: plain JSON values.
+        parent: sha256 of the weights it was trained from, or None.
+        sha256: of the safetensors file.
+    """
+
+    architecture: Architecture
+    row_prior: dict[str, Any] = field(default_factory=dict)
+    depth_range: tuple[float, float] = (0.5, 120.0)
+    training: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    sha256: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "architecture": self.architecture.to_dict(),
+            "depth_range": list(self.depth_range),
+            "row_prior": self.row_prior,
+            "training": self.training,
+            "parent": self.parent,
+            "sha256": self.sha256,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> CheckpointInfo:
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"schema {SCHEMA} expected, found {data.get('schema')!r}")
+        near, far = (float(v) for v in data["depth_range"])
+        return cls(
+            architecture=Architecture.from_dict(data["architecture"]),
+            row_prior=data.get("row_prior", {}),
+            depth_range=(near, far),
+            training=data.get("training", {}),
+            parent=data.get("parent"),
+            sha256=data["sha256"],
+        )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a crash at any instant leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: str | Path, network: DepthNetwork, info: CheckpointInfo) -> CheckpointInfo:
+    """Write weights (float32) and JSON; returns the info with the sha256 filled in."""
+    path = Path(path).with_suffix(".safetensors")
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    content = save_tensors(tensors)
+    info = CheckpointInfo(**{**vars(info), "sha256": hashlib.sha256(content).hexdigest()})
+    write_atomically(path, content)
+    write_atomically(path.with_suffix(".json"), (json.dumps(info.to_dict(), indent=1) + "\n").encode())
+    return info
+
+
+def read_info(path: str | Path) -> CheckpointInfo:
+    """The JSON of a checkpoint, without its weights."""
+    path = Path(path).with_suffix(".json")
+    try:
+        return CheckpointInfo.from_dict(json.loads(path.read_text()))
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint's description {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error
+
+
+def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
+    """Read a checkpoint: hash, shapes and finiteness are checked before the network is handed out.
+
+    Returns:
+        The network in evaluation mode, on the CPU, and the info.
+
+    Raises:
+        CheckpointError: naming the file, what was expected and what was found.
+    """
+    path = Path(path).with_suffix(".safetensors")
+    info = read_info(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != info.sha256:
+        raise CheckpointError(f"{path}: sha256 {info.sha256} expected from its JSON, found {digest}")
+    try:
+        tensors = load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    network = DepthNetwork(info.architecture)
+    expected = network.state_dict()
+    wrong = sorted(set(expected) ^ set(tensors)) or sorted(
+        k for k in expected if expected[k].shape != tensors[k].shape
+    )
+    if wrong:
+        raise CheckpointError(
+            f"{path} does not fit its architecture: {len(wrong)} tensors differ, first {wrong[0]}"
+        )
+    broken = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds values that are not finite, first in {broken[0]}")
+    network.load_state_dict(tensors)
+    return network.eval(), info

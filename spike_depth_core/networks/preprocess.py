@@ -1,0 +1,150 @@
+"""From raw sensor images to the tensors the network eats: normalised, and resampled to one camera.
+
+Every sensor of a sample is brought to the network camera: the reference sensor's camera, scaled and padded so that
+both sides are multiples of `STRIDE`. Sensors beside the reference are moved by the homography at infinity; what
+parallax remains the network has to bridge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spike_depth_core.geometry.resample import infinity_grid, inside, resized_intrinsics, sample_at
+from spike_depth_core.samples import SENSORS
+from spike_depth_core.samples.batch import SampleBatch
+from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input, network_input_torch
+
+STRIDE = 32
+PIXEL_BUDGET = 256 * 416
+"""Larger images are scaled down to about this many pixels before the network sees them."""
+
+CHANNELS = {"spikes": len(NETWORK_CHANNELS), "rgb": 3, "nir": 1, "thermal": 1}
+
+
+@dataclass
+class NetworkInput:
+    """What one forward pass takes.
+
+    Attributes:
+        images: by sensor, float32 [B, C + 1, H, W] in the network camera; the last channel is 1 where the sensor
+            sees and 0 outside its field of view.
+        camera: (fx, fy, cx, cy) of the network camera [B, 4].
+    """
+
+    images: dict[str, Tensor]
+    camera: Tensor
+
+
+def reference_of(sensors: tuple[str, ...]) -> str:
+    """The sensor in whose frame depth is given when the caller names none: the first present of `SENSORS`."""
+    for sensor in SENSORS:
+        if sensor in sensors:
+            return sensor
+    raise ValueError(f"no known sensor among {sensors}; known are {SENSORS}")
+
+
+def network_size(height: int, width: int) -> tuple[int, int, float]:
+    """(height, width) of the network's canvas for an image of this size, and the scale of the image in it."""
+    scale = min(1.0, (PIXEL_BUDGET / (height * width)) ** 0.5)
+    return -(-round(height * scale) // STRIDE) * STRIDE, -(-round(width * scale) // STRIDE) * STRIDE, scale
+
+
+def network_camera(camera: Tensor, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
+    """The network camera [B, 4] of a reference camera [B, 4], and its size; the image is centred in the canvas."""
+    canvas_height, canvas_width, scale = network_size(height, width)
+    camera = resized_intrinsics(camera, scale, scale)
+    left = (canvas_width - round(width * scale)) // 2
+    top = (canvas_height - round(height * scale)) // 2
+    return camera + torch.tensor([0, 0, left, top], device=camera.device), (canvas_height, canvas_width)
+
+
+def standardised(image: Tensor) -> Tensor:
+    """[B, H, W] to zero mean and unit deviation an image, clipped to +-5: raw counts have no common scale."""
+    mean = image.mean(dim=(1, 2), keepdim=True)
+    std = image.std(dim=(1, 2), keepdim=True)
+    return ((image - mean) / (std + 1e-3 * mean.abs() + 1e-6)).clamp(-5, 5)
+
+
+def normalised(sensor: str, image: Tensor, width: int) -> Tensor:
+    """A raw image of `SampleBatch` as float32 [B, C, H, W] of order one."""
+    if sensor == "spikes":
+        if image.device.type == "cpu":  # the same numbers straight from the packed words, many times faster
+            inputs = [network_input(PackedSpikes(packed.numpy(), width)) for packed in image]
+            return torch.from_numpy(np.stack(inputs))
+        return network_input_torch(image, width)
+    if sensor == "rgb":
+        return (image.permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.25
+    return standardised(image)[:, None]
+
+
+def to_camera(
+    image: Tensor,
+    source: Tensor,
+    target: Tensor,
+    size: tuple[int, int],
+    source_from_target: Tensor | None = None,
+    distortion: Tensor | None = None,
+) -> Tensor:
+    """Resample [B, C, H, W] to the target camera, with the field-of-view mask appended: [B, C + 1, h, w]."""
+    ratio = float((target[:, 0] / source[:, 0]).mean())
+    if ratio < 0.75:  # average before sampling, or fine texture turns into false detail
+        shape = (max(1, round(image.shape[2] * ratio)), max(1, round(image.shape[3] * ratio)))
+        source = resized_intrinsics(source, shape[1] / image.shape[3], shape[0] / image.shape[2])
+        image = F.interpolate(image, shape, mode="area")
+    pixels, front = infinity_grid(source, target, size, source_from_target, distortion)
+    seen = (front & inside(pixels, image.shape[-2:]))[:, None].to(image.dtype)
+    return torch.cat([sample_at(image, pixels) * seen, seen], dim=1)
+
+
+def prepare(
+    batch: SampleBatch,
+    reference: str,
+    sensors: tuple[str, ...] | None = None,
+    camera: Tensor | None = None,
+    size: tuple[int, int] | None = None,
+) -> NetworkInput:
+    """Bring the sensors of a batch to the network camera.
+
+    Args:
+        batch: raw images.
+        reference: the sensor in whose frame depth is wanted; the rig must know it, its image may be absent.
+        sensors: which to use; all present when None.
+        camera, size: another network camera than `network_camera`'s, as training's zooms and crops need.
+    """
+    if camera is None or size is None:
+        camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference])
+    images = {}
+    for sensor in sensors or batch.sensors:
+        rotation = None
+        if sensor != reference:
+            source_from_target = torch.linalg.inv(batch.poses[sensor]) @ batch.poses[reference]
+            rotation = source_from_target[:, :3, :3]
+        images[sensor] = to_camera(
+            normalised(sensor, batch.images[sensor], batch.sizes[sensor][1]),
+            batch.cameras[sensor],
+            camera,
+            size,
+            rotation,
+            batch.distortion.get(sensor),
+        )
+    return NetworkInput(images, camera)
+
+
+def depth_in_camera(batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int]) -> Tensor:
+    """The reference sensor's true depth [B, h, w] at the network camera's pixels; NaN outside the image."""
+    pixels, _ = infinity_grid(
+        batch.cameras[reference], camera, size, distortion=batch.distortion.get(reference)
+    )
+    truth = batch.depth[reference]
+    u = pixels[..., 0].round().long()
+    v = pixels[..., 1].round().long()
+    valid = (u >= 0) & (u < truth.shape[2]) & (v >= 0) & (v < truth.shape[1])
+    index = (v.clamp(0, truth.shape[1] - 1) * truth.shape[2] + u.clamp(0, truth.shape[2] - 1)).flatten(1)
+    depth = truth.flatten(1).gather(1, index).reshape(valid.shape)
+    return torch.where(valid, depth, torch.full_like(depth, torch.nan))
