@@ -1,0 +1,1 @@
+"""The `spike-depth` command: one file a subcommand."""

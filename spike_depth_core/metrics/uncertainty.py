@@ -18,8 +18,7 @@ def _mean_within_ties(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Replace each value by the mean over all entries with the same key.
 
     Sorting by a key breaks ties by position, and in a depth map position is informative (upper rows are far).
-    With
-    tied values averaged, an uncertainty that says nothing gets exactly the score of a random order.
+    With tied values averaged, an uncertainty that says nothing gets exactly the score of a random order.
     """
     _, group = np.unique(keys, return_inverse=True)
     return (np.bincount(group, values) / np.bincount(group))[group]
