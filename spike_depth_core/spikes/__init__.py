@@ -4,8 +4,22 @@ from spike_depth_core.spikes.packed import PackedSpikes
 from spike_depth_core.spikes.windows import (
     NETWORK_CHANNELS,
     NETWORK_WINDOW,
+    IntervalImage,
+    SpikeWindow,
+    interval_image,
     network_input,
     network_input_torch,
+    spike_counts,
 )
 
-__all__ = ["NETWORK_CHANNELS", "NETWORK_WINDOW", "PackedSpikes", "network_input", "network_input_torch"]
+__all__ = [
+    "NETWORK_CHANNELS",
+    "NETWORK_WINDOW",
+    "IntervalImage",
+    "PackedSpikes",
+    "SpikeWindow",
+    "interval_image",
+    "network_input",
+    "network_input_torch",
+    "spike_counts",
+]

@@ -14,8 +14,8 @@ class PackedSpikes:
     """Consecutive spike planes, a bit a pixel.
 
     Attributes:
-        data: uint8 [T, H, ceil(W / 8)]. Eight neighbours of a row a byte, least significant bit leftmost, rows top
-            down. Bits beyond the width in a row's last byte are zero.
+        data: uint8 [T, H, ceil(W / 8)]. Eight neighbours of a row a byte, least significant bit leftmost,
+            rows top down. Bits beyond the width in a row's last byte are zero.
         width: W in pixels.
         period_ns: time from one plane to the next, nanoseconds.
         start_ns: acquisition time of the first plane, nanoseconds.
@@ -33,7 +33,8 @@ class PackedSpikes:
             )
         if self.data.shape[2] != (self.width + 7) // 8:
             raise ValueError(
-                f"a row of {self.width} pixels takes {(self.width + 7) // 8} bytes, found {self.data.shape[2]}"
+                f"a row of {self.width} pixels takes {(self.width + 7) // 8} bytes, "
+                f"found {self.data.shape[2]}"
             )
         if self.period_ns < 1:
             raise ValueError(f"the plane period must be positive, found {self.period_ns} ns")
