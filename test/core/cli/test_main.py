@@ -1,0 +1,79 @@
+"""The frame of the command: fast help, one clear line for a user's error, a traceback for ours."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from spike_depth_core.cli import main
+
+
+def _fails(error):
+    def command():
+        """Fail."""
+        raise error
+
+    return command
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run the command with one extra subcommand, `broken`, that raises what it is given."""
+
+    def call(arguments, error=None):
+        monkeypatch.setitem(main.COMMANDS, "broken", ("test_double", "broken", "Fails, for this test."))
+        module = type(sys)("test_double")
+        module.broken = _fails(error)
+        monkeypatch.setitem(sys.modules, "test_double", module)
+        return CliRunner().invoke(main.app, arguments)
+
+    return call
+
+
+def test_help_does_not_import_the_subcommands_or_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['spike-depth', '--help']\n"
+        "try: runpy.run_module('spike_depth_core.cli', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "heavy = {'torch', 'numba', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: spike-depth" in result.stdout
+
+
+def test_every_command_can_be_imported_and_has_help():
+    for name, (_, _, line) in main.COMMANDS.items():
+        result = CliRunner().invoke(main.app, [name, "--help"])
+        assert result.exit_code == 0, (name, result.output)
+        assert line.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("there is no such thing"), FileNotFoundError("a.dat is missing")]
+)
+def test_a_users_error_is_one_line(run, error):
+    result = run(["broken"], error)
+    assert result.exit_code == 2
+    assert result.stderr == f"spike-depth broken: error: {error}\n"
+    assert "Traceback" in run(["--traceback", "broken"], error).stderr
+
+
+def test_our_own_error_keeps_its_traceback(run):
+    result = run(["broken"], ZeroDivisionError("ours"))
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_unknown_command_is_guessed(run):
+    result = run(["brokn"])
+    assert result.exit_code == 2
+    assert "Did you mean 'broken'" in result.stderr
+
+
+def test_version():
+    from spike_depth_core import __version__
+
+    result = CliRunner().invoke(main.app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"spike-depth {__version__}\n")

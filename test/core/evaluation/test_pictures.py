@@ -1,0 +1,123 @@
+"""Pictures: the scales mean what they say, and the files can be opened by others."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spike_depth_core.evaluation import pictures
+from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.spikes import PackedSpikes
+
+
+def test_depth_colours_are_even_in_log_depth_and_fixed():
+    depth = np.geomspace(2, 80, 50, dtype=np.float32)[None]
+    whole = pictures.colorize_depth(depth)
+    # The colour of a depth does not depend on what else is in the picture.
+    assert (pictures.colorize_depth(depth[:, 30:31]) == whole[:, 30:31]).all()
+    red, _, blue = whole[0].astype(int).T
+    assert red[0] > 150 > blue[0]
+    assert blue[-1] > 150 > red[-1]
+    # 5 m and 50 m are easily told apart, from each other and from their neighbours at 3.5 and 70 m.
+    few = pictures.colorize_depth(np.array([[3.5, 5, 50, 70]]))[0].astype(int)
+    assert np.abs(np.diff(few, axis=0)).sum(axis=1).min() > 40
+
+
+def test_sky_unknown_and_range_ends():
+    depth = np.array([[np.inf, np.nan, 0.0, -1.0, 0.5, 2.0, 80.0, 300.0]])
+    picture = pictures.colorize_depth(depth)[0]
+    assert tuple(picture[0]) == pictures.SKY
+    assert all(tuple(picture[i]) == pictures.UNKNOWN for i in (1, 2, 3))
+    assert (picture[4] == picture[5]).all()
+    assert (picture[6] == picture[7]).all()
+
+
+def test_error_sign():
+    truth = np.array([[10.0, 10.0, 10.0, np.inf, np.nan]])
+    picture = pictures.colorize_error(np.array([[6.0, 10.0, 14.0, 30.0, 30.0]]), truth)[0].astype(int)
+    assert picture[0, 2] > picture[0, 0] + 50  # too near: blue
+    assert np.ptp(picture[1]) < 5  # right: no colour
+    assert picture[2, 0] > picture[2, 2] + 50  # too far: red
+    assert tuple(picture[3]) == pictures.SKY
+    assert tuple(picture[4]) == pictures.UNKNOWN
+
+
+def test_thicken_keeps_the_nearest():
+    depth = np.zeros((5, 7), np.float32)
+    depth[2, 2], depth[2, 4] = 30.0, 5.0
+    grown = pictures.thicken(depth)
+    assert grown[2, 3] == 5.0
+    assert grown[1, 1] == 30.0
+    assert np.isnan(grown[0]).all()
+    assert np.isfinite(grown).sum() == 15
+
+
+def test_spike_image_is_ordered_by_rate_and_counts_no_more_than_asked():
+    planes = np.zeros((300, 4, 8), np.uint8)
+    planes[::2, :2] = 1  # half of all planes
+    planes[:, 2] = 1  # all of them
+    planes[:200, 3] = 1  # none of the last 100
+    image = pictures.spike_image(PackedSpikes.from_planes(planes), 100)[..., 0]
+    assert image[2, 0] == 255
+    assert image[0, 0] == round(255 * 0.5 ** (1 / 2.2))
+    assert image[3, 0] == 0
+    assert (
+        pictures.spike_image(PackedSpikes.from_planes(planes), 1000)[3, 0, 0] > 200
+    )  # 300 planes, no overflow
+
+
+def test_grid_places_every_cell_and_is_even():
+    red, green = (np.full((10, 20, 3), color, np.uint8) for color in ((250, 0, 0), (0, 250, 0)))
+    sheet = pictures.grid([[("a", red), None], [("b", green), ("a long label " * 9, red)]], cell_width=101)
+    assert sheet.shape[0] % 2 == 0
+    assert sheet.shape[1] % 2 == 0
+    count = lambda color: int((sheet == np.array(color, np.uint8)).all(axis=2).sum())  # noqa: E731
+    assert count((250, 0, 0)) == 2 * count((0, 250, 0)) > 0
+    assert count((0, 250, 0)) == 101 * 50  # 10 * 101 / 20, rounded to even
+
+
+@pytest.mark.parametrize("make", [pictures.depth_bar, pictures.error_bar, pictures.uncertainty_bar])
+def test_bars_fill_the_width_asked(make):
+    assert make(300).shape == (34, 300, 3)
+    assert pictures.bars(1001, ("depth", "error", "uncertainty")).shape == (34, 1001, 3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_video_can_be_read_back(tmp_path, suffix):
+    frames = [np.full((32, 48, 3), 40 * i, np.uint8) for i in range(5)]
+    path = pictures.write_video(tmp_path / f"a{suffix}", iter(frames), 10)
+    if path.suffix == ".mp4":
+        av = pytest.importorskip("av")
+        with av.open(str(path)) as container:
+            read = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    else:
+        with Image.open(path) as gif:
+            read = []
+            for i in range(gif.n_frames):
+                gif.seek(i)
+                read.append(np.asarray(gif.convert("RGB")))
+    assert [round(float(r.mean())) for r in read] == pytest.approx([40 * i for i in range(5)], abs=4)
+
+
+def test_video_errors(tmp_path):
+    with pytest.raises(ValueError, match="at least one picture"):
+        pictures.write_video(tmp_path / "a.gif", [], 10)
+    with pytest.raises(ValueError, match=r"a\.avi"):
+        pictures.write_video(tmp_path / "a.avi", [], 10)
+
+
+def test_png_roundtrip(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    pictures.write_png(tmp_path / "deep" / "a.png", picture)
+    assert (np.asarray(Image.open(tmp_path / "deep" / "a.png")) == picture).all()
+
+
+def test_align_to_shows_the_same_rays():
+    wide, narrow = PinholeCamera.from_focal(80, 60, 40), PinholeCamera.from_focal(40, 30, 80)
+    slope = np.repeat(wide.slopes()[0][None], 60, axis=0)
+    picture = np.repeat((slope * 100 + 128)[..., None], 3, axis=2).astype(np.uint8)
+    seen = pictures.align_to(narrow, wide, picture)
+    assert seen.shape == (30, 40, 3)
+    assert (
+        np.abs(seen[15, :, 0] - (narrow.slopes()[0] * 100 + 128)).max() < 3.5
+    )  # one pixel of the wide camera
+    assert tuple(pictures.align_to(wide, narrow, seen)[0, 0]) == pictures.UNKNOWN
