@@ -87,8 +87,12 @@ def sample_at(image: Tensor, pixels: Tensor, mode: str = "bilinear", padding_mod
     """Sample an image [B, C, H, W] at pixel coordinates [B, h, w, 2] (u, v)."""
     height, width = image.shape[-2:]
     size = torch.tensor([width, height], device=pixels.device, dtype=pixels.dtype)
-    grid = (2 * pixels + 1) / size - 1  # align_corners=False: -1 and 1 are the outer edges of the outer pixels
-    return F.grid_sample(image, grid.to(image.dtype), mode=mode, padding_mode=padding_mode, align_corners=False)
+    grid = (
+        2 * pixels + 1
+    ) / size - 1  # align_corners=False: -1 and 1 are the outer edges of the outer pixels
+    return F.grid_sample(
+        image, grid.to(image.dtype), mode=mode, padding_mode=padding_mode, align_corners=False
+    )
 
 
 def inside(pixels: Tensor, size: tuple[int, int]) -> Tensor:

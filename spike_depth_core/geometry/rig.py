@@ -80,7 +80,9 @@ class SensorRig:
             )
         for name, matrix in self.poses.items():
             if np.shape(matrix) != (4, 4) or not np.isfinite(matrix).all():
-                raise ValueError(f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}")
+                raise ValueError(
+                    f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}"
+                )
 
     def reference_from(self, sensor: str) -> np.ndarray:
         """4x4 transform from a sensor's optical frame to the reference's."""
@@ -115,7 +117,17 @@ class SensorRig:
         cameras, poses = {}, {}
         for name, entry in data["sensors"].items():
             missing = {"width", "height", "fx", "fy", "cx", "cy"} - set(entry)
-            unknown = set(entry) - {"width", "height", "fx", "fy", "cx", "cy", "distortion", "translation", "rotation"}
+            unknown = set(entry) - {
+                "width",
+                "height",
+                "fx",
+                "fy",
+                "cx",
+                "cy",
+                "distortion",
+                "translation",
+                "rotation",
+            }
             if missing or unknown:
                 raise ValueError(f"sensor {name!r}: missing {sorted(missing)}, unknown {sorted(unknown)}")
             cameras[name] = PinholeCamera(
@@ -125,7 +137,8 @@ class SensorRig:
                 distortion=tuple(float(v) for v in entry.get("distortion", ())),
             )
             poses[name] = pose(
-                tuple(entry.get("translation", (0.0, 0.0, 0.0))), tuple(entry.get("rotation", (0.0, 0.0, 0.0, 1.0)))
+                tuple(entry.get("translation", (0.0, 0.0, 0.0))),
+                tuple(entry.get("rotation", (0.0, 0.0, 0.0, 1.0))),
             )
         return cls(cameras, poses, str(data.get("reference", next(iter(cameras)))))
 

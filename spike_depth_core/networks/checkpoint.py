@@ -59,8 +59,9 @@ class CheckpointInfo:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CheckpointInfo:
-        if data.get("schema") != SCHEMA:
-            raise ValueError(f"schema {SCHEMA} expected, found {data.get('schema')!r}")
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else data
+            raise ValueError(f"schema {SCHEMA} expected, found {found!r}")
         near, far = (float(v) for v in data["depth_range"])
         return cls(
             architecture=Architecture.from_dict(data["architecture"]),

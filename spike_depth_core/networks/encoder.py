@@ -36,9 +36,7 @@ def ray_maps(camera: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     x = ((u.reshape(1, 1, -1) - cx) / fx).expand(shape)
     y = ((v.reshape(1, -1, 1) - cy) / fy).expand(shape)
     focal = torch.log(fx / CANONICAL_FOCAL).expand(shape)
-    ground = torch.log(
-        _NOMINAL_CAMERA_HEIGHT / y.clamp(min=_NOMINAL_CAMERA_HEIGHT / _GROUND_HORIZON) / 10.0
-    )
+    ground = torch.log(_NOMINAL_CAMERA_HEIGHT / y.clamp(min=_NOMINAL_CAMERA_HEIGHT / _GROUND_HORIZON) / 10.0)
     return torch.stack([x, y, focal, ground], dim=1)
 
 

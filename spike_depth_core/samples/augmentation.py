@@ -1,0 +1,57 @@
+"""Changes of a picture's looks that leave its geometry alone, on batches, on any device.
+
+Each takes a generator on the images' device, so that a training step is a function of its number alone. Geometry
+(zoom, crop, mirror) is changed by the choice of the network camera, see `recipes`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def uniform(low: float, high: float, like: Tensor, generator: Generator) -> Tensor:
+    """One number a sample, [B, 1, 1, 1]."""
+    draw = torch.rand((len(like), 1, 1, 1), device=like.device, generator=generator)
+    return low + (high - low) * draw
+
+
+def with_probability(probability: float, changed: Tensor, kept: Tensor, generator: Generator) -> Tensor:
+    """For each sample of the batch, the changed or the kept image."""
+    draw = torch.rand((len(kept), 1, 1, 1), device=kept.device, generator=generator)
+    return torch.where(draw < probability, changed, kept)
+
+
+def soften(image: Tensor, factor: float) -> Tensor:
+    """Lower the resolution by a factor and bring the size back: defocus, rain on the lens, cheap optics."""
+    height, width = image.shape[-2:]
+    small = F.interpolate(image, (round(height / factor), round(width / factor)), mode="area")
+    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+def jitter_rgb(rgb: Tensor, generator: Generator) -> Tensor:
+    """Exposure, contrast, gamma, colour cast, saturation, softness and noise of an RGB image in [0, 1], [B, 3, H, W].
+
+    Strong on purpose: a network that has seen only synthetic streets must not lean on any one camera's look.
+    """
+    weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
+    image = with_probability(0.2, soften(rgb, 1.7), rgb, generator)
+    image = image.clamp(0, 1) ** torch.exp(uniform(-0.5, 0.5, rgb, generator))
+    cast = torch.exp(0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))
+    image = image * cast * uniform(0.65, 1.45, rgb, generator)
+    mean = (image * weights).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
+    image = mean + (image - mean) * uniform(0.6, 1.5, rgb, generator)
+    grey = (image * weights).sum(1, keepdim=True)
+    image = grey + (image - grey) * uniform(0.0, 1.5, rgb, generator)
+    image = with_probability(0.1, grey.expand_as(image), image, generator)
+    noise = torch.randn(image.shape, device=rgb.device, generator=generator)
+    return (image + noise * uniform(0.0, 0.04, rgb, generator)).clamp(0, 1)
+
+
+def jitter_counts(image: Tensor, generator: Generator) -> Tensor:
+    """Gain, offset, softness and noise of an image of order one (standardised thermal, near infrared, spike rates)."""
+    image = with_probability(0.15, soften(image, 1.7), image, generator)
+    image = image * uniform(0.8, 1.25, image, generator) + uniform(-0.2, 0.2, image, generator)
+    noise = torch.randn(image.shape, device=image.device, generator=generator)
+    return image + noise * uniform(0.0, 0.08, image, generator)

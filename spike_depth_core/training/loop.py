@@ -1,0 +1,159 @@
+"""The training loop: steppable, resumable to the bit on one machine, and ignorant of what it trains."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+
+from spike_depth_core.networks.checkpoint import write_atomically
+from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.recipes import Recipe
+from spike_depth_core.samples.batch import SampleBatch
+from spike_depth_core.training.ema import ExponentialMovingAverage
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How long and how hard to train.
+
+    Attributes:
+        steps: optimiser steps in all; the learning rate's schedule spans them.
+        batch_size: samples a step.
+        learning_rate: peak of AdamW's rate.
+        weight_decay: of AdamW.
+        warmup: share of the steps over which the rate rises.
+        clip: bound on the gradient's norm.
+        ema_decay: of the averaged weights.
+        seed: of weights, draws and augmentation.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.03
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+
+
+def learning_rate(step: int, options: LoopOptions) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth of the peak."""
+    rise = max(1, round(options.warmup * options.steps))
+    if step < rise:
+        return options.learning_rate * (step + 1) / rise
+    progress = (step - rise) / max(1, options.steps - rise)
+    return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Trainer:
+    """A recipe, a student and its optimiser; one call of `step` is one optimiser step.
+
+    Args:
+        recipe: what is learned.
+        options: see `LoopOptions`.
+        device: where to train. On CUDA the forward pass runs in bfloat16, losses in float32.
+        network: the student to start from; the recipe's own fresh one when None.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        options: LoopOptions,
+        device: torch.device | str = "cpu",
+        network: DepthNetwork | None = None,
+    ):
+        self.recipe, self.options, self.device = recipe, options, torch.device(device)
+        if network is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(options.seed)
+                network = recipe.network()
+        self.network = network.to(self.device, memory_format=torch.channels_last).train()
+        self.average = ExponentialMovingAverage(self.network, options.ema_decay)
+        decayed = [p for p in self.network.parameters() if p.dim() > 1]
+        plain = [p for p in self.network.parameters() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": options.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=options.learning_rate,
+        )
+        self.next_step = 0
+        self.skipped = 0
+
+    def step(self, batch: SampleBatch, reference: str) -> dict[str, torch.Tensor]:
+        """One optimiser step. Returns the loss and its parts as tensors still on the device.
+
+        A step whose gradient is not finite changes no weight; it is counted in `skipped`.
+        """
+        generator = torch.Generator(self.device)
+        generator.manual_seed(self.options.seed * 1_000_003 + self.next_step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.next_step, self.options)
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            total, parts = self.recipe.loss(self.network, batch, reference, self.next_step, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self.average.update(self.network, self.next_step)
+        else:
+            self.skipped += 1
+        self.next_step += 1
+        return {"loss": total.detach(), **{k: v.detach() for k, v in parts.items()}, "gradient": norm}
+
+    def save(self, path: str | Path) -> None:
+        """Write everything a resumed run needs into one safetensors file."""
+        path = Path(path)
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+        about = {
+            "recipe": self.recipe.name,
+            "options": asdict(self.options),
+            "next_step": self.next_step,
+            "skipped": self.skipped,
+        }
+        # One file, so that weights and step number can never be of two different moments.
+        write_atomically(path.with_suffix(".safetensors"), save(tensors, {"about": json.dumps(about)}))
+
+    def load(self, path: str | Path) -> None:
+        """Go on from what `save` wrote. Raises ValueError when it belongs to another training."""
+        path = Path(path).with_suffix(".safetensors")
+        about = read_metadata(path)
+        expected = {"recipe": self.recipe.name, "options": asdict(self.options)}
+        for key, value in expected.items():
+            if about[key] != value:
+                raise ValueError(f"{path} is of another training: {key} was {about[key]}, is now {value}")
+        tensors = load_file(path)
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(part("network."))
+        self.average.network.load_state_dict(part("average."))
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.next_step, self.skipped = about["next_step"], about["skipped"]
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON that `Trainer.save` put into the file's header."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("about", "{}"))

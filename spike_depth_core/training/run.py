@@ -1,0 +1,143 @@
+"""A whole training run: data in, checkpoint and learning curve out, resumed where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
+from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.recipes import Recipe
+from spike_depth_core.training.data import Draws, SampleFolders, load_batches
+from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
+from spike_depth_core.training.validation import Validation
+
+LOG_EVERY = 50
+
+
+@dataclass
+class TrainingRun:
+    """Where a run reads, writes and when it stops.
+
+    Attributes:
+        recipe: what is learned.
+        options: how long and how hard.
+        folders: training samples, a folder a format.
+        validations: by name, fixed samples that choose the weights that are kept. Never test data.
+        out: gets `state.safetensors` (to resume from), `log.jsonl` (the learning curve) and
+            `checkpoint.safetensors` with its JSON (averaged weights, best by validation).
+        device: where to train.
+        workers: processes that read samples ahead.
+        validate_every: steps between validations, after which the state is saved too.
+        time_limit_s: stop after this long with the state saved; the same call then goes on. None: to the end.
+        about: JSON values for the checkpoint's `training` field: the command, the data.
+        row_prior: for the checkpoint, see there.
+        start: weights to start from instead of random ones, and their sha256 as `parent`.
+    """
+
+    recipe: Recipe
+    options: LoopOptions
+    folders: list[Path]
+    validations: dict[str, Validation]
+    out: Path
+    device: torch.device
+    workers: int = 2
+    validate_every: int = 1000
+    time_limit_s: float | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    row_prior: dict[str, Any] = field(default_factory=dict)
+    depth_range: tuple[float, float] = (0.5, 100.0)
+    start: DepthNetwork | None = None
+    parent: str | None = None
+
+    def __call__(self, progress: Callable[[int, dict[str, float]], None] = lambda step, values: None) -> bool:
+        """Train until the last step or the time limit; returns whether the last step was reached.
+
+        Args:
+            progress: called after each step with the number of steps done and, now and then, figures to show.
+        """
+        begin = time.monotonic()
+        self.out.mkdir(parents=True, exist_ok=True)
+        state = self.out / "state.safetensors"
+        trainer = Trainer(self.recipe, self.options, self.device, self.start)
+        if state.exists():
+            trainer.load(state)
+            self._cut_log(trainer.next_step)
+        draws = Draws(
+            SampleFolders(self.folders),
+            self.recipe,
+            self.options.batch_size,
+            self.options.steps,
+            self.options.seed,
+        )
+        best = min((line["mean"] for line in self._log_lines() if "mean" in line), default=float("inf"))
+        sums: dict[str, torch.Tensor] = {}
+        batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
+        for step, reference, batch in batches:
+            for name, value in trainer.step(batch, reference).items():
+                sums[name] = sums[name] + value if name in sums else value
+            done = step + 1
+            shown: dict[str, float] = {}
+            if done % LOG_EVERY == 0:
+                shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in sums.items()}
+                sums = {}
+                rate = learning_rate(step, self.options)
+                self._log({"step": done, "learning_rate": rate, "skipped": trainer.skipped, **shown})
+            over_time = self.time_limit_s is not None and time.monotonic() - begin > self.time_limit_s
+            last = done == self.options.steps
+            if done % self.validate_every == 0 or last or over_time:
+                trainer.save(state)
+            if done % self.validate_every == 0 or last:
+                scores = self._validate(trainer.average.network)
+                mean = sum(scores.values()) / max(1, len(scores))
+                self._log({"step": done, "validation": scores, "mean": mean})
+                shown |= {"validation": round(mean, 4)}
+                if mean < best:
+                    best = mean
+                    self._keep(trainer.average.network, done, scores)
+            progress(done, shown)
+            if over_time and not last:
+                return False
+        return True
+
+    def _validate(self, network: DepthNetwork) -> dict[str, float]:
+        return {
+            f"{name}/{subset}": round(value, 5)
+            for name, validation in self.validations.items()
+            for subset, value in validation.score(network, self.device).items()
+        }
+
+    def _keep(self, network: DepthNetwork, step: int, scores: dict[str, float]) -> None:
+        info = CheckpointInfo(
+            architecture=network.architecture,
+            row_prior=self.row_prior,
+            depth_range=self.depth_range,
+            training={
+                "recipe": self.recipe.name,
+                "options": asdict(self.options),
+                "step": step,
+                "validation_abs_rel": scores,
+                **self.about,
+            },
+            parent=self.parent,
+        )
+        save_checkpoint(self.out / "checkpoint.safetensors", network, info)
+
+    def _log_lines(self) -> list[dict[str, Any]]:
+        path = self.out / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _log(self, values: dict[str, Any]) -> None:
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def _cut_log(self, step: int) -> None:
+        """Drop what was logged after the state was saved: a resumed run will write it again."""
+        lines = [line for line in self._log_lines() if line["step"] <= step]
+        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,64 @@
+"""Accuracy on validation samples during training: the figure that a run is judged by while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.networks.preprocess import depth_in_camera, network_camera, prepare
+from spike_depth_core.samples.batch import SampleBatch, collate
+from spike_depth_core.samples.files import list_samples, load_sample
+
+
+class Validation:
+    """Fixed samples, read once and kept, scored for several sets of sensors.
+
+    Args:
+        folder: samples of one format.
+        subsets: sets of sensors to score, each in the frame of its first.
+        limit: at most this many samples, evenly spaced.
+        batch_size: samples a forward pass.
+    """
+
+    def __init__(
+        self, folder: str | Path, subsets: Sequence[tuple[str, ...]], limit: int = 64, batch_size: int = 8
+    ):
+        paths = list_samples(folder)
+        paths = paths[:: max(1, len(paths) // limit)][:limit]
+        samples = [load_sample(path) for path in paths]
+        self.batches = [collate(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
+        available = set(samples[0].sensors)
+        self.subsets = [subset for subset in subsets if set(subset) <= available]
+
+    def score(self, network: DepthNetwork, device: torch.device) -> dict[str, float]:
+        """AbsRel by set of sensors, named `spikes+rgb` and so on."""
+        return {
+            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device)
+            for subset in self.subsets
+        }
+
+
+@torch.inference_mode()
+def mean_abs_rel(
+    network: DepthNetwork,
+    batches: Sequence[SampleBatch],
+    reference: str,
+    sensors: tuple[str, ...],
+    device: torch.device,
+    near: float = 1.0,
+    far: float = 80.0,
+) -> float:
+    """Mean over frames of |d - d*| / d* over true depths d* in [near, far] metres, at the network's resolution."""
+    scores = []
+    for batch in batches:
+        batch = batch.to(device)
+        camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference])
+        prediction = network(prepare(batch, reference, sensors, camera, size))
+        truth = depth_in_camera(batch, reference, camera, size)
+        mask = torch.isfinite(truth) & (truth >= near) & (truth <= far)
+        error = torch.where(mask, (prediction.depth.clamp(near, far) - truth).abs() / truth, 0.0)
+        scores.append(error.flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
+    return float(torch.cat(scores).mean())

@@ -1,0 +1,147 @@
+"""Training samples from the procedural world: rendered once by all cores, kept in a folder, taken up where it stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.geometry.rig import pose
+from spike_depth_core.resources import config_path
+from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.spikes.windows import NETWORK_WINDOW
+
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 500_000, 700_000
+"""First scene seed of each split. From 900,000 up they belong to outsiders' tests: nothing here uses them."""
+SEEDS_PER_SPLIT = 200_000
+
+SENSORS = ("spikes", "rgb", "nir", "thermal")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of sample: all of a format have the same sensors and image sizes, so they can share a batch.
+
+    Attributes:
+        name: of the folder.
+        share: of all samples.
+        sensors: what is rendered.
+    """
+
+    name: str
+    share: float
+    sensors: tuple[str, ...]
+
+    def rig(self, rng: np.random.Generator) -> SensorRig:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class VehicleFormat(Format):
+    """The default rig, each sensor's place, direction and focal length a little different every time."""
+
+    def rig(self, rng: np.random.Generator) -> SensorRig:
+        rig = SensorRig.load(config_path("rigs/vehicle.yaml"))
+        zoom = float(np.exp(rng.uniform(-0.12, 0.12)))  # one for all, so that their views keep overlapping
+        cameras = {s: replace(c, fx=c.fx * zoom, fy=c.fy * zoom) for s, c in rig.cameras.items()}
+        poses = {s: rig.reference_from(s) for s in cameras}
+        shared = {}
+        for sensor, matrix in poses.items():
+            place = tuple(matrix[:3, 3])
+            if sensor == rig.reference:
+                continue
+            if place not in shared:  # sensors behind one lens move together
+                turn = rng.normal(0.0, np.radians(0.4), 3) / 2
+                moved = matrix[:3, 3] * rng.uniform(0.5, 1.5) + rng.normal(0.0, 0.01, 3)
+                shared[place] = pose(tuple(moved), (*turn, 1.0))
+            poses[sensor] = shared[place]
+        return SensorRig(cameras, poses, rig.reference)
+
+
+@dataclass(frozen=True)
+class WideFormat(Format):
+    """All sensors behind one lens, a wide and low picture as KITTI's: one rendering serves all of them."""
+
+    width: int = 512
+    height: int = 160
+
+    def rig(self, rng: np.random.Generator) -> SensorRig:
+        focal = self.width * float(np.exp(rng.uniform(np.log(0.5), np.log(0.8))))
+        horizon = (self.height - 1) / 2 + self.height * rng.uniform(-0.08, 0.08)
+        camera = PinholeCamera(self.width, self.height, focal, focal, (self.width - 1) / 2, horizon)
+        return SensorRig({s: camera for s in self.sensors}, {}, self.sensors[0])
+
+
+FORMATS: tuple[Format, ...] = (
+    VehicleFormat("vehicle", 0.3, SENSORS),
+    WideFormat("wide", 0.3, SENSORS),
+    WideFormat("wide_frames", 0.4, ("rgb", "nir", "thermal")),
+)
+
+
+@dataclass(frozen=True)
+class _Job:
+    format: Format
+    seed: int
+    path: Path
+
+
+def _render(job: _Job) -> Path:
+    # Imported in the worker: compiled kernels are loaded once a process, not in the parent.
+    from spike_depth_core.world.drive import World
+
+    rng = np.random.default_rng([job.seed, 17])
+    rig = job.format.rig(rng)
+    world = World(job.seed, rig=rig)
+    sample = world.sample(float(rng.uniform(0.5, 30.0)), planes=NETWORK_WINDOW, sensors=job.format.sensors)
+    save_sample(job.path, sample)
+    return job.path
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def render_samples(
+    folder: str | Path, count: int, first_seed: int, formats: tuple[Format, ...] = FORMATS, workers: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Render `count` samples, each of a street of its own; those that exist already are left as they are.
+
+    Args:
+        folder: gets a sub-folder a format.
+        count: samples in all, divided among the formats by their shares.
+        first_seed: scene seed of the first sample; see `TRAIN_SEED` and its siblings.
+        formats: the kinds of sample.
+        workers: processes; all cores when 0.
+
+    Yields:
+        (done, count) after each sample, for a progress bar.
+    """
+    if count > SEEDS_PER_SPLIT:
+        raise ValueError(f"at most {SEEDS_PER_SPLIT} samples a split, asked for {count}")
+    jobs, seed = [], first_seed
+    total = sum(f.share for f in formats)
+    for number, kind in enumerate(formats):
+        path = Path(folder) / kind.name
+        path.mkdir(parents=True, exist_ok=True)
+        size = round(count * kind.share / total) if number < len(formats) - 1 else count - len(jobs)
+        jobs += [_Job(kind, seed + i, sample_path(path, i)) for i in range(size)]
+        seed += size
+    missing = [job for job in jobs if not job.path.exists()]
+    done = len(jobs) - len(missing)
+    yield done, len(jobs)
+    if not missing:
+        return
+    workers = min(workers or os.cpu_count() or 1, len(missing))
+    # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.
+    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
+        for _ in pool.imap_unordered(_render, missing, chunksize=4):
+            done += 1
+            yield done, len(jobs)

@@ -1,0 +1,54 @@
+"""The homography at infinity against projecting far points by hand, and against OpenCV's formula for distortion."""
+
+import numpy as np
+import torch
+
+from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry.resample import distort, infinity_grid, inside, intrinsics, sample_at
+from spike_depth_core.geometry.rig import rotation_from_quaternion
+
+
+def test_grid_is_where_far_points_project():
+    source = PinholeCamera(120, 80, 100.0, 95.0, 61.0, 37.0)
+    target = PinholeCamera(64, 48, 55.0, 60.0, 30.0, 25.0)
+    rotation = rotation_from_quaternion((0.01, 0.03, -0.02, 1.0))
+    grid, front = infinity_grid(
+        intrinsics(source)[None], intrinsics(target)[None], (48, 64), torch.tensor(rotation)[None].float()
+    )
+    assert front.all()
+    for u, v in [(0, 0), (63, 47), (10, 40)]:
+        point = 1e7 * rotation @ np.array([(u - 30.0) / 55.0, (v - 25.0) / 60.0, 1.0])
+        expected = [100.0 * point[0] / point[2] + 61.0, 95.0 * point[1] / point[2] + 37.0]
+        np.testing.assert_allclose(grid[0, v, u], expected, atol=1e-3)
+
+
+def test_rays_behind_the_source_are_not_seen():
+    camera = intrinsics(PinholeCamera.from_focal(16, 16, 10.0))[None]
+    backwards = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))[None]
+    assert not infinity_grid(camera, camera, (16, 16), backwards)[1].any()
+
+
+def test_sampling_at_pixel_centres_gives_the_pixels():
+    image = torch.rand(1, 3, 5, 7)
+    v, u = torch.meshgrid(torch.arange(5.0), torch.arange(7.0), indexing="ij")
+    torch.testing.assert_close(sample_at(image, torch.stack([u, v], -1)[None]), image)
+    halfway = sample_at(image, torch.tensor([[[[2.5, 3.0]]]]))
+    torch.testing.assert_close(halfway[0, :, 0, 0], (image[0, :, 3, 2] + image[0, :, 3, 3]) / 2)
+
+
+def test_the_image_reaches_half_a_pixel_beyond_the_outer_centres():
+    pixels = torch.tensor([[-0.5, 0.0], [-0.51, 0.0], [9.5, 4.5], [9.6, 4.5]])
+    assert inside(pixels, (5, 10)).tolist() == [True, False, True, False]
+
+
+def test_distortion_is_the_plumb_bob_polynomial():
+    k1, k2, p1, p2, k3 = 0.1, -0.05, 0.002, -0.003, 0.01
+    x, y = 0.3, -0.2
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    expected = (
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+        y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+    )
+    found = distort(torch.tensor([x]), torch.tensor([y]), torch.tensor([[k1, k2, p1, p2, k3]]))
+    np.testing.assert_allclose([float(f) for f in found], expected, rtol=1e-5)

@@ -1,0 +1,95 @@
+"""The estimator: frames, sizes and subsets; that the crop lands on the right pixels."""
+
+import numpy as np
+import pytest
+import torch
+
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.inference.estimator import checked_device
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.samples import DepthSample
+from test.core.factories import small_sample
+
+SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return DepthEstimator.untrained(0, SMALL)
+
+
+@pytest.mark.parametrize("sensors", [("spikes",), ("rgb",), ("nir", "thermal"), None])
+def test_maps_have_the_size_of_the_reference(estimator, sensors):
+    sample = small_sample()
+    estimate = estimator.estimate(sample, sensors=sensors)
+    expected = sensors[0] if sensors else "spikes"
+    assert estimate.reference == expected
+    assert estimate.depth.shape == estimate.uncertainty.shape == sample.size(expected)
+    assert estimate.depth.dtype == np.float32
+    assert np.isfinite(estimate.depth).all()
+    assert estimate.sensors == (sensors or sample.sensors)
+    assert estimate.time_ns == sample.time_ns
+
+
+def test_another_reference_gives_its_frame_without_using_its_image(estimator):
+    sample = small_sample()
+    estimate = estimator.estimate(sample, reference="spikes", sensors=("rgb",))
+    assert estimate.depth.shape == sample.size("spikes")
+    assert estimate.sensors == ("rgb",)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (50, 90), (375, 1242)])
+def test_the_maps_are_those_of_the_image_not_of_the_canvas(size):
+    """The network is replaced by one whose depth is its canvas' ray slope: it must come back as the image's."""
+    height, width = size
+    camera = PinholeCamera(width, height, 0.7 * width, 0.7 * width, 0.45 * width, 0.4 * height)
+    estimator = DepthEstimator.untrained(0, SMALL)
+
+    def slopes(inputs):
+        fx, fy, cx, cy = inputs.camera[0]
+        shape = inputs.images["rgb"].shape[-2:]
+        across = ((torch.arange(shape[1]) - cx) / fx).expand(shape)
+        down = ((torch.arange(shape[0]) - cy) / fy)[:, None].expand(shape)
+
+        class Stub:
+            log_depth, uncertainty = (across + 3)[None], down[None]
+
+        return Stub
+
+    estimator.network.forward = slopes
+    sample = DepthSample(SensorRig.single("rgb", camera), rgb=np.zeros((height, width, 3), np.uint8))
+    estimate = estimator.estimate(sample)
+    across, down = camera.slopes()
+    inner = (slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(
+        np.log(estimate.depth)[inner], np.broadcast_to(across + 3, size)[inner], atol=2e-5
+    )
+    np.testing.assert_allclose(
+        estimate.uncertainty[inner], np.broadcast_to(down[:, None], size)[inner], atol=2e-5
+    )
+
+
+def test_what_is_not_there_is_named(estimator):
+    sample = DepthSample(SensorRig.single("rgb", PinholeCamera.from_focal(64, 32, 50.0)), rgb=small_rgb())
+    with pytest.raises(ValueError, match="asked for"):
+        estimator.estimate(sample, sensors=("thermal",))
+    with pytest.raises(ValueError, match="reference 'spikes'"):
+        estimator.estimate(sample, reference="spikes")
+
+
+def small_rgb():
+    return np.zeros((32, 64, 3), np.uint8)
+
+
+def test_the_same_input_gives_the_same_bits(estimator):
+    first, second = (estimator.estimate(small_sample(4)) for _ in range(2))
+    assert np.array_equal(first.depth, second.depth)
+
+
+def test_a_device_that_is_not_there_is_an_error_not_a_fall_back():
+    with pytest.raises(ValueError, match="unknown device"):
+        checked_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="CUDA"):
+            checked_device("cuda")

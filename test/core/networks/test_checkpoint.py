@@ -1,0 +1,80 @@
+"""Checkpoints: exact, and refused with their name when anything is wrong."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spike_depth_core.networks.checkpoint import (
+    CheckpointError,
+    CheckpointInfo,
+    load_checkpoint,
+    save_checkpoint,
+)
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+
+SMALL = Architecture(sensors=("spikes", "rgb"), widths=(8, 8, 16, 16, 16), trunk_blocks=1)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    network = DepthNetwork(SMALL)
+    info = CheckpointInfo(SMALL, row_prior={"a": [1.0]}, training={"seed": 3}, parent="abc")
+    return network, save_checkpoint(tmp_path / "net.safetensors", network, info), tmp_path / "net.safetensors"
+
+
+def test_round_trip_is_exact(saved):
+    network, info, path = saved
+    again, read = load_checkpoint(path)
+    assert read == info
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    assert not again.training
+
+
+def rewrite(path, change):
+    """Change the tensors and make the hash fit again, so that the later checks are reached."""
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    import hashlib
+
+    about = json.loads(path.with_suffix(".json").read_text())
+    about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(about))
+
+
+def test_one_changed_bit_is_found(saved):
+    path = saved[2]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors: sha256"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("rays.bias"), "rays.bias"),
+        (lambda t: t.update({"rays.bias": torch.zeros(3)}), "rays.bias"),
+        (lambda t: t["rays.bias"].fill_(float("nan")), "not finite"),
+    ],
+)
+def test_wrong_tensors_are_named(saved, change, message):
+    rewrite(saved[2], change)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(saved[2])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99}', '{"schema": 1}'])
+def test_a_wrong_description_is_named(saved, text):
+    saved[2].with_suffix(".json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"net\.json"):
+        load_checkpoint(saved[2])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.json"):
+        load_checkpoint(tmp_path / "nowhere.safetensors")

@@ -1,0 +1,45 @@
+"""Sample files: nothing lost but the half float of depth, parts read alone, damage named."""
+
+import numpy as np
+import pytest
+
+from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
+from test.core.factories import small_sample
+
+
+def test_round_trip(tmp_path):
+    sample = small_sample(3)
+    save_sample(sample_path(tmp_path, 5), sample)
+    again = load_sample(list_samples(tmp_path)[0])
+    assert again.sensors == sample.sensors
+    np.testing.assert_array_equal(again.spikes.data, sample.spikes.data)
+    assert (again.spikes.width, again.spikes.period_ns) == (sample.spikes.width, sample.spikes.period_ns)
+    for sensor in ("rgb", "nir", "thermal"):
+        np.testing.assert_array_equal(getattr(again, sensor), getattr(sample, sensor))
+    for sensor, depth in sample.depth.items():
+        near = np.isfinite(depth) & (depth < 1000)
+        np.testing.assert_allclose(again.depth[sensor][near], depth[near], rtol=5e-4)
+        assert (np.isinf(again.depth[sensor]) == ~near)[depth > 70000].all()
+    assert again.meta == sample.meta
+    assert again.time_ns == sample.time_ns
+
+
+def test_only_what_is_asked_for_is_read(tmp_path):
+    save_sample(sample_path(tmp_path, 0), small_sample())
+    part = load_sample(sample_path(tmp_path, 0), {"thermal"}, {"rgb"})
+    assert part.sensors == ("thermal",)
+    assert set(part.depth) == {"rgb"}
+
+
+@pytest.mark.parametrize("keep", [0, 10, 3000])
+def test_a_damaged_file_names_itself(tmp_path, keep):
+    path = sample_path(tmp_path, 0)
+    save_sample(path, small_sample())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"0000000\.npz"):
+        load_sample(path)
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no sample files"):
+        list_samples(tmp_path)
