@@ -174,8 +174,10 @@ class SpikeWindow:
         self._end_ns = self._period_ns = None
 
     def add(self, spikes: PackedSpikes) -> bool:
-        """Append planes. Returns False if they did not follow those held by then, which are forgotten:
-        statistics across a gap in time would be wrong. Half a period of jitter in the start time is no gap."""
+        """Append planes. Returns False if they do not follow those held, which are then forgotten first.
+
+        Statistics across a gap in time would be wrong. Half a period of jitter in the start time is no gap.
+        """
         if (spikes.height, spikes.width) != (self.height, self.width):
             raise ValueError(
                 f"the window is of {self.width}x{self.height} pixels, "
