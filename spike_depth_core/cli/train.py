@@ -12,33 +12,25 @@ import typer
 
 
 def train(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the checkpoint, the log and the state to resume from.")
-    ],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the state to resume from.")],
     recipe: Annotated[str, typer.Option(help="What to learn: the name of a recipe.")] = "supervised",
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of samples; missing ones are rendered into it. Default: OUT/data."),
     ] = None,
-    frames: Annotated[
-        int, typer.Option(min=8, help="Training samples to render, each a street of its own.")
-    ] = 2000,
+    frames: Annotated[int, typer.Option(min=8, help="Training samples to render, each a street of its own.")] = 2000,
     validation_frames: Annotated[int, typer.Option(min=4, help="Validation samples to render.")] = 96,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 8,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Reading processes; 0 reads in the training process.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Reading processes; 0 reads in the training process.")] = 1,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
     stop_after: Annotated[
         float | None, typer.Option(help="Minutes after which to stop; the same command goes on from there.")
     ] = None,
-    init: Annotated[
-        Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")
-    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
 ) -> None:
     """Train a network. Ends with OUT/checkpoint.safetensors and its JSON, the best weights by validation.
 

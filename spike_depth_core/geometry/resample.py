@@ -22,9 +22,7 @@ def intrinsics(camera: PinholeCamera) -> Tensor:
 def resized_intrinsics(cameras: Tensor, scale_x: float, scale_y: float) -> Tensor:
     """Intrinsics [B, 4] after the images are scaled (pixel centres at integers)."""
     fx, fy, cx, cy = cameras.unbind(-1)
-    return torch.stack(
-        [fx * scale_x, fy * scale_y, (cx + 0.5) * scale_x - 0.5, (cy + 0.5) * scale_y - 0.5], dim=-1
-    )
+    return torch.stack([fx * scale_x, fy * scale_y, (cx + 0.5) * scale_x - 0.5, (cy + 0.5) * scale_y - 0.5], dim=-1)
 
 
 def distort(x: Tensor, y: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,12 +85,8 @@ def sample_at(image: Tensor, pixels: Tensor, mode: str = "bilinear", padding_mod
     """Sample an image [B, C, H, W] at pixel coordinates [B, h, w, 2] (u, v)."""
     height, width = image.shape[-2:]
     size = torch.tensor([width, height], device=pixels.device, dtype=pixels.dtype)
-    grid = (
-        2 * pixels + 1
-    ) / size - 1  # align_corners=False: -1 and 1 are the outer edges of the outer pixels
-    return F.grid_sample(
-        image, grid.to(image.dtype), mode=mode, padding_mode=padding_mode, align_corners=False
-    )
+    grid = (2 * pixels + 1) / size - 1  # align_corners=False: -1 and 1 are the outer edges of the outer pixels
+    return F.grid_sample(image, grid.to(image.dtype), mode=mode, padding_mode=padding_mode, align_corners=False)
 
 
 def inside(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -80,9 +80,7 @@ class SensorRig:
             )
         for name, matrix in self.poses.items():
             if np.shape(matrix) != (4, 4) or not np.isfinite(matrix).all():
-                raise ValueError(
-                    f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}"
-                )
+                raise ValueError(f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}")
 
     def reference_from(self, sensor: str) -> np.ndarray:
         """4x4 transform from a sensor's optical frame to the reference's."""

@@ -12,6 +12,7 @@ from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.geometry.resample import infinity_grid, sample_at
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.networks.folding import folded
 from spike_depth_core.networks.preprocess import prepare, reference_of
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample
@@ -44,14 +45,14 @@ class DepthEstimator:
     """A network in service.
 
     Args:
-        network: any `DepthNetwork`; it is put into evaluation mode.
+        network: any `DepthNetwork`; a copy of it, made for inference, goes into service.
         info: its checkpoint's description.
         device: where it runs.
     """
 
     def __init__(self, network: DepthNetwork, info: CheckpointInfo, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self.network = folded(network).to(self.device, memory_format=torch.channels_last)
         self.info = info
 
     @classmethod
@@ -99,9 +100,7 @@ class DepthEstimator:
         """
         used = tuple(s for s in sample.sensors if s in (self.sensors if sensors is None else sensors))
         if not used or (sensors is not None and set(sensors) - set(used)):
-            raise ValueError(
-                f"the sample has {sample.sensors}, the network knows {self.sensors}, asked for {sensors}"
-            )
+            raise ValueError(f"the sample has {sample.sensors}, the network knows {self.sensors}, asked for {sensors}")
         reference = reference or reference_of(used)
         if reference not in sample.sensors:
             raise ValueError(f"the reference {reference!r} is not in the sample, which has {sample.sensors}")

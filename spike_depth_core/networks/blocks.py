@@ -27,9 +27,7 @@ class SensorNorm(nn.Module):
 class SensorConv(nn.Module):
     """A convolution shared between sensors, then each sensor's own normalisation, then ReLU unless `linear`."""
 
-    def __init__(
-        self, inputs: int, outputs: int, sensors: Sequence[str], stride: int = 1, linear: bool = False
-    ):
+    def __init__(self, inputs: int, outputs: int, sensors: Sequence[str], stride: int = 1, linear: bool = False):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.norm = SensorNorm(outputs, sensors)
@@ -69,8 +67,8 @@ class Residual(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.first = ConvNormAct(channels, channels)
-        self.conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.conv: nn.Module = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.norm(self.conv(self.first(x))))
@@ -89,9 +87,7 @@ class GlobalContext(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
         self.norm_mlp = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
-        )
+        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -123,8 +119,6 @@ def convex_upsample(x: Tensor, mask: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     weights = torch.softmax(mask.reshape(batch, 1, 9, 4, height, width), dim=2)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    around = torch.stack(
-        [padded[:, :, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)], dim=2
-    )
+    around = torch.stack([padded[:, :, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)], dim=2)
     mixed = (weights * around[:, :, :, None]).sum(dim=2)
     return F.pixel_shuffle(mixed.reshape(batch, channels * 4, height, width), 2)

@@ -133,13 +133,9 @@ def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
     network = DepthNetwork(info.architecture)
     expected = network.state_dict()
-    wrong = sorted(set(expected) ^ set(tensors)) or sorted(
-        k for k in expected if expected[k].shape != tensors[k].shape
-    )
+    wrong = sorted(set(expected) ^ set(tensors)) or sorted(k for k in expected if expected[k].shape != tensors[k].shape)
     if wrong:
-        raise CheckpointError(
-            f"{path} does not fit its architecture: {len(wrong)} tensors differ, first {wrong[0]}"
-        )
+        raise CheckpointError(f"{path} does not fit its architecture: {len(wrong)} tensors differ, first {wrong[0]}")
     broken = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
     if broken:
         raise CheckpointError(f"{path} holds values that are not finite, first in {broken[0]}")

@@ -46,9 +46,7 @@ class DepthDecoder(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, 0.0)
         with torch.no_grad():
-            self.head.bias.copy_(
-                torch.tensor([2.5, -1.0])
-            )  # 12 m, a third: what a street is before one looks
+            self.head.bias.copy_(torch.tensor([2.5, -1.0]))  # 12 m, a third: what a street is before one looks
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         half, quarter, eighth, sixteenth, coarsest = levels

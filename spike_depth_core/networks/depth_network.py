@@ -105,17 +105,12 @@ class DepthNetwork(nn.Module):
             raise ValueError("the network needs at least one sensor")
         size = next(iter(inputs.images.values())).shape[-2:]
         rays = ray_maps(inputs.camera, (size[0], size[1]), 4)
-        return {
-            s: self.encoder(s, inputs.images[s], rays)
-            for s in self.architecture.sensors
-            if s in inputs.images
-        }
+        return {s: self.encoder(s, inputs.images[s], rays) for s in self.architecture.sensors if s in inputs.images}
 
     def decode(self, features: dict[str, list[Tensor]], camera: Tensor) -> Prediction:
         """Fuse what `encode` gave and decode it."""
         levels = [
-            fusion([of_sensor[level] for of_sensor in features.values()])
-            for level, fusion in enumerate(self.fusions)
+            fusion([of_sensor[level] for of_sensor in features.values()]) for level, fusion in enumerate(self.fusions)
         ]
         height, width = levels[0].shape[-2] * 2, levels[0].shape[-1] * 2
         sixteenth = self.trunk(levels[3] + self.rays(ray_maps(camera, (height, width), 16)))

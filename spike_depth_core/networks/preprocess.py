@@ -138,9 +138,7 @@ def prepare(
 
 def depth_in_camera(batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int]) -> Tensor:
     """The reference sensor's true depth [B, h, w] at the network camera's pixels; NaN outside the image."""
-    pixels, _ = infinity_grid(
-        batch.cameras[reference], camera, size, distortion=batch.distortion.get(reference)
-    )
+    pixels, _ = infinity_grid(batch.cameras[reference], camera, size, distortion=batch.distortion.get(reference))
     truth = batch.depth[reference]
     u = pixels[..., 0].round().long()
     v = pixels[..., 1].round().long()

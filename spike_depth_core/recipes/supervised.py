@@ -34,9 +34,7 @@ class Supervised:
     architecture: Architecture = field(default_factory=Architecture)
     depth_range: tuple[float, float] = (0.5, 100.0)
     single: float = 0.4
-    prefer: dict[str, float] = field(
-        default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12}
-    )
+    prefer: dict[str, float] = field(default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12})
     edge_weight: float = 0.5
     sky_weight: float = 0.2
     uncertainty_weight: float = 0.1
@@ -70,9 +68,7 @@ class Supervised:
         prediction = network(inputs)
         return self.depth_loss(prediction.log_depth, prediction.log_scale, truth)
 
-    def depth_loss(
-        self, log_depth: Tensor, log_scale: Tensor, truth: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def depth_loss(self, log_depth: Tensor, log_scale: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a prediction [B, H, W] against true metres (+inf sky, NaN unknown)."""
         near, far = self.depth_range
         mask = torch.isfinite(truth) & (truth >= near) & (truth <= far)

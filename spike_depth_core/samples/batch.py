@@ -45,9 +45,7 @@ class SampleBatch:
         """The same batch on another device."""
 
         def move(value: dict) -> dict:
-            return {
-                k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in value.items()
-            }
+            return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in value.items()}
 
         return SampleBatch(*(move(getattr(self, f.name)) for f in fields(self)))
 
@@ -75,9 +73,7 @@ def collate(samples: Sequence[DepthSample]) -> SampleBatch:
     first = samples[0]
     for sample in samples[1:]:
         if sample.sensors != first.sensors:
-            raise ValueError(
-                f"samples of a batch must have the same sensors: {first.sensors}, {sample.sensors}"
-            )
+            raise ValueError(f"samples of a batch must have the same sensors: {first.sensors}, {sample.sensors}")
     sensors = first.sensors
     cameras = {s: [sample.rig.cameras[s] for sample in samples] for s in sensors}
     distortion = {

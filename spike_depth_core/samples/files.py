@@ -56,9 +56,7 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
     os.replace(temporary, path)
 
 
-def load_sample(
-    path: str | Path, sensors: Iterable[str] = SENSORS, depth: Iterable[str] = SENSORS
-) -> DepthSample:
+def load_sample(path: str | Path, sensors: Iterable[str] = SENSORS, depth: Iterable[str] = SENSORS) -> DepthSample:
     """Read one sample, or part of it.
 
     Args:
@@ -76,9 +74,7 @@ def load_sample(
             truth = {s: file[f"depth_{s}"].astype(np.float32) for s in depth if f"depth_{s}" in file}
         if "spikes" in images:
             about = description["spikes"]
-            images["spikes"] = PackedSpikes(
-                images["spikes"], about["width"], about["period_ns"], about["start_ns"]
-            )
+            images["spikes"] = PackedSpikes(images["spikes"], about["width"], about["period_ns"], about["start_ns"])
         rig = SensorRig.from_dict(description["rig"])
         return DepthSample(rig, description["time_ns"], **images, depth=truth, meta=description["meta"])
     except FileNotFoundError:

@@ -71,9 +71,7 @@ class Draws(Dataset):
         return step, draw.reference, collate(samples)
 
 
-def load_batches(
-    draws: Draws, first_step: int, workers: int, pin: bool
-) -> Iterator[tuple[int, str, SampleBatch]]:
+def load_batches(draws: Draws, first_step: int, workers: int, pin: bool) -> Iterator[tuple[int, str, SampleBatch]]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, read ahead by worker processes."""
     loader = DataLoader(
         draws,

@@ -31,6 +31,8 @@ class LoopOptions:
         warmup: share of the steps over which the rate rises.
         clip: bound on the gradient's norm.
         ema_decay: of the averaged weights.
+        freeze_norm: share of the steps after which normalisation statistics stand still. A batch holds one set of
+            sensors, so its own statistics are not those the network is used with; the rest of the training is.
         seed: of weights, draws and augmentation.
     """
 
@@ -41,6 +43,7 @@ class LoopOptions:
     warmup: float = 0.03
     clip: float = 1.0
     ema_decay: float = 0.999
+    freeze_norm: float = 0.6
     seed: int = 0
 
 
@@ -98,6 +101,10 @@ class Trainer:
         generator.manual_seed(self.options.seed * 1_000_003 + self.next_step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.next_step, self.options)
+        if self.next_step >= self.options.freeze_norm * self.options.steps:
+            for module in self.network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             total, parts = self.recipe.loss(self.network, batch, reference, self.next_step, generator)

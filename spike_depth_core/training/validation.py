@@ -23,9 +23,7 @@ class Validation:
         batch_size: samples a forward pass.
     """
 
-    def __init__(
-        self, folder: str | Path, subsets: Sequence[tuple[str, ...]], limit: int = 64, batch_size: int = 8
-    ):
+    def __init__(self, folder: str | Path, subsets: Sequence[tuple[str, ...]], limit: int = 64, batch_size: int = 8):
         paths = list_samples(folder)
         paths = paths[:: max(1, len(paths) // limit)][:limit]
         samples = [load_sample(path) for path in paths]
@@ -36,8 +34,7 @@ class Validation:
     def score(self, network: DepthNetwork, device: torch.device) -> dict[str, float]:
         """AbsRel by set of sensors, named `spikes+rgb` and so on."""
         return {
-            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device)
-            for subset in self.subsets
+            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device) for subset in self.subsets
         }
 
 

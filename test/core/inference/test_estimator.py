@@ -62,12 +62,8 @@ def test_the_maps_are_those_of_the_image_not_of_the_canvas(size):
     estimate = estimator.estimate(sample)
     across, down = camera.slopes()
     inner = (slice(2, -2), slice(2, -2))
-    np.testing.assert_allclose(
-        np.log(estimate.depth)[inner], np.broadcast_to(across + 3, size)[inner], atol=2e-5
-    )
-    np.testing.assert_allclose(
-        estimate.uncertainty[inner], np.broadcast_to(down[:, None], size)[inner], atol=2e-5
-    )
+    np.testing.assert_allclose(np.log(estimate.depth)[inner], np.broadcast_to(across + 3, size)[inner], atol=2e-5)
+    np.testing.assert_allclose(estimate.uncertainty[inner], np.broadcast_to(down[:, None], size)[inner], atol=2e-5)
 
 
 def test_what_is_not_there_is_named(estimator):

@@ -47,9 +47,7 @@ def test_multiscale_gradient_against_a_naive_loop():
                 if m[b, y, x] and m[b, y + dy, x + dx]
             ]
             expected += sum(values) / len(values)
-    assert math.isclose(
-        float(multiscale_gradient(prediction, truth, mask, scales=3)), expected / 3, rel_tol=1e-9
-    )
+    assert math.isclose(float(multiscale_gradient(prediction, truth, mask, scales=3)), expected / 3, rel_tol=1e-9)
 
 
 def test_a_wrong_scale_costs_no_edges():
@@ -66,9 +64,7 @@ def test_sky_costs_only_when_too_near():
 def test_laplace_likelihood_is_least_at_the_mean_error():
     residual = torch.full((1, 8, 8), 0.2)
     mask = torch.ones(1, 8, 8, dtype=torch.bool)
-    at = {
-        b: float(laplace_nll(torch.full((1, 8, 8), math.log(b)), residual, mask)) for b in (0.15, 0.2, 0.26)
-    }
+    at = {b: float(laplace_nll(torch.full((1, 8, 8), math.log(b)), residual, mask)) for b in (0.15, 0.2, 0.26)}
     assert min(at, key=at.get) == 0.2
     exact = -torch.distributions.Laplace(0.0, 0.2).log_prob(torch.tensor(0.2)) - math.log(2)
     assert math.isclose(at[0.2], float(exact), rel_tol=1e-5)

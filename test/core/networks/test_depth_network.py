@@ -9,6 +9,7 @@ import torch
 from spike_depth_core.networks.blocks import convex_upsample
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.encoder import CANONICAL_FOCAL
+from spike_depth_core.networks.folding import folded
 from spike_depth_core.networks.preprocess import (
     CHANNELS,
     NetworkInput,
@@ -35,9 +36,7 @@ def awake(network: DepthNetwork) -> DepthNetwork:
     return network.eval()
 
 
-@pytest.mark.parametrize(
-    "sensors", [("spikes",), ("rgb",), ("thermal", "nir"), ("spikes", "rgb", "nir", "thermal")]
-)
+@pytest.mark.parametrize("sensors", [("spikes",), ("rgb",), ("thermal", "nir"), ("spikes", "rgb", "nir", "thermal")])
 def test_any_set_of_sensors_gives_full_size_maps(sensors):
     prediction = DepthNetwork(SMALL).eval()(random_input(sensors))
     assert prediction.depth.shape == prediction.uncertainty.shape == (2, 64, 96)
@@ -90,9 +89,7 @@ def test_unknown_or_no_sensor_is_refused():
 
 def test_convex_upsampling_keeps_constants_and_stays_within_the_neighbours():
     mask = torch.randn(1, 36, 5, 6)
-    torch.testing.assert_close(
-        convex_upsample(torch.full((1, 2, 5, 6), 3.0), mask), torch.full((1, 2, 10, 12), 3.0)
-    )
+    torch.testing.assert_close(convex_upsample(torch.full((1, 2, 5, 6), 3.0), mask), torch.full((1, 2, 10, 12), 3.0))
     x = torch.rand(1, 1, 5, 6)
     up = convex_upsample(x, mask)
     low = -torch.nn.functional.max_pool2d(-torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -128,3 +125,16 @@ def test_default_network_camera_contains_the_image_unscaled():
     camera, size = network_camera(torch.tensor([[721.5, 721.5, 609.5, 172.8]]), 375, 1242)
     assert size[0] * size[1] < 1.15 * 256 * 416
     assert float(camera[0, 0]) == pytest.approx(721.5 * (256 * 416 / (375 * 1242)) ** 0.5, rel=1e-6)
+
+
+def test_folding_the_normalisation_changes_no_number():
+    torch.manual_seed(2)
+    network = awake(DepthNetwork(SMALL)).train()
+    for _ in range(3):  # statistics that differ by sensor
+        network(random_input(("spikes", "rgb", "thermal")))
+    network.eval()
+    fast = folded(network)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
+    for sensors in (("rgb",), ("spikes", "thermal")):
+        inputs = random_input(sensors)
+        torch.testing.assert_close(fast(inputs).log_depth, network(inputs).log_depth, rtol=1e-4, atol=1e-4)

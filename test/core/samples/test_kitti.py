@@ -13,13 +13,9 @@ needs_kitti = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the KITTI sample 
 
 
 @needs_kitti
-@pytest.mark.parametrize(
-    ("name", "points", "size"), [("000000", 20_285, (1224, 370)), ("000001", 18_630, (1242, 375))]
-)
+@pytest.mark.parametrize(("name", "points", "size"), [("000000", 20_285, (1224, 370)), ("000001", 18_630, (1242, 375))])
 def test_real_frames(name, points, size):
-    seen = kitti.project(
-        kitti.read_points(FOLDER / f"{name}.bin"), kitti.read_calibration(FOLDER / f"{name}.txt")
-    )
+    seen = kitti.project(kitti.read_points(FOLDER / f"{name}.bin"), kitti.read_calibration(FOLDER / f"{name}.txt"))
     width, height = size
     inside = (seen[:, 0] >= 0) & (seen[:, 0] < width) & (seen[:, 1] >= 0) & (seen[:, 1] < height)
     assert int(inside.sum()) == points  # the count that the sample data's own description gives
@@ -43,9 +39,7 @@ def write_frame(folder, points, calibration=None):
     np.asarray(points, "<f4").tofile(folder / "a.bin")
     (folder / "a.txt").write_text(
         calibration
-        or "P2: 4 0 3 0 0 4 2 0 0 0 1 0\n"
-        "R0_rect: 1 0 0 0 1 0 0 0 1\n\n"
-        "Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+        or "P2: 4 0 3 0 0 4 2 0 0 0 1 0\nR0_rect: 1 0 0 0 1 0 0 0 1\n\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
     )
 
 

@@ -60,9 +60,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(folder, tmp_path):
     while not parts():  # a limit of no time at all: one step a call
         calls += 1
     assert calls == 11
-    whole, pieces = (
-        load_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "parts")
-    )
+    whole, pieces = (load_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "parts"))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, pieces.state_dict()[key]), key
 

@@ -1,0 +1,44 @@
+"""Reading camera pictures from files, in the types that `DepthSample` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """An 8-bit colour (or grey) picture as uint8 [H, W, 3]."""
+    image = _open(path)
+    if image.mode not in ("RGB", "RGBA", "L", "P", "LA", "CMYK", "YCbCr"):
+        raise ValueError(f"{path}: an 8-bit colour picture was expected, found mode {image.mode}")
+    return np.asarray(image.convert("RGB"))
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """A one-channel picture, uint8 or uint16 [H, W] as stored; colour is an error, not silently averaged."""
+    image = _open(path)
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode in ("I;16", "I;16B", "I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"{path}: 16-bit values were expected, found {values.min()} to {values.max()}")
+        return values.astype(np.uint16)
+    if image.mode in ("RGB", "RGBA"):
+        values = np.asarray(image)[..., :3]
+        if (values == values[..., :1]).all():  # grey, saved as colour
+            return values[..., 0].copy()
+    raise ValueError(f"{path}: a picture of one channel was expected, found mode {image.mode}")
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file {path}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is not a readable picture: {error}") from error

@@ -1,0 +1,42 @@
+"""Pictures of the real samples and of every damaged kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spike_depth_core.samples.images import read_grey, read_rgb
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data beside the checkout")
+def test_the_multi_spectral_frame():
+    assert read_rgb(DATA / "ms2/000011_left_rgb.png").shape == (384, 1224, 3)
+    assert read_grey(DATA / "ms2/000011_left_nir.png").shape == (352, 1280)
+    thermal = read_grey(DATA / "ms2/000011_left_thr.png")
+    assert thermal.dtype == np.uint16
+    assert thermal.max() > 255
+
+
+def test_sixteen_bits_stay_sixteen(tmp_path):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    Image.fromarray(values).save(tmp_path / "t.png")
+    np.testing.assert_array_equal(read_grey(tmp_path / "t.png"), values)
+
+
+def test_colour_is_not_taken_for_grey(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)).save(tmp_path / "c.png")
+    with pytest.raises(ValueError, match=r"c\.png: a picture of one channel"):
+        read_grey(tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\x00\x00"])
+def test_a_file_that_is_no_picture_names_itself(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    for read in (read_rgb, read_grey):
+        with pytest.raises(ValueError, match=r"x\.png is not a readable picture"):
+            read(tmp_path / "x.png")
+    with pytest.raises(ValueError, match="no file"):
+        read_rgb(tmp_path / "missing.png")
