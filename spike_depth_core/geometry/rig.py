@@ -128,12 +128,9 @@ class SensorRig:
             }
             if missing or unknown:
                 raise ValueError(f"sensor {name!r}: missing {sorted(missing)}, unknown {sorted(unknown)}")
-            cameras[name] = PinholeCamera(
-                int(entry["width"]),
-                int(entry["height"]),
-                *(float(entry[k]) for k in ("fx", "fy", "cx", "cy")),
-                distortion=tuple(float(v) for v in entry.get("distortion", ())),
-            )
+            fx, fy, cx, cy = (float(entry[k]) for k in ("fx", "fy", "cx", "cy"))
+            distortion = tuple(float(v) for v in entry.get("distortion", ()))
+            cameras[name] = PinholeCamera(int(entry["width"]), int(entry["height"]), fx, fy, cx, cy, distortion)
             poses[name] = pose(
                 tuple(entry.get("translation", (0.0, 0.0, 0.0))),
                 tuple(entry.get("rotation", (0.0, 0.0, 0.0, 1.0))),

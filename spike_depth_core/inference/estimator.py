@@ -52,7 +52,7 @@ class DepthEstimator:
 
     def __init__(self, network: DepthNetwork, info: CheckpointInfo, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.network = folded(network).to(self.device, memory_format=torch.channels_last)
+        self.network = folded(network).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.info = info
 
     @classmethod

@@ -44,9 +44,8 @@ class DepthDecoder(nn.Module):
         self.head = nn.Conv2d(half, 2, 3, 1, 1)
         self.mask = nn.Conv2d(half, 4 * 9, 1)
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, 0.0)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([2.5, -1.0]))  # 12 m, a third: what a street is before one looks
+        # 12 m, give or take a third: what a street is before one looks.
+        self.head.bias = nn.Parameter(torch.tensor([2.5, -1.0]))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         half, quarter, eighth, sixteenth, coarsest = levels

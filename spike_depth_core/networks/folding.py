@@ -12,14 +12,17 @@ from spike_depth_core.networks.blocks import ConvNormAct, Residual, SensorConv
 from spike_depth_core.networks.depth_network import DepthNetwork
 
 
+def _fused(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(conv, norm)
+
+
 class _FoldedSensorConv(nn.Module):
     """A `SensorConv` with a convolution of its own for each sensor."""
 
     def __init__(self, source: SensorConv):
         super().__init__()
-        self.convs = nn.ModuleDict(
-            {sensor: fuse_conv_bn_eval(source.conv, norm) for sensor, norm in source.norm.norms.items()}
-        )
+        self.convs = nn.ModuleDict({sensor: _fused(source.conv, norm) for sensor, norm in source.norm.norms.items()})
         self.linear = source.linear
 
     def forward(self, x: Tensor, sensor: str) -> Tensor:
@@ -35,7 +38,7 @@ def folded(network: DepthNetwork) -> DepthNetwork:
             if isinstance(child, SensorConv):
                 setattr(module, name, _FoldedSensorConv(child))
         if isinstance(module, ConvNormAct):
-            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
+            module[0], module[1] = _fused(module[0], module[1]), nn.Identity()
         elif isinstance(module, Residual):
-            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
+            module.conv, module.norm = _fused(module.conv, module.norm), nn.Identity()
     return network.requires_grad_(False)

@@ -98,7 +98,7 @@ def to_camera(
         source = resized_intrinsics(source, shape[1] / image.shape[3], shape[0] / image.shape[2])
         image = F.interpolate(image, shape, mode="area")
     pixels, front = infinity_grid(source, target, size, source_from_target, distortion)
-    seen = (front & inside(pixels, image.shape[-2:]))[:, None].to(image.dtype)
+    seen = (front & inside(pixels, (image.shape[2], image.shape[3])))[:, None].to(image.dtype)
     return torch.cat([sample_at(image, pixels) * seen, seen], dim=1)
 
 

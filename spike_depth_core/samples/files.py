@@ -50,7 +50,7 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
         arrays[f"depth_{sensor}"] = depth.astype(np.float16)
     arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(buffer.getbuffer())
     os.replace(temporary, path)

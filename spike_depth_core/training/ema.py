@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+N = TypeVar("N", bound=nn.Module)
 
-class ExponentialMovingAverage:
+
+class ExponentialMovingAverage(Generic[N]):
     """A shadow of a network that follows it slowly (Tarvainen and Valpola, NeurIPS 2017).
 
     The decay ramps up as (1 + step) / (10 + step) so that the first steps' random weights are soon forgotten.
@@ -19,12 +22,12 @@ class ExponentialMovingAverage:
         decay: weight of the past, per step.
     """
 
-    def __init__(self, network: nn.Module, decay: float = 0.999):
+    def __init__(self, network: N, decay: float = 0.999):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, network: N, step: int) -> None:
         """Move towards the network's present weights."""
         decay = min(self.decay, (1 + step) / (10 + step))
         own, theirs = self.network.state_dict(), network.state_dict()

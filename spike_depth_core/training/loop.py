@@ -78,7 +78,8 @@ class Trainer:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(options.seed)
                 network = recipe.network()
-        self.network = network.to(self.device, memory_format=torch.channels_last).train()
+        self.network: DepthNetwork = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.train()
         self.average = ExponentialMovingAverage(self.network, options.ema_decay)
         decayed = [p for p in self.network.parameters() if p.dim() > 1]
         plain = [p for p in self.network.parameters() if p.dim() <= 1]

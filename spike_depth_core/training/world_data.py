@@ -1,4 +1,4 @@
-"""Training samples from the procedural world: rendered once by all cores, kept in a folder, taken up where it stopped."""
+"""Training samples from the procedural world: rendered once, by all cores, and kept in a folder."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def render_samples(
     """
     if count > SEEDS_PER_SPLIT:
         raise ValueError(f"at most {SEEDS_PER_SPLIT} samples a split, asked for {count}")
-    jobs, seed = [], first_seed
+    jobs: list[_Job] = []
+    seed = first_seed
     total = sum(f.share for f in formats)
     for number, kind in enumerate(formats):
         path = Path(folder) / kind.name
