@@ -41,8 +41,7 @@ class RowPrior:
     def __post_init__(self) -> None:
         if self.slopes.ndim != 1 or self.slopes.shape != self.log_depths.shape or self.slopes.size == 0:
             raise ValueError(
-                "a row prior needs one log-depth for each slope, found "
-                f"{self.slopes.shape} and {self.log_depths.shape}"
+                f"a row prior needs one log-depth for each slope, found {self.slopes.shape} and {self.log_depths.shape}"
             )
         if not (np.isfinite(self.slopes).all() and np.isfinite(self.log_depths).all()):
             raise ValueError("slopes and log-depths of a row prior must be finite")

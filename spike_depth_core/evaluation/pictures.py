@@ -40,9 +40,7 @@ _STOPS = {
 
 
 def _table(name: str) -> np.ndarray:
-    stops = np.array(
-        [[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in _STOPS[name].split()], dtype=np.float64
-    )
+    stops = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in _STOPS[name].split()], dtype=np.float64)
     at = np.linspace(0, len(stops) - 1, 256)
     columns = [np.interp(at, np.arange(len(stops)), stops[:, channel]) for channel in range(3)]
     return np.round(np.stack(columns, axis=1)).astype(np.uint8)
@@ -99,9 +97,7 @@ def thicken(depth: np.ndarray, radius: int = 1) -> np.ndarray:
     padded = np.pad(filled, radius, constant_values=np.inf)
     height, width = depth.shape
     shifted = [
-        padded[dy : dy + height, dx : dx + width]
-        for dy in range(2 * radius + 1)
-        for dx in range(2 * radius + 1)
+        padded[dy : dy + height, dx : dx + width] for dy in range(2 * radius + 1) for dx in range(2 * radius + 1)
     ]
     grown = np.minimum.reduce(shifted)
     return np.where(np.isfinite(grown), grown, np.nan).astype(np.float32)
@@ -227,9 +223,7 @@ def grid(
             while label and _text_width(draw, label, font) > cell_width:
                 label = label[:-2].rstrip("… ") + "…"
             draw.text((left, top), label, fill=ink, font=font)
-            scaled = resize_picture(
-                picture, cell_width, round(picture.shape[0] * cell_width / picture.shape[1])
-            )
+            scaled = resize_picture(picture, cell_width, round(picture.shape[0] * cell_width / picture.shape[1]))
             sheet.paste(Image.fromarray(scaled), (left, top + label_height))
         top += label_height + row_height + gap
     if footer is not None:
@@ -237,9 +231,7 @@ def grid(
     return np.asarray(sheet)
 
 
-def _bar(
-    colors: np.ndarray, ticks: Sequence[tuple[float, str]], title: str, width: int, dark: bool
-) -> np.ndarray:
+def _bar(colors: np.ndarray, ticks: Sequence[tuple[float, str]], title: str, width: int, dark: bool) -> np.ndarray:
     paper, ink = (UNKNOWN, (225, 228, 234)) if dark else (PAPER, INK)
     sheet = Image.new("RGB", (width, 34), paper)
     draw = ImageDraw.Draw(sheet)
@@ -329,9 +321,7 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], rate_hz: float
         raise ValueError(f"{path}: a video needs at least one picture")
     if path.suffix == ".gif":
         palette = [Image.fromarray(p).quantize(128) for p in (first, *frames)]
-        palette[0].save(
-            path, save_all=True, append_images=palette[1:], duration=round(1000 / rate_hz), loop=0
-        )
+        palette[0].save(path, save_all=True, append_images=palette[1:], duration=round(1000 / rate_hz), loop=0)
         return path
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(rate_hz).limit_denominator(1000))

@@ -162,9 +162,7 @@ class MetricAverage:
         self.near, self.far, self.scaling = near, far, scaling
         self.rows: list[dict[str, float]] = []
 
-    def add(
-        self, prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None
-    ) -> dict[str, float]:
+    def add(self, prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
         """Score one frame and count it in. Returns the frame's own metrics; raises as `scored_pixels`
         does."""
         row = frame_metrics(prediction, truth, self.near, self.far, self.scaling, mask)
@@ -183,17 +181,12 @@ class MetricAverage:
     def mean(self) -> dict[str, Any]:
         """`METRICS` averaged over frames, with `coverage`, `frames` and `scaling`. NaN before the first
         frame."""
-        means = {
-            key: float(self.values(key).mean()) if self.rows else float("nan")
-            for key in (*METRICS, "coverage")
-        }
+        means = {key: float(self.values(key).mean()) if self.rows else float("nan") for key in (*METRICS, "coverage")}
         return {**means, "frames": self.frames, "scaling": self.scaling}
 
     def spread(self) -> dict[str, float]:
         """Standard deviation of `METRICS` from frame to frame (n - 1); NaN below two frames."""
-        return {
-            key: float(self.values(key).std(ddof=1)) if self.frames > 1 else float("nan") for key in METRICS
-        }
+        return {key: float(self.values(key).std(ddof=1)) if self.frames > 1 else float("nan") for key in METRICS}
 
     def interval(self, key: str, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
         """Bootstrap confidence interval of a metric's mean; see `bootstrap_interval`."""

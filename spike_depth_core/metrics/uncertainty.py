@@ -27,8 +27,7 @@ def _mean_within_ties(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def _check(relative_error: np.ndarray, uncertainty: np.ndarray) -> None:
     if relative_error.ndim != 1 or relative_error.shape != uncertainty.shape:
         raise ValueError(
-            f"errors and uncertainties are flat and of one length, found {relative_error.shape} and "
-            f"{uncertainty.shape}"
+            f"errors and uncertainties are flat and of one length, found {relative_error.shape} and {uncertainty.shape}"
         )
     if relative_error.size < 2:
         raise ValueError(f"ranking pixels takes at least 2, found {relative_error.size}")

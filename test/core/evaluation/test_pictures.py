@@ -60,9 +60,7 @@ def test_spike_image_is_ordered_by_rate_and_counts_no_more_than_asked():
     assert image[2, 0] == 255
     assert image[0, 0] == round(255 * 0.5 ** (1 / 2.2))
     assert image[3, 0] == 0
-    assert (
-        pictures.spike_image(PackedSpikes.from_planes(planes), 1000)[3, 0, 0] > 200
-    )  # 300 planes, no overflow
+    assert pictures.spike_image(PackedSpikes.from_planes(planes), 1000)[3, 0, 0] > 200  # 300 planes, no overflow
 
 
 def test_grid_places_every_cell_and_is_even():
@@ -117,7 +115,5 @@ def test_align_to_shows_the_same_rays():
     picture = np.repeat((slope * 100 + 128)[..., None], 3, axis=2).astype(np.uint8)
     seen = pictures.align_to(narrow, wide, picture)
     assert seen.shape == (30, 40, 3)
-    assert (
-        np.abs(seen[15, :, 0] - (narrow.slopes()[0] * 100 + 128)).max() < 3.5
-    )  # one pixel of the wide camera
+    assert np.abs(seen[15, :, 0] - (narrow.slopes()[0] * 100 + 128)).max() < 3.5  # one pixel of the wide camera
     assert tuple(pictures.align_to(wide, narrow, seen)[0, 0]) == pictures.UNKNOWN

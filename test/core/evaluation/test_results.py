@@ -8,9 +8,7 @@ from spike_depth_core.evaluation.results import markdown_table, write_json
 
 
 def test_json_has_no_nan(tmp_path):
-    write_json(
-        tmp_path / "new" / "m.json", {"a": float("nan"), "b": [1.5, (float("inf"), 2)], "c": {"d": "x"}}
-    )
+    write_json(tmp_path / "new" / "m.json", {"a": float("nan"), "b": [1.5, (float("inf"), 2)], "c": {"d": "x"}})
     strict = json.loads((tmp_path / "new" / "m.json").read_text(), parse_constant=lambda name: 1 / 0)
     assert strict == {"a": None, "b": [1.5, [None, 2]], "c": {"d": "x"}}
 

@@ -1,0 +1,94 @@
+"""The HTML report: complete in itself, and safe for any text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jinja2", reason="reports need jinja2")
+pytest.importorskip("matplotlib", reason="reports need matplotlib")
+
+from spike_depth_core.evaluation import plots
+from spike_depth_core.evaluation.pictures import write_video
+from spike_depth_core.evaluation.report import (
+    Chart,
+    Headline,
+    Picture,
+    Report,
+    Section,
+    Table,
+    Text,
+    Video,
+    write_report,
+)
+
+
+class Page(HTMLParser):
+    """Collects sources, links and text, and checks that tags close in the order they opened."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.sources, self.words, self.open = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_report_is_complete_in_itself(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    video = write_video(tmp_path / "a.gif", [picture, picture], 5)
+    chart = plots.lines("Reliability", {"a": (np.arange(3), np.arange(3))}, "x", "y", diagonal=True)
+    nasty = "<script>alert(1)</script> & 'quotes'"
+    blocks = [
+        Text(nasty),
+        Table(["method", "x"], [[nasty, "1"]], nasty, strong=[0]),
+        Picture(picture, nasty),
+        Picture(picture, wide=False, lossless=False),
+        Chart(chart),
+        Video(video),
+    ]
+    report = Report("Title", nasty, [Headline("1", nasty)], [Section(nasty, blocks)], "make " + nasty, [("a", nasty)])
+    html = write_report(tmp_path / "new" / "report.html", report).read_text()
+    page = Page(html)
+    assert "<script" not in html
+    assert "".join(page.words).count(nasty) == 9
+    assert [source.partition(";")[0] for source in page.sources] == [
+        "data:image/png",
+        "data:image/jpeg",
+        "data:image/svg+xml",
+        "data:image/gif",
+    ]
+    assert not re.search(r"""(src|href)=["']?https?:|@import|url\(""", html)
+    assert base64.b64decode(page.sources[3].partition(",")[2]) == video.read_bytes()
+
+
+def test_narrow_blocks_share_a_row():
+    picture = np.zeros((2, 2, 3), np.uint8)
+    narrow, wide = Picture(picture, wide=False), Picture(picture)
+    rows = Section("a", [narrow, narrow, wide, narrow, Text("b"), narrow]).rows
+    assert [len(row) for row in rows] == [2, 1, 1, 1, 1]
+
+
+def test_charts_leave_out_what_is_not_there():
+    bars = plots.bars_by_group("t", ["near", "far"], {"a": [0.1, float("nan")], "b": [0.2, 0.3]}, "x", "y")
+    heights = [patch.get_height() for patch in bars.axes[0].patches]
+    assert heights == [0.1, 0.0, 0.2, 0.3]
+    assert [text.get_text() for text in bars.axes[0].texts] == [".100", "", ".200", ".300"]
+    counts = plots.histogram("t", {"a": np.array([1.0, np.nan, 2.0, np.inf])}, "x", marks={"p50": 1.5})
+    assert sum(patch.get_height() for patch in counts.axes[0].patches) == 2
+    plots.histogram("t", {"a": np.array([])}, "x")
+    plots.timeline("t", {"a": (np.arange(3), np.arange(3))}, "ms", [(1.0, "drop")])
