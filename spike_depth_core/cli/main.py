@@ -19,7 +19,13 @@ from typer.core import TyperCommand, TyperGroup
 from spike_depth_core import __version__
 
 # name: (module, function, the line of help in the list)
-COMMANDS: dict[str, tuple[str, str, str]] = {}
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "convert": (
+        "spike_depth_core.cli.convert",
+        "convert",
+        "Convert spike recordings between formats, or a video to spikes.",
+    ),
+}
 
 # What a user can cause: a wrong argument, file or format. Anything else is a fault of ours and keeps its
 # traceback.

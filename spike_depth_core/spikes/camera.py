@@ -232,9 +232,7 @@ class RealtimeSpikeCamera:
             The planes, next in time to those of the last call.
         """
         if light.shape != (self.height, self.width) or light.dtype != np.float32:
-            raise ValueError(
-                f"expected light float32 [{self.height}, {self.width}], found {light.dtype} {light.shape}"
-            )
+            raise ValueError(f"expected light float32 [{self.height}, {self.width}], found {light.dtype} {light.shape}")
         shape = (planes, self.height, self._row_bytes)
         if out is None:
             out = np.empty(shape, np.uint8)

@@ -75,9 +75,7 @@ def interval_image(spikes: PackedSpikes, plane: int, reach: int = 128) -> Interv
         reach: how many planes before and how many after `plane` are searched.
     """
     if not 0 <= plane < len(spikes):
-        raise ValueError(
-            f"the interval image's plane must be one of the {len(spikes)} there are, found {plane}"
-        )
+        raise ValueError(f"the interval image's plane must be one of the {len(spikes)} there are, found {plane}")
     if not 1 <= reach < MAX_PLANES // 2:
         raise ValueError(f"reach must be 1 to {MAX_PLANES // 2 - 1} planes, found {reach}")
     before = np.arange(plane, max(-1, plane - reach - 1), -1)
@@ -180,12 +178,10 @@ class SpikeWindow:
         """
         if (spikes.height, spikes.width) != (self.height, self.width):
             raise ValueError(
-                f"the window is of {self.width}x{self.height} pixels, "
-                f"found planes of {spikes.width}x{spikes.height}"
+                f"the window is of {self.width}x{self.height} pixels, found planes of {spikes.width}x{spikes.height}"
             )
         follows = self._end_ns is None or (
-            spikes.period_ns == self._period_ns
-            and 2 * abs(spikes.start_ns - self._end_ns) <= spikes.period_ns
+            spikes.period_ns == self._period_ns and 2 * abs(spikes.start_ns - self._end_ns) <= spikes.period_ns
         )
         if not follows:
             self.clear()
@@ -238,9 +234,7 @@ def _counts(data: np.ndarray, width: int, order: np.ndarray, windows: Sequence[i
     return counts if np.array_equal(where, np.arange(bounds.size)) else counts[where]
 
 
-def _intervals(
-    data: np.ndarray, width: int, before: np.ndarray, after: np.ndarray, reach: int
-) -> IntervalImage:
+def _intervals(data: np.ndarray, width: int, before: np.ndarray, after: np.ndarray, reach: int) -> IntervalImage:
     age = wait_for_spikes(data, before)[0, :, :width]
     if not after.size:
         interval = np.zeros_like(age)

@@ -1,0 +1,97 @@
+"""`spike-depth convert`: spike recordings from one format to another, and videos to spikes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spike_depth_core.cli.console import console, track
+from spike_depth_core.spikes import PackedSpikes, SpikeCameraParameters
+from spike_depth_core.spikes.formats import SUFFIXES, read_spikes, write_dat, write_spikes
+from spike_depth_core.spikes.video import PLANES_PER_FRAME, VIDEO_GAIN, read_video, spikes_from_frames
+
+_VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+
+
+class Layout(StrEnum):
+    """How a `.dat` lies in its file: see `spikes/formats.py`."""
+
+    camera = "camera"
+    upright = "upright"
+    with_head = "with_head"
+    sps100 = "sps100"
+
+
+class Camera(StrEnum):
+    """Which camera is simulated on a video."""
+
+    ideal = "ideal"
+    physical = "physical"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A recording (.dat, .npy, .npz) or a video (.mp4, .avi, ...).")],
+    target: Annotated[Path, typer.Argument(help="What to write: .dat, .npy or .npz.")],
+    height: Annotated[int | None, typer.Option(help="Rows of a .dat (250), or to resize a video to.", min=1)] = None,
+    width: Annotated[int | None, typer.Option(help="Columns of a .dat (400), or to resize a video to.", min=1)] = None,
+    layout: Annotated[Layout, typer.Option(help="Layout of a .dat that is read.")] = Layout.camera,
+    target_layout: Annotated[Layout, typer.Option(help="Layout of a .dat that is written.")] = Layout.camera,
+    first: Annotated[int, typer.Option(help="First plane (of a video: frame) to take.", min=0)] = 0,
+    count: Annotated[
+        int | None, typer.Option(help="How many planes (of a video: frames) to take; all if left out.", min=1)
+    ] = None,
+    period_ns: Annotated[
+        int | None, typer.Option(help="Nanoseconds from plane to plane, where the file does not say.", min=1)
+    ] = None,
+    planes_per_frame: Annotated[
+        int, typer.Option(help="Of a video: planes from frame to frame.", min=4)
+    ] = PLANES_PER_FRAME,
+    camera: Annotated[Camera, typer.Option(help="Of a video: simulate with or without noise.")] = Camera.ideal,
+    seed: Annotated[int, typer.Option(help="Of a video: seed of the camera's noise.", min=0)] = 0,
+) -> None:
+    """Convert spike recordings between formats, or simulate spikes from a video.
+
+    .dat is the camera's own format: bits without a header, so size and layout must be known. .npy and .npz hold
+    planes: uint8 [T, H, W] of zeros and ones, rows top down; .npz keeps the times too. A video becomes what a
+    spike camera would have seen, with light that changes linearly from frame to frame.
+    """
+    if target.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{target}: spikes are written to {', '.join(SUFFIXES)}")
+    if source.resolve() == target.resolve():
+        raise ValueError(f"{target} is the recording itself: choose another name for the result")
+    if source.suffix.lower() in _VIDEOS:
+        rate, frames = read_video(source, height, width)
+        taken = itertools.islice(frames, first, None if count is None else first + count)
+        parameters = SpikeCameraParameters(gain=VIDEO_GAIN) if camera is Camera.physical else None
+        parts = spikes_from_frames(taken, rate, planes_per_frame, parameters, seed)
+        summary = _write_parts(target, track(parts, "frames"), target_layout)
+    else:
+        spikes = read_spikes(source, height, width, layout.value, period_ns)
+        last = len(spikes) if count is None else first + count
+        if not first < last <= len(spikes):
+            raise ValueError(f"{source} has {len(spikes)} planes: there are no planes {first} to {last - 1}")
+        summary = _write_parts(target, [spikes.slice(first, last)], target_layout)
+    console.print(f"{target}: {summary}", highlight=False)
+
+
+def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) -> str:
+    """Write parts one after another; a .dat as they come, so that it may be larger than the memory."""
+    kept: list[PackedSpikes] = []
+    planes = 0
+    last: PackedSpikes | None = None
+    for last in parts:
+        if target.suffix.lower() == ".dat":
+            write_dat(target, last, layout.value, append=planes > 0)
+        else:
+            kept.append(last)
+        planes += len(last)
+    if last is None:
+        raise ValueError("a video must have at least two frames to simulate spikes from")
+    if kept:
+        write_spikes(target, PackedSpikes.concatenate(kept))
+    return f"{planes} planes of {last.width}x{last.height} pixels, {1e9 / last.period_ns:,.0f} planes/s"

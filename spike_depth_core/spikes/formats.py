@@ -1,0 +1,227 @@
+"""Spike recordings as files: the camera's own `.dat`, and `.npy` / `.npz` of planes.
+
+| suffix | holds | time |
+| --- | --- | --- |
+| `.dat` | bits, no header at all: size and layout must be known | not kept |
+| `.npy` | planes, uint8 or bool [T, H, W] of zeros and ones, rows top down | not kept |
+| `.npz` | the same as member `planes`, compressed, with `period_ns` and `start_ns` | kept |
+
+A `.dat` plane is read row by row, eight pixels a byte, the least significant bit leftmost. Its layouts:
+
+| layout | row | rows of a plane |
+| --- | --- | --- |
+| `camera` | W bits | bottom to top: the sensor image is upside down |
+| `upright` | W bits | top to bottom, as simulators write them |
+| `with_head` | W + 16 bits, the last 16 are not pixels (416 for 400; USB cameras) | bottom to top |
+| `sps100` | 1024 bits: 500 pixels, 12 to drop, 500 pixels, 12 to drop (1000x1000, PCIe cameras) | top to
+bottom |
+
+Of `sps100`, planes that follow one another without gaps are read. A raw capture, in which planes have to be
+found by a start pattern, is not: the pattern is not published, so a file that is no whole number of planes is
+refused.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from spike_depth_core.spikes.packed import DEFAULT_PERIOD_NS, PackedSpikes
+
+DatLayout = Literal["camera", "upright", "with_head", "sps100"]
+
+DEFAULT_SIZE = (250, 400)  # height, width
+SUFFIXES = (".dat", ".npy", ".npz")
+
+_SPS100_SIZE = (1000, 1000)
+_CHUNK_BYTES = 1 << 25  # unpacked planes held at a time
+
+
+def read_spikes(
+    path: str | Path,
+    height: int | None = None,
+    width: int | None = None,
+    layout: DatLayout = "camera",
+    period_ns: int | None = None,
+) -> PackedSpikes:
+    """Read a recording; the suffix says which format it is.
+
+    Args:
+        path: `.dat`, `.npy` or `.npz`.
+        height, width: size in pixels. A `.dat` needs them (250x400 if not given; 1000x1000 for `sps100`);
+            for the others they are checked if given.
+        layout: of a `.dat`.
+        period_ns: time from plane to plane; by default what the file says, or 50,000.
+
+    Returns:
+        The planes. Those of a `.dat` are mapped from the file, not read: what is not looked at costs nothing.
+
+    Raises:
+        ValueError: the file is not what it should be; says what was expected and found.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".dat":
+        return read_dat(path, height, width, layout, period_ns or DEFAULT_PERIOD_NS)
+    if suffix == ".npy":
+        spikes = _read_npy(path, period_ns or DEFAULT_PERIOD_NS)
+    elif suffix == ".npz":
+        spikes = _read_npz(path, period_ns)
+    else:
+        raise ValueError(f"{path}: spikes are read from {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
+    if (height or spikes.height, width or spikes.width) != (spikes.height, spikes.width):
+        raise ValueError(
+            f"{path}: expected planes of {width or spikes.width}x{height or spikes.height} pixels, "
+            f"found {spikes.width}x{spikes.height}"
+        )
+    return spikes
+
+
+def write_spikes(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "camera") -> None:
+    """Write a recording; the suffix says which format. `layout` is for `.dat`."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".dat":
+        write_dat(path, spikes, layout)
+    elif suffix == ".npy":
+        shape = (len(spikes), spikes.height, spikes.width)
+        if not len(spikes):  # an empty file cannot be mapped
+            np.save(path, np.empty(shape, np.uint8))
+            return
+        planes = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        for first, last in _chunks(spikes):
+            planes[first:last] = spikes.slice(first, last).planes()
+        planes.flush()
+    elif suffix == ".npz":
+        np.savez_compressed(
+            path, planes=spikes.planes(), period_ns=np.int64(spikes.period_ns), start_ns=np.int64(spikes.start_ns)
+        )
+    else:
+        raise ValueError(f"{path}: spikes are written to {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
+
+
+def read_dat(
+    path: str | Path,
+    height: int | None = None,
+    width: int | None = None,
+    layout: DatLayout = "camera",
+    period_ns: int = DEFAULT_PERIOD_NS,
+) -> PackedSpikes:
+    """Read a camera's `.dat`. See `read_spikes`."""
+    path = Path(path)
+    height, width, row_bytes = _dat_size(height, width, layout)
+    size, plane_bytes = path.stat().st_size, height * row_bytes
+    if size == 0 or size % plane_bytes:
+        raise ValueError(
+            f"{path}: expected a whole number of planes of {plane_bytes} bytes "
+            f"({width}x{height} pixels, layout {layout}), found {size} bytes, "
+            + (f"{size % plane_bytes} too many" if size > plane_bytes else "less than one plane")
+            + "; give the recording's height, width and layout, or cut the file"
+        )
+    rows = np.memmap(path, np.uint8, "r", shape=(size // plane_bytes, height, row_bytes))
+    if layout == "sps100":
+        data = np.empty((len(rows), height, width // 8), np.uint8)
+        step = max(1, _CHUNK_BYTES // (height * 1024))
+        for first in range(0, len(rows), step):
+            bits = np.unpackbits(rows[first : first + step], axis=2, bitorder="little")
+            pixels = np.delete(bits, _sps100_padding(), axis=2)
+            data[first : first + step] = np.packbits(pixels, axis=2, bitorder="little")
+    else:
+        data = rows[:, :, : width // 8]
+        data = data if layout == "upright" else data[:, ::-1]
+    return PackedSpikes(data, width, period_ns)
+
+
+def write_dat(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "camera", append: bool = False) -> None:
+    """Write a camera's `.dat`, or append to it. Columns that are not pixels are written as zeros."""
+    height, width, row_bytes = _dat_size(spikes.height, spikes.width, layout)
+    with open(path, "ab" if append else "wb") as file:
+        for first, last in _chunks(spikes):
+            data = spikes.data[first:last]
+            if layout == "sps100":
+                bits = np.zeros((last - first, height, 1024), np.uint8)
+                bits[..., np.delete(np.arange(1024), _sps100_padding())] = spikes.slice(first, last).planes()
+                rows = np.packbits(bits, axis=2, bitorder="little")
+            else:
+                rows = np.zeros((last - first, height, row_bytes), np.uint8)
+                rows[..., : width // 8] = data if layout == "upright" else data[:, ::-1]
+            file.write(rows.data)
+
+
+def _dat_size(height: int | None, width: int | None, layout: str) -> tuple[int, int, int]:
+    """Height and width in pixels, and bytes a row."""
+    if layout not in get_args(DatLayout):
+        raise ValueError(f"a .dat layout is one of {', '.join(get_args(DatLayout))}, found {layout!r}")
+    if layout == "sps100":
+        if (height or 1000, width or 1000) != _SPS100_SIZE:
+            raise ValueError(f"layout sps100 is of 1000x1000 pixels, found {width}x{height}")
+        return 1000, 1000, 128
+    height, width = height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1]
+    if height < 1 or width < 8 or width % 8:
+        raise ValueError(f"a .dat needs a width divisible by 8 and rows, found {width}x{height} pixels")
+    return height, width, width // 8 + (2 if layout == "with_head" else 0)
+
+
+def _sps100_padding() -> np.ndarray:
+    # SpikeCV removes columns 500 to 511, and from what is left columns 1000 to 1011.
+    return np.r_[500:512, 1012:1024]
+
+
+def _chunks(spikes: PackedSpikes) -> list[tuple[int, int]]:
+    step = max(1, _CHUNK_BYTES // max(1, spikes.height * spikes.width))
+    return [(first, min(first + step, len(spikes))) for first in range(0, len(spikes), step)]
+
+
+def _read_npy(path: Path, period_ns: int) -> PackedSpikes:
+    try:
+        planes = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy of spike planes: {error}") from error
+    if not isinstance(planes, np.ndarray):
+        raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")
+    return _pack(planes, path, period_ns)
+
+
+def _read_npz(path: Path, period_ns: int | None) -> PackedSpikes:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("named .npz, but it is a single array (.npy)")
+        with archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a readable .npz of spike planes: {error}") from error
+    stacks = [name for name, array in arrays.items() if array.ndim == 3]
+    if "planes" in stacks:
+        stacks = ["planes"]
+    if len(stacks) != 1:
+        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"{path}: expected one array of planes [T, H, W], found {found or 'nothing'}")
+    times = {}
+    for name, default in (("period_ns", DEFAULT_PERIOD_NS), ("start_ns", 0)):
+        value = arrays.get(name, np.int64(default))
+        if value.shape != () or not np.issubdtype(value.dtype, np.integer):
+            raise ValueError(f"{path}: {name} must be one whole number, found {value.dtype} {value.shape}")
+        times[name] = int(value)
+    return _pack(arrays[stacks[0]], path, period_ns or times["period_ns"], times["start_ns"])
+
+
+def _pack(planes: np.ndarray, path: Path, period_ns: int, start_ns: int = 0) -> PackedSpikes:
+    if planes.ndim != 3 or planes.dtype not in (np.uint8, np.bool_):
+        raise ValueError(f"{path}: expected planes uint8 or bool [T, H, W], found {planes.dtype} {list(planes.shape)}")
+    count, height, width = planes.shape
+    if not planes.size:
+        raise ValueError(f"{path}: there are no spikes in an array {list(planes.shape)}")
+    data = np.empty((count, height, (width + 7) // 8), np.uint8)
+    step = max(1, _CHUNK_BYTES // (height * width))
+    for first in range(0, count, step):
+        some = planes[first : first + step]
+        if some.max() > 1:
+            raise ValueError(f"{path}: planes hold zeros and ones, found {some.max()}")
+        data[first : first + step] = np.packbits(some, axis=2, bitorder="little")
+    return PackedSpikes(data, width, period_ns, start_ns)
