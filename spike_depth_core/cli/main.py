@@ -20,6 +20,16 @@ from spike_depth_core import __version__
 
 # name: (module, function, the line of help in the list)
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "infer": (
+        "spike_depth_core.cli.infer",
+        "infer",
+        "Depth from files: spikes, pictures, or both.",
+    ),
+    "train": (
+        "spike_depth_core.cli.train",
+        "train",
+        "Teach a network on rendered streets, with a recipe.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",

@@ -87,10 +87,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def save_checkpoint(path: str | Path, network: DepthNetwork, info: CheckpointInfo) -> CheckpointInfo:
-    """Write weights (float32) and JSON; returns the info with the sha256 filled in."""
+def save_checkpoint(
+    path: str | Path, network: DepthNetwork, info: CheckpointInfo, compact: bool = False
+) -> CheckpointInfo:
+    """Write weights and JSON; returns the info with the sha256 filled in.
+
+    Args:
+        path: of the safetensors file; the JSON goes beside it.
+        network: whose weights to write.
+        info: the rest.
+        compact: matrices and kernels as float16, half the size. Vectors (biases, statistics) stay float32.
+    """
     path = Path(path).with_suffix(".safetensors")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    if compact:
+        tensors = {k: v.half() if v.dim() > 1 and v.is_floating_point() else v for k, v in tensors.items()}
     content = save_tensors(tensors)
     info = CheckpointInfo(**{**vars(info), "sha256": hashlib.sha256(content).hexdigest()})
     write_atomically(path, content)

@@ -127,7 +127,7 @@ class TrainingRun:
             },
             parent=self.parent,
         )
-        save_checkpoint(self.out / "checkpoint.safetensors", network, info)
+        save_checkpoint(self.out / "checkpoint.safetensors", network, info, compact=True)
 
     def _log_lines(self) -> list[dict[str, Any]]:
         path = self.out / "log.jsonl"

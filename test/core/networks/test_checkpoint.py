@@ -33,6 +33,15 @@ def test_round_trip_is_exact(saved):
     assert not again.training
 
 
+def test_compact_is_half_the_size_and_within_half_precision(saved, tmp_path):
+    network, info, path = saved
+    save_checkpoint(tmp_path / "half.safetensors", network, info, compact=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.7 * path.stat().st_size
+    again, _ = load_checkpoint(tmp_path / "half.safetensors")
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value, rtol=1e-3, atol=1e-6)
+
+
 def rewrite(path, change):
     """Change the tensors and make the hash fit again, so that the later checks are reached."""
     tensors = load_file(path)

@@ -1,0 +1,177 @@
+"""`spike-depth infer`: depth from files of one moment, whichever sensors there are."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def infer(
+    out: Annotated[Path, typer.Option(help="Folder for depth.npy, uncertainty.npy, depth.png and metrics.json.")],
+    spikes: Annotated[Path | None, typer.Option(help="Spike recording: camera .dat, or .npy/.npz of planes.")] = None,
+    rgb: Annotated[Path | None, typer.Option(help="Colour picture, 8 bit.")] = None,
+    nir: Annotated[Path | None, typer.Option(help="Near infrared picture, 8 or 16 bit grey.")] = None,
+    thermal: Annotated[Path | None, typer.Option(help="Thermal picture, 8 or 16 bit grey.")] = None,
+    rig: Annotated[
+        Path | None, typer.Option(help="YAML with the cameras and their places, as config/rigs/vehicle.yaml.")
+    ] = None,
+    focal: Annotated[
+        float | None, typer.Option(help="Focal length in pixels of the one sensor given, where there is no rig.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Network to use; the package's own when left out.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Sensor in whose frame depth is given. Default: spikes, rgb, nir, thermal.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="True depth in metres, .npy [H, W], to score against.")] = None,
+    end: Annotated[
+        int | None, typer.Option(help="Spike plane at which the window ends. Default: the recording's last.")
+    ] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels of a .dat recording; 250 when left out.")] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels of a .dat recording; 400 when left out.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Metric depth from any non-empty set of sensors.
+
+    Depth is only as metric as the intrinsics are true: give a rig, or the focal length. Without either a focal length
+    of 0.8 image widths is assumed and a warning printed.
+    """
+    import numpy as np
+
+    from spike_depth_core.cli.console import print_table
+    from spike_depth_core.evaluation.pictures import (
+        bars,
+        colorize_depth,
+        colorize_error,
+        colorize_uncertainty,
+        grid,
+        sensor_picture,
+        write_png,
+    )
+    from spike_depth_core.evaluation.results import write_json
+    from spike_depth_core.geometry import SensorRig
+    from spike_depth_core.inference import DepthEstimator
+    from spike_depth_core.metrics import frame_metrics
+    from spike_depth_core.samples import DepthSample
+    from spike_depth_core.samples.images import read_grey, read_rgb
+    from spike_depth_core.spikes.formats import read_spikes
+
+    begin = time.perf_counter()
+    images: dict = {}
+    if spikes is not None:
+        recording = read_spikes(spikes, height, width)
+        last = len(recording) if end is None else end
+        if not 0 < last <= len(recording):
+            raise ValueError(f"{spikes} has {len(recording)} planes; --end {end} is not among them")
+        images["spikes"] = recording
+    for name, path, read in (("rgb", rgb, read_rgb), ("nir", nir, read_grey), ("thermal", thermal, read_grey)):
+        if path is not None:
+            images[name] = read(path)
+    if not images:
+        raise ValueError("nothing to look at: give at least one of --spikes, --rgb, --nir, --thermal")
+    assumed = False
+    if rig is not None:
+        sensor_rig = fitted_rig(SensorRig.load(rig), {s: size_of(image) for s, image in images.items()}, rig)
+    else:
+        if len(images) > 1:
+            raise ValueError(f"{' and '.join(images)} together need a --rig that says how they lie to each other")
+        (sensor, image), assumed = next(iter(images.items())), focal is None
+        sensor_rig = single_rig(sensor, size_of(image), focal)
+        if assumed:
+            used = sensor_rig.cameras[sensor].fx
+            typer.echo(
+                f"warning: no --rig and no --focal: a focal length of {used:.0f} pixels is assumed, depth scales with it",
+                err=True,
+            )
+    estimator = DepthEstimator.load(checkpoint, device)
+    if "spikes" in images:
+        first = max(0, last - estimator.spike_planes)
+        images["spikes"] = images["spikes"].slice(first, last)
+    sample = DepthSample(sensor_rig, **images)
+    loaded = time.perf_counter()
+    estimator.estimate(sample, reference)  # the first call compiles and allocates; the second is what a node sees
+    warmed = time.perf_counter()
+    estimate = estimator.estimate(sample, reference)
+    done = time.perf_counter()
+
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "depth.npy", estimate.depth)
+    np.save(out / "uncertainty.npy", estimate.uncertainty)
+    pictures = [(s, sensor_picture(s, getattr(sample, s))) for s in sample.sensors]
+    pictures += [("depth", colorize_depth(estimate.depth)), ("uncertainty", colorize_uncertainty(estimate.uncertainty))]
+    metrics: dict = {
+        "sensors": list(estimate.sensors),
+        "reference": estimate.reference,
+        "focal_px": estimate.camera.fx,
+        "focal_assumed": assumed,
+        "checkpoint_sha256": estimator.info.sha256,
+        "depth_m": {q: float(np.percentile(estimate.depth, p)) for q, p in (("p5", 5), ("p50", 50), ("p95", 95))},
+        "uncertainty_median": float(np.median(estimate.uncertainty)),
+        "timings_ms": {
+            "load": 1e3 * (loaded - begin),
+            "first_estimate": 1e3 * (warmed - loaded),
+            "estimate": 1e3 * (done - warmed),
+        },
+    }
+    which = ["depth"]
+    if truth is not None:
+        true_depth = read_truth(truth, estimate.depth.shape)
+        metrics |= frame_metrics(estimate.depth, true_depth) | {"frames": 1, "scaling": "none"}
+        metrics["median_scaled"] = frame_metrics(estimate.depth, true_depth, scaling="median")
+        pictures += [("truth", colorize_depth(true_depth)), ("error", colorize_error(estimate.depth, true_depth))]
+        which.append("error")
+    rows_of_pictures = [pictures[i : i + 3] for i in range(0, len(pictures), 3)]
+    write_png(out / "depth.png", grid(rows_of_pictures, footer=bars(760, which)))
+    write_json(out / "metrics.json", metrics)
+    rows = [("sensors", ", ".join(estimate.sensors)), ("frame of", estimate.reference)]
+    rows += [(f"depth {q}", f"{v:.1f} m") for q, v in metrics["depth_m"].items()]
+    rows += [("uncertainty, median", f"{metrics['uncertainty_median']:.1%}")]
+    rows += [("estimate", f"{metrics['timings_ms']['estimate']:.0f} ms")]
+    if truth is not None:
+        rows += [("AbsRel", f"{metrics['abs_rel']:.4f}"), ("RMSE", f"{metrics['rmse']:.2f} m")]
+    print_table(f"Depth in {out}", ["", "value"], rows)
+
+
+def size_of(image) -> tuple[int, int]:
+    """(height, width) of a picture or a spike recording."""
+    return (image.height, image.width) if hasattr(image, "height") else image.shape[:2]
+
+
+def single_rig(sensor: str, size: tuple[int, int], focal: float | None):
+    """A rig of one camera with its principal point in the middle."""
+    from spike_depth_core.geometry import PinholeCamera, SensorRig
+
+    height, width = size
+    return SensorRig.single(sensor, PinholeCamera.from_focal(width, height, focal or 0.8 * width))
+
+
+def fitted_rig(rig, sizes: dict[str, tuple[int, int]], path: Path):
+    """The rig with its cameras scaled to the pictures given. Raises ValueError where a picture cannot be theirs."""
+    from spike_depth_core.geometry import SensorRig
+
+    cameras = dict(rig.cameras)
+    for sensor, (height, width) in sizes.items():
+        if sensor not in cameras:
+            raise ValueError(f"{path} has no sensor {sensor!r}; it has {sorted(cameras)}")
+        camera = cameras[sensor]
+        if abs(width / camera.width - height / camera.height) > 0.01 * width / camera.width:
+            raise ValueError(
+                f"the {sensor} picture is {width}x{height} pixels, its camera in {path} {camera.width}x{camera.height}"
+            )
+        cameras[sensor] = camera.resized(width, height)
+    return SensorRig(cameras, rig.poses, rig.reference)
+
+
+def read_truth(path: Path, shape: tuple[int, ...]):
+    """True depth of the reference's size."""
+    import numpy as np
+
+    try:
+        depth = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a readable .npy: {error}") from error
+    if depth.shape != shape:
+        raise ValueError(f"{path}: true depth of shape {shape} was expected, found {depth.shape}")
+    return depth.astype(np.float32)
