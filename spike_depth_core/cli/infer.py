@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from spike_depth_core.geometry import SensorRig
 
 
 def infer(
@@ -82,7 +87,7 @@ def infer(
         if assumed:
             used = sensor_rig.cameras[sensor].fx
             typer.echo(
-                f"warning: no --rig and no --focal: a focal length of {used:.0f} pixels is assumed, depth scales with it",
+                f"warning: no --rig and no --focal: {used:.0f} pixels of focal length are assumed; depth scales with it",
                 err=True,
             )
     estimator = DepthEstimator.load(checkpoint, device)
@@ -134,12 +139,12 @@ def infer(
     print_table(f"Depth in {out}", ["", "value"], rows)
 
 
-def size_of(image) -> tuple[int, int]:
+def size_of(image: Any) -> tuple[int, int]:
     """(height, width) of a picture or a spike recording."""
     return (image.height, image.width) if hasattr(image, "height") else image.shape[:2]
 
 
-def single_rig(sensor: str, size: tuple[int, int], focal: float | None):
+def single_rig(sensor: str, size: tuple[int, int], focal: float | None) -> SensorRig:
     """A rig of one camera with its principal point in the middle."""
     from spike_depth_core.geometry import PinholeCamera, SensorRig
 
@@ -147,7 +152,7 @@ def single_rig(sensor: str, size: tuple[int, int], focal: float | None):
     return SensorRig.single(sensor, PinholeCamera.from_focal(width, height, focal or 0.8 * width))
 
 
-def fitted_rig(rig, sizes: dict[str, tuple[int, int]], path: Path):
+def fitted_rig(rig: SensorRig, sizes: dict[str, tuple[int, int]], path: Path) -> SensorRig:
     """The rig with its cameras scaled to the pictures given. Raises ValueError where a picture cannot be theirs."""
     from spike_depth_core.geometry import SensorRig
 
@@ -164,7 +169,7 @@ def fitted_rig(rig, sizes: dict[str, tuple[int, int]], path: Path):
     return SensorRig(cameras, rig.poses, rig.reference)
 
 
-def read_truth(path: Path, shape: tuple[int, ...]):
+def read_truth(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """True depth of the reference's size."""
     import numpy as np
 
