@@ -87,7 +87,7 @@ def infer(
         if assumed:
             used = sensor_rig.cameras[sensor].fx
             typer.echo(
-                f"warning: no --rig and no --focal: {used:.0f} pixels of focal length are assumed; depth scales with it",
+                f"warning: no --rig and no --focal: a focal length of {used:.0f} px is assumed; depth scales with it",
                 err=True,
             )
     estimator = DepthEstimator.load(checkpoint, device)
