@@ -141,15 +141,15 @@ class SpikeCamera:
     def _expose(self, light: Tensor, planes: int) -> Tensor:
         # At most a threshold is collected a plane (saturation), so that the number of spikes so far is the
         # whole part of the charge so far, and nothing has to be computed plane after plane.
-        rate = (self._gain * light + self._dark).clamp(0.0, 1.0)
+        rate = (self._gain * light + self._dark).clamp_(min=0.0)
         if math.isfinite(self.parameters.electrons):
-            mean = (rate * self._whole)[:, None].expand(-1, planes, -1, -1)
+            mean = (rate.clamp_(max=16.0) * self._whole)[:, None].expand(-1, planes, -1, -1)
             collected = torch.poisson(mean, generator=self._generator).clamp_(max=self._whole)
             total = self._charge[:, None] + collected.cumsum(1, dtype=torch.float64)
             threshold = self._whole
         else:
             steps = torch.arange(1, planes + 1, device=rate.device, dtype=torch.float64).view(1, -1, 1, 1)
-            total = self._charge[:, None] + steps * rate.double()[:, None]
+            total = self._charge[:, None] + steps * rate.clamp_(max=1.0).double()[:, None]
             threshold = 1
         fired = torch.div(total, threshold, rounding_mode="floor")
         spikes = torch.diff(fired, dim=1, prepend=torch.zeros_like(fired[:, :1])) > 0
@@ -261,8 +261,8 @@ def _rates(light, gain, dark, dither, offset, scale, rate):
         start = (offset + 977 * y) % (dither.size - padded) if dither.size > padded else 0
         for x in range(width):
             charge = (gain[y, x] * light[y, x] + dark[y, x]) * np.float32(scale)
-            charge = min(max(charge, np.float32(0.0)), np.float32(_FULL)) + dither[start + x]
-            rate[y * padded + x] = uint16(charge)
+            charge = max(charge, np.float32(0.0)) + dither[start + x]
+            rate[y * padded + x] = uint16(min(charge, np.float32(_FULL)))
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,169 @@
+"""Reading and writing spike recordings: round trips, bit order, the picture of a real file, and files at fault."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spike_depth_core.spikes import PackedSpikes, read_spikes, spike_counts, write_spikes
+from spike_depth_core.spikes.formats import read_dat, write_dat
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "spikes"
+RECORDING = DATA / "reds_301x250x400.dat"
+needs_data = pytest.mark.skipif(not RECORDING.exists(), reason=f"no sample recordings at {DATA}")
+
+
+@pytest.fixture
+def planes() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (7, 6, 32), dtype=np.uint8)
+
+
+def test_dat_is_least_significant_bit_first_and_upside_down(tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_bytes(bytes([0b0000_0001, 0, 0, 0b1000_0010]))  # two rows of 16 pixels, the bottom one first
+    (plane,) = read_dat(path, 2, 16).planes()
+    expected = np.zeros((2, 16), np.uint8)
+    expected[1, 0] = expected[0, 9] = expected[0, 15] = 1
+    np.testing.assert_array_equal(plane, expected)
+    np.testing.assert_array_equal(read_dat(path, 2, 16, "upright").planes()[0], expected[::-1])
+
+
+@needs_data
+def test_firing_rate_of_a_recording_is_its_picture():
+    spikes = read_spikes(RECORDING).slice(130, 171)
+    picture = np.asarray(Image.open(DATA / "reds_301x250x400_middle.png").convert("L"), float)
+    correlation = np.corrcoef(spike_counts(spikes, [41])[0].ravel(), picture.ravel())[0, 1]
+    assert correlation >= 0.985  # 0.952 with the bits of each byte reversed
+
+
+@needs_data
+def test_the_recording_is_written_as_it_was_read(tmp_path):
+    write_spikes(tmp_path / "again.dat", read_spikes(RECORDING))
+    assert (tmp_path / "again.dat").read_bytes() == RECORDING.read_bytes()
+
+
+@needs_data
+def test_a_real_recording_of_another_size_is_read():
+    path = DATA / "uhsr_real_200x250x250.npz"
+    spikes = read_spikes(path)
+    assert (len(spikes), spikes.height, spikes.width) == (200, 250, 250)
+    np.testing.assert_array_equal(spikes.planes(), np.load(path)["spk"])
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz"])
+def test_round_trip(tmp_path, planes, suffix):
+    spikes = PackedSpikes.from_planes(planes, period_ns=25_000, start_ns=123)
+    path = tmp_path / f"spikes{suffix}"
+    write_spikes(path, spikes)
+    again = read_spikes(path, 6, 32)
+    np.testing.assert_array_equal(again.planes(), planes)
+    assert (again.period_ns, again.start_ns) == ((25_000, 123) if suffix == ".npz" else (50_000, 0))
+    assert read_spikes(path, 6, 32, period_ns=10).period_ns == 10
+
+
+def test_planes_of_any_width_and_of_bools(tmp_path):
+    planes = np.random.default_rng(1).random((4, 3, 13)) < 0.5
+    np.save(tmp_path / "a.npy", planes)
+    np.testing.assert_array_equal(read_spikes(tmp_path / "a.npy").planes(), planes)
+
+
+def test_with_head_drops_sixteen_columns(tmp_path, planes):
+    path = tmp_path / "a.dat"
+    headed = np.concatenate([planes, np.ones((7, 6, 16), np.uint8)], axis=2)
+    path.write_bytes(np.packbits(headed[:, ::-1], axis=2, bitorder="little").tobytes())
+    np.testing.assert_array_equal(read_dat(path, 6, 32, "with_head").planes(), planes)
+    write_dat(tmp_path / "b.dat", PackedSpikes.from_planes(planes), "with_head")
+    np.testing.assert_array_equal(read_dat(tmp_path / "b.dat", 6, 32, "with_head").planes(), planes)
+    assert (tmp_path / "b.dat").stat().st_size == path.stat().st_size
+
+
+def test_sps100_drops_columns_in_both_halves(tmp_path):
+    planes = np.random.default_rng(2).integers(0, 2, (2, 1000, 1000), dtype=np.uint8)
+    filler = np.ones((2, 1000, 12), np.uint8)
+    rows = np.concatenate([planes[..., :500], filler, planes[..., 500:], filler], axis=2)
+    (tmp_path / "a.dat").write_bytes(np.packbits(rows, axis=2, bitorder="little").tobytes())
+    spikes = read_dat(tmp_path / "a.dat", layout="sps100")
+    np.testing.assert_array_equal(spikes.planes(), planes)
+    write_dat(tmp_path / "b.dat", spikes, "sps100")
+    np.testing.assert_array_equal(read_dat(tmp_path / "b.dat", layout="sps100").planes(), planes)
+
+
+def test_parts_appended_are_one_recording(tmp_path, planes):
+    spikes = PackedSpikes.from_planes(planes)
+    write_dat(tmp_path / "a.dat", spikes.slice(0, 3))
+    write_dat(tmp_path / "a.dat", spikes.slice(3, 7), append=True)
+    np.testing.assert_array_equal(read_dat(tmp_path / "a.dat", 6, 32).planes(), planes)
+
+
+def test_a_file_with_half_a_plane_is_refused(tmp_path):
+    (tmp_path / "a.dat").write_bytes(bytes(12_500 + 99))
+    with pytest.raises(ValueError, match=r"planes of 12500 bytes .*400x250.* found 12599 bytes, 99 too many"):
+        read_spikes(tmp_path / "a.dat")
+    (tmp_path / "a.dat").write_bytes(b"")
+    with pytest.raises(ValueError, match="found 0 bytes, less than one plane"):
+        read_spikes(tmp_path / "a.dat")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 12}, "width divisible by 8"),
+        ({"layout": "sideways"}, "layout is one of .* found 'sideways'"),
+        ({"layout": "sps100", "height": 250, "width": 400}, "1000x1000 pixels, found 400x250"),
+    ],
+)
+def test_impossible_layouts_are_refused(tmp_path, arguments, message):
+    (tmp_path / "a.dat").write_bytes(bytes(12_500))
+    with pytest.raises(ValueError, match=message):
+        read_spikes(tmp_path / "a.dat", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"found .*uint8 [\[(]4, 4[\])]"),
+        (np.zeros((2, 4, 4), np.float32), "found float32"),
+        (np.full((2, 4, 4), 255, np.uint8), "zeros and ones, found 255"),
+        (np.zeros((0, 4, 4), np.uint8), "no spikes"),
+        (np.array([[[None]]]), "not a readable"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_that_are_no_planes_are_refused(tmp_path, array, message, suffix):
+    path = tmp_path / f"a{suffix}"
+    (np.save if suffix == ".npy" else np.savez)(path, array)
+    with pytest.raises(ValueError, match=message):
+        read_spikes(path)
+
+
+def test_files_that_are_not_what_they_are_called_are_refused(tmp_path, planes):
+    for suffix in (".npy", ".npz"):
+        path = tmp_path / f"text{suffix}"
+        path.write_text("this is not an array")
+        with pytest.raises(ValueError, match="not a readable"):
+            read_spikes(path)
+        path.write_bytes(b"")
+        with pytest.raises(ValueError, match="not a readable"):
+            read_spikes(path)
+    with pytest.raises(ValueError, match=r"read from .dat, .npy, .npz, found .txt"):
+        read_spikes(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"written to .dat, .npy, .npz, found no suffix"):
+        write_spikes(tmp_path / "a", PackedSpikes.from_planes(planes))
+    np.savez(tmp_path / "two.npz", a=planes, b=planes)
+    with pytest.raises(ValueError, match=r"one array of planes .* found a uint8 \(7, 6, 32\), b"):
+        read_spikes(tmp_path / "two.npz")
+    np.savez(tmp_path / "time.npz", planes=planes, period_ns=np.array("soon"))
+    with pytest.raises(ValueError, match="period_ns must be one whole number"):
+        read_spikes(tmp_path / "time.npz")
+    np.save(tmp_path / "size.npy", planes)
+    with pytest.raises(ValueError, match="expected planes of 40x6 pixels, found 32x6"):
+        read_spikes(tmp_path / "size.npy", width=40)
+
+
+def test_a_truncated_npy_is_refused(tmp_path, planes):
+    path = tmp_path / "a.npy"
+    np.save(path, planes)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"not a readable .npy"):
+        read_spikes(path)
