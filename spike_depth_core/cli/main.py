@@ -20,6 +20,11 @@ from spike_depth_core import __version__
 
 # name: (module, function, the line of help in the list)
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "evaluate": (
+        "spike_depth_core.cli.evaluate",
+        "evaluate",
+        "Measure accuracy on unseen streets, or on KITTI frames, beside the row prior.",
+    ),
     "infer": (
         "spike_depth_core.cli.infer",
         "infer",

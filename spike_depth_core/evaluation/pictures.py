@@ -90,17 +90,32 @@ def colorize_uncertainty(uncertainty: np.ndarray, limit: float = UNCERTAINTY_LIM
     return apply_colors(uncertainty / limit, "magma")
 
 
+def _windows(values: np.ndarray, radius: int) -> np.ndarray:
+    """Every pixel's neighbourhood, [(2 radius + 1)^2, H, W]; NaN beyond the border."""
+    padded = np.pad(values, radius, constant_values=np.nan)
+    height, width = values.shape
+    steps = range(2 * radius + 1)
+    return np.stack([padded[dy : dy + height, dx : dx + width] for dy in steps for dx in steps])
+
+
+def _nearest_point(points: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which neighbour of each pixel is the nearest point, [1, H, W], and the depths of all, [n, H, W]."""
+    with np.errstate(invalid="ignore"):
+        depths = _windows(np.where(np.isfinite(points) & (points > 0), points, np.nan), radius)
+    return np.argmin(np.where(np.isnan(depths), np.inf, depths), axis=0)[None], depths
+
+
 def thicken(depth: np.ndarray, radius: int = 1) -> np.ndarray:
-    """Grow sparse depth (LiDAR points between zeros or NaN) into squares that can be seen; the nearest
-    wins."""
-    filled = np.where(np.isfinite(depth) & (depth > 0), depth, np.inf)
-    padded = np.pad(filled, radius, constant_values=np.inf)
-    height, width = depth.shape
-    shifted = [
-        padded[dy : dy + height, dx : dx + width] for dy in range(2 * radius + 1) for dx in range(2 * radius + 1)
-    ]
-    grown = np.minimum.reduce(shifted)
-    return np.where(np.isfinite(grown), grown, np.nan).astype(np.float32)
+    """Grow sparse depth (LiDAR points between zeros or NaN) into squares that can be seen; the nearest wins."""
+    which, depths = _nearest_point(depth, radius)
+    return np.take_along_axis(depths, which, axis=0)[0].astype(np.float32)
+
+
+def thicken_like(values: np.ndarray, points: np.ndarray, radius: int = 1) -> np.ndarray:
+    """Values [H, W] at sparse points, grown as `thicken` grows the points: each square takes its own point's value."""
+    which, depths = _nearest_point(points, radius)
+    grown = np.take_along_axis(_windows(values.astype(np.float32), radius), which, axis=0)[0]
+    return np.where(np.isnan(np.take_along_axis(depths, which, axis=0)[0]), np.nan, grown).astype(np.float32)
 
 
 def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:

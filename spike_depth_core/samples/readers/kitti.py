@@ -112,7 +112,7 @@ def read_frame(folder: str | Path, name: str) -> DepthSample:
     """
     image_path, points_path, calibration_path = _paths(Path(folder), name)
     with Image.open(image_path) as image:
-        rgb = np.asarray(image.convert("RGB"))
+        rgb = np.array(image.convert("RGB"))
     calibration = read_calibration(calibration_path)
     height, width = rgb.shape[:2]
     p2 = calibration["P2"]

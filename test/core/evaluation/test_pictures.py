@@ -49,6 +49,11 @@ def test_thicken_keeps_the_nearest():
     assert grown[1, 1] == 30.0
     assert np.isnan(grown[0]).all()
     assert np.isfinite(grown).sum() == 15
+    # Other values at the same points grow into the same squares.
+    like = pictures.thicken_like(np.arange(35.0).reshape(5, 7), depth)
+    assert (np.isnan(like) == np.isnan(grown)).all()
+    assert like[1, 1] == depth.shape[1] * 2 + 2
+    assert like[2, 3] == depth.shape[1] * 2 + 4
 
 
 def test_spike_image_is_ordered_by_rate_and_counts_no_more_than_asked():

@@ -1,0 +1,190 @@
+"""`spike-depth evaluate`: accuracy on frames with a known depth, beside the row prior."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from spike_depth_core.evaluation.baselines import RowPrior
+
+
+def evaluate(
+    world: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help="Evaluate on streets of the procedural world: frame k shows the street of seed SEED + k.",
+        ),
+    ] = None,
+    kitti: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Evaluate on KITTI object frames: RGB against the LiDAR, Garg crop, up to 80 m."
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Evaluate on sample files that `simulate` wrote.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, metavar="N", help="How many frames of the world.")] = 20,
+    condition: Annotated[
+        str | None,
+        typer.Option(metavar="day|dusk|night", help="Light of the world; each street's seed draws it by default."),
+    ] = None,
+    sensors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Sensors to use, such as spikes,rgb,thermal. All that the network knows by default."
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SENSOR",
+            help="In whose image depth is compared: the first used of spikes, rgb, nir, thermal by default.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .safetensors checkpoint; the shipped one by default.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/evaluate"),
+) -> None:
+    """Measure accuracy on frames with a known depth, beside the row prior.
+
+    Writes metrics.json, table.md, report.html and sheets of the best, the median and the worst frame.
+
+    Give one of --world, --kitti and --samples. For example:
+
+    spike-depth evaluate --world 700000 --frames 50 --sensors spikes,thermal --condition night --out out/night
+    """
+    sources = {"--world": world, "--kitti": kitti, "--samples": samples}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"give one of {', '.join(sources)}; found {', '.join(given) or 'none'}")
+    if condition is not None and world is None:
+        raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
+
+    from spike_depth_core.cli.console import console, print_table, track
+    from spike_depth_core.evaluation.evaluate import Evaluation, truth_of
+    from spike_depth_core.evaluation.evaluation_report import (
+        HEADINGS,
+        evaluation_report,
+        method_rows,
+    )
+    from spike_depth_core.evaluation.frames import Frames, KittiFrames, StoredFrames, WorldFrames
+    from spike_depth_core.evaluation.pictures import write_png
+    from spike_depth_core.evaluation.results import markdown_table, write_json
+    from spike_depth_core.evaluation.sheets import estimate_sheet, sensor_names
+    from spike_depth_core.inference import DepthEstimator
+
+    estimator = DepthEstimator.load(checkpoint, device)
+    known = estimator.sensors
+    chosen = parse_sensors(sensors, known)
+    if reference is not None and reference not in known:
+        raise ValueError(f"--reference is one of {', '.join(known)}, found {reference!r}")
+    source: Frames
+    if world is not None:
+        rendered = [s for s in known if s in (chosen or known) or s == reference]
+        source = WorldFrames(world, frames, condition, rendered, estimator.spike_planes)
+        where = f"{frames} streets of the procedural world, seeds {world} to {world + frames - 1}"
+        where += f", {condition}" if condition else ", light drawn from each seed"
+    elif kitti is not None:
+        source = KittiFrames(kitti)
+        where = f"{len(source)} KITTI frames, LiDAR as truth, Garg crop"
+    else:
+        assert samples is not None
+        source = StoredFrames(samples)
+        where = f"{len(source)} samples of {samples}"
+    prior = row_prior_of(estimator.info.row_prior)
+    evaluation = Evaluation(prior, crop="garg" if kitti is not None else "none")
+
+    began = time.perf_counter()
+    evaluation.run(track(source, "Evaluating", len(source)), estimator, chosen, reference)
+    elapsed = time.perf_counter() - began
+
+    sheets = []
+    used: tuple[str, ...] = ()
+    for label, position in evaluation.ranked().items():
+        frame, score = source[evaluation.frames[position].index], evaluation.frames[position]
+        estimate = estimator.estimate(frame, reference, chosen)
+        used = estimate.sensors
+        caption = f"{label}: {score.name}, AbsRel {score.abs_rel:.3f}"
+        sheet = estimate_sheet(
+            frame,
+            estimate,
+            truth_of(frame, estimate.reference),
+            caption[0].upper() + caption[1:],
+            prior.predict(estimate.camera) if prior else None,
+        )
+        write_png(out / f"{label}.png", sheet)
+        sheets.append((caption, sheet))
+
+    name = sensor_names(used)
+    command = shlex.join(["spike-depth", *sys.argv[1:]])
+    summary = evaluation.summary()
+    summary |= {
+        "sensors": list(used),
+        "reference": reference or used[0],
+        "source": where,
+        "seeds": [world, world + frames - 1] if world is not None else None,
+        "checkpoint": {"file": str(checkpoint or "default"), "sha256": estimator.info.sha256},
+        "command": command,
+        "elapsed_s": elapsed,
+    }
+    write_json(out / "metrics.json", summary)
+    rows = method_rows(evaluation, name)
+    title = f"Depth from {name}"
+    (out / "table.md").write_text(
+        f"# {title}\n\n{where}; `{command}`\n\n" + markdown_table(["method", *HEADINGS], rows), encoding="utf-8"
+    )
+    print_table(f"{title}: {where}", ["method", *HEADINGS], rows, verdict(summary))
+    try:
+        from spike_depth_core.evaluation.report import write_report
+
+        facts = [("Checkpoint", f"{checkpoint or 'default'}, sha256 {estimator.info.sha256[:16]}")]
+        report = evaluation_report(evaluation, title, where, name, sheets, command, facts)
+        write_report(out / "report.html", report)
+    except ImportError as error:
+        console.print(f"no report.html: {error}", style="yellow", highlight=False)
+    console.print(
+        f"{out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}", highlight=False
+    )
+
+
+def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] | None:
+    """`spikes,rgb` as names in the fixed order; None for None. Raises ValueError naming what is not known."""
+    if text is None:
+        return None
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in asked if name not in known]
+    if unknown or not asked:
+        raise ValueError(f"--sensors takes some of {','.join(known)}, found {text!r}")
+    return tuple(name for name in known if name in asked)
+
+
+def row_prior_of(data: dict[str, Any]) -> RowPrior | None:
+    """The row prior of a checkpoint; None where it has none."""
+    from spike_depth_core.evaluation.baselines import RowPrior
+
+    return RowPrior.from_dict(data) if data else None
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """The result in a line."""
+    low, high = summary["abs_rel_interval_95"]
+    parts = [f"AbsRel {summary['abs_rel']:.3f}"]
+    if summary["frames"] >= 10:
+        parts[0] += f" (95% of redraws {low:.3f} to {high:.3f})"
+    if summary["row_prior_abs_rel"]:
+        parts.append(f"{summary['ratio_to_row_prior']:.2f} of the row prior's")
+    if "certain_half_ratio" in summary:
+        parts.append(f"its most certain half {summary['certain_half_ratio']:.2f} of the whole")
+    if summary["skipped_frames"]:
+        parts.append(f"{len(summary['skipped_frames'])} frames without a truth in range left out")
+    return "; ".join(parts)

@@ -1,0 +1,135 @@
+"""What an estimator is evaluated on: sequences of samples, made when they are asked for.
+
+Each has a length, and `frames[i]` is a `DepthSample`, the same every time. So an evaluation of
+hundreds of frames keeps none of them, and takes the best, the median and the worst out again for its pictures.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
+from spike_depth_core.samples.readers import kitti
+
+
+class Frames(ABC):
+    """A sequence of samples that are made when asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> DepthSample: ...
+
+    def __iter__(self) -> Iterator[DepthSample]:
+        return (self[index] for index in range(len(self)))
+
+
+class WorldFrames(Frames):
+    """One moment in each of many streets of the procedural world.
+
+    Frame k shows the street of scene seed `seed + k`, at a moment of its drive that is drawn from that seed: as many
+    streets as frames, because frames of one street resemble one another and would say less.
+
+    Args:
+        seed: of the first street.
+        count: how many frames.
+        condition: `day`, `dusk` or `night`; None draws it from each street's seed.
+        sensors: what is rendered, with the true depth of each.
+        planes: spike planes a sample.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        count: int,
+        condition: str | None = None,
+        sensors: Sequence[str] = SENSORS,
+        planes: int = 256,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"an evaluation takes at least one frame, asked for {count}")
+        self.seed, self.frame_count, self.condition = seed, count, condition
+        self.sensors, self.planes = tuple(sensors), planes
+
+    def __len__(self) -> int:
+        return self.frame_count
+
+    def __getitem__(self, index: int) -> DepthSample:
+        if not 0 <= index < self.frame_count:
+            raise IndexError(index)
+        from spike_depth_core.world.drive import World
+
+        seed = self.seed + index
+        time_s = float(np.random.default_rng([seed, 29]).uniform(0.5, 30.0))
+        return World(seed, self.condition).sample(time_s, planes=self.planes, sensors=self.sensors)
+
+
+class KittiFrames(Frames):
+    """KITTI object frames of a folder, with the LiDAR as sparse truth."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, self.names = Path(folder), kitti.list_frames(folder)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> DepthSample:
+        return kitti.read_frame(self.folder, self.names[index])
+
+
+class StoredFrames(Frames):
+    """Sample files of a folder, such as `spike-depth simulate` or `store` writes."""
+
+    def __init__(self, folder: str | Path, sensors: Sequence[str] = SENSORS) -> None:
+        self.paths, self.sensors = list_samples(folder), tuple(sensors)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> DepthSample:
+        return load_sample(self.paths[index], self.sensors)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _store_one(job: tuple[Frames, int, Path]) -> None:
+    frames, index, path = job
+    save_sample(path, frames[index])
+
+
+def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]:
+    """Make all frames once, by several processes, so that many evaluations can read them.
+
+    Args:
+        frames: picklable, as those above are.
+        folder: gets one file a frame; files that are there already are kept.
+        workers: processes; all cores when 0. With one, this process does the work.
+
+    Yields:
+        How many frames are there, after each.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    jobs = [(frames, i, sample_path(folder, i)) for i in range(len(frames)) if not sample_path(folder, i).exists()]
+    done = len(frames) - len(jobs)
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            _store_one(job)
+            yield (done := done + 1)
+        return
+    # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.
+    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
+        for _ in pool.imap_unordered(_store_one, jobs):
+            yield (done := done + 1)

@@ -1,0 +1,82 @@
+"""Sheets: one frame's sensors, depth, truth and errors side by side, labelled, with their scales."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spike_depth_core.evaluation import pictures
+from spike_depth_core.inference import DepthEstimate
+from spike_depth_core.samples import DepthSample
+
+SPARSE_SHARE = 0.5
+NAMES = {"spikes": "spikes", "rgb": "RGB", "nir": "near infrared", "thermal": "thermal"}
+
+
+def sensor_names(sensors: tuple[str, ...] | list[str]) -> str:
+    """Sensors for people: `spikes + RGB + thermal`."""
+    return " + ".join(NAMES.get(sensor, sensor) for sensor in sensors)
+
+
+def sensor_cells(sample: DepthSample, sensors: tuple[str, ...] | None = None) -> list[tuple[str, np.ndarray]]:
+    """(label, picture) of the sample's sensors, or of those named that it has."""
+    return [
+        (NAMES[sensor], pictures.sensor_picture(sensor, getattr(sample, sensor)))
+        for sensor in sample.sensors
+        if sensors is None or sensor in sensors
+    ]
+
+
+def is_sparse(truth: np.ndarray) -> bool:
+    """Whether most pixels have no truth, as with LiDAR (sky, which is +inf, is a truth)."""
+    return float(np.isnan(truth).mean()) > SPARSE_SHARE
+
+
+def estimate_sheet(
+    sample: DepthSample,
+    estimate: DepthEstimate,
+    truth: np.ndarray | None = None,
+    title: str | None = None,
+    prior: np.ndarray | None = None,
+    cell_width: int = 400,
+) -> np.ndarray:
+    """Everything about one frame on one sheet.
+
+    Args:
+        sample: the frame; the sensors that the estimate used, and the reference, are shown.
+        estimate: depth and uncertainty.
+        truth: depth [H, W] in the estimate's frame, dense or sparse; None leaves out truth and error.
+        title: a line above.
+        prior: the row prior's depth [H, W], shown beside the prediction.
+        cell_width: of each picture, pixels.
+
+    Returns:
+        uint8 [H', W', 3].
+    """
+    shown = {*estimate.sensors, estimate.reference}
+    cells = sensor_cells(sample, tuple(s for s in sample.sensors if s in shown))
+    result = [("depth", pictures.colorize_depth(estimate.depth))]
+    scales = ["depth", "uncertainty"]
+    if truth is not None:
+        scales.insert(1, "error")
+        if is_sparse(truth):
+            radius = max(1, round(truth.shape[1] / 500))
+            backdrop = pictures.sensor_picture(estimate.reference, getattr(sample, estimate.reference))
+            grown = pictures.thicken(truth, radius)
+            # Errors of single points cannot be seen; each is shown as large as the point of the truth it stands for.
+            error = pictures.thicken_like(estimate.depth, truth, radius)
+            result.append(("truth: LiDAR points", pictures.overlay_points(backdrop, truth, radius)))
+            result.append(("error at the points", pictures.colorize_error(error, grown)))
+        else:
+            result.append(("true depth", pictures.colorize_depth(truth)))
+            result.append(("error", pictures.colorize_error(estimate.depth, truth)))
+    result.append(("uncertainty", pictures.colorize_uncertainty(estimate.uncertainty)))
+    if prior is not None:
+        result.append(("row prior, for comparison", pictures.colorize_depth(prior)))
+    cells += result
+    height, width = estimate.depth.shape
+    columns = min(2 if width > 2.5 * height else 4, len(cells))
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    if columns == 2:
+        cell_width = cell_width * 3 // 2
+    page = columns * (cell_width + 8) - 8
+    return pictures.grid(rows, cell_width, title, pictures.bars(page, tuple(scales)))
