@@ -45,6 +45,7 @@ class SpikeRing:
         self.jitter_ns = jitter_ns
         self.ledger = ledger if ledger is not None else Ledger()
         self._packets: deque[_Packet] = deque()
+        self._last_seq: int | None = None
         self._planes = 0
 
     def __len__(self) -> int:
@@ -71,26 +72,32 @@ class SpikeRing:
             self.ledger.dropped[EMPTY] += 1
             return False
         follows = False
-        if self._packets:
-            newest = self._packets[-1]
-            step = seq - newest.seq
-            if step <= 0 and spikes.start_ns < newest.spikes.end_ns:
+        if self._packets and self._last_seq is not None:
+            newest = self._packets[-1].spikes
+            step = seq - self._last_seq
+            if step <= 0 and spikes.start_ns < newest.end_ns:
                 self.ledger.dropped[LATE] += 1  # a repeated or overtaken packet
                 return False
             # A step back in seq at a later time is a publisher that started anew: what was lost then is unknown.
             self.ledger.lost += max(step - 1, 0)
             follows = (
-                step == 1
-                and spikes.data.shape[1:] == newest.spikes.data.shape[1:]
-                and spikes.width == newest.spikes.width
-                and spikes.period_ns == newest.spikes.period_ns
-                and abs(spikes.start_ns - newest.spikes.end_ns) <= self.jitter_ns
+                seq == self._packets[-1].seq + 1
+                and spikes.data.shape[1:] == newest.data.shape[1:]
+                and spikes.width == newest.width
+                and spikes.period_ns == newest.period_ns
+                and abs(spikes.start_ns - newest.end_ns) <= self.jitter_ns
             )
+        self._last_seq = seq
         self._packets.append(_Packet(spikes, seq, follows))
         self._planes += len(spikes)
         while self._planes - len(self._packets[0].spikes) >= self.capacity:
             self._let_go(UNUSED)
         return True
+
+    def skip(self, seq: int) -> None:
+        """Note a packet that arrived, but was not fit to be taken in: it is missing, but it is not lost."""
+        if self._last_seq is not None and seq == self._last_seq + 1:  # any other number may be damage itself
+            self._last_seq = seq
 
     def window(self, count: int, end_ns: int | None = None, tolerance_ns: int | None = None) -> PackedSpikes | None:
         """The last `count` planes that end at or before a time, joined in a new array.

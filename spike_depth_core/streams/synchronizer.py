@@ -155,9 +155,11 @@ class Synchronizer:
                 self._let_go(sensor, UNUSED)
             self._changed.notify()
 
-    def reject(self, sensor: str, reason: str) -> None:
-        """Count an input that was not fit to be taken in."""
+    def reject(self, sensor: str, reason: str, seq: int | None = None) -> None:
+        """Count an input that was not fit to be taken in; `seq` is its number, where it has one."""
         with self._changed:
+            if seq is not None:
+                self._ring.skip(seq)
             self.ledgers[sensor].received += 1
             self.ledgers[sensor].dropped[reason] += 1
 

@@ -86,6 +86,17 @@ def test_gaps_in_the_numbers_are_losses():
     assert ring.window(8, end_ns=13 * 4 * PERIOD) is not None
 
 
+def test_a_rejected_packet_is_missing_but_not_lost():
+    ring = SpikeRing(1000)
+    ring.add(packet(0, 4), 0)
+    ring.skip(1)
+    ring.skip(10**18)  # a damaged number
+    ring.add(packet(8, 4), 2)
+    ring.add(packet(16, 4), 4)
+    assert ring.ledger.lost == 1
+    assert ring.window(5, end_ns=12 * PERIOD) is None
+
+
 def test_repeated_and_overtaken_packets_are_dropped():
     ring = SpikeRing(1000)
     for seq in (0, 1, 1, 3, 2, 4):

@@ -1,0 +1,30 @@
+import math
+
+import pytest
+
+from spike_depth_core.streams import Percentiles, RateMeter
+
+
+def test_rate_over_the_window_and_before_it_is_full():
+    now = 0
+    meter = RateMeter(lambda: now, window_s=2.0)
+    assert meter.rate_hz() == 0.0
+    for step in range(1, 51):  # ten events a second, five at a time
+        now = step * 100_000_000
+        meter.add()
+        if step == 10:
+            assert meter.rate_hz() == pytest.approx(10.0)
+    assert meter.rate_hz() == pytest.approx(10.0)
+    now += 1_000_000_000
+    assert meter.rate_hz() == pytest.approx(5.0)
+    now += 5_000_000_000
+    assert meter.rate_hz() == 0.0
+
+
+def test_percentiles_of_the_last_values():
+    values = Percentiles(size=5)
+    assert math.isnan(values(50))
+    for value in (100.0, 1.0, 2.0, 3.0, 4.0, 5.0):
+        values.add(value)
+    assert values(50) == 3.0
+    assert values(100) == 5.0
