@@ -122,7 +122,7 @@ def train(
                 bar.update(task, description=" ".join(f"{k} {v:.3f}" for k, v in list(values.items())[:3]))
 
         finished = run(show)
-    lines = [line for line in run._log_lines() if "validation" in line]
+    lines = [line for line in run.log_lines() if "validation" in line]
     if lines:
         best = min(lines, key=lambda line: line["mean"])
         print_table(

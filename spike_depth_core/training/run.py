@@ -76,7 +76,9 @@ class TrainingRun:
             self.options.steps,
             self.options.seed,
         )
-        best = min((line["mean"] for line in self._log_lines() if "mean" in line), default=float("inf"))
+        lines = self.log_lines()
+        best = min((line["mean"] for line in lines if "mean" in line), default=float("inf"))
+        spent = max((line.get("seconds", 0.0) for line in lines), default=0.0)  # by earlier calls of the same run
         sums: dict[str, torch.Tensor] = {}
         batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
         for step, reference, batch in batches:
@@ -88,7 +90,10 @@ class TrainingRun:
                 shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in sums.items()}
                 sums = {}
                 rate = learning_rate(step, self.options)
-                self._log({"step": done, "learning_rate": rate, "skipped": trainer.skipped, **shown})
+                seconds = round(spent + time.monotonic() - begin, 1)
+                self._log(
+                    {"step": done, "seconds": seconds, "learning_rate": rate, "skipped": trainer.skipped, **shown}
+                )
             over_time = self.time_limit_s is not None and time.monotonic() - begin > self.time_limit_s
             last = done == self.options.steps
             if done % self.validate_every == 0 or last or over_time:
@@ -129,7 +134,8 @@ class TrainingRun:
         )
         save_checkpoint(self.out / "checkpoint.safetensors", network, info, compact=True)
 
-    def _log_lines(self) -> list[dict[str, Any]]:
+    def log_lines(self) -> list[dict[str, Any]]:
+        """The learning curve so far: training losses every `LOG_EVERY` steps, and validations."""
         path = self.out / "log.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -139,5 +145,5 @@ class TrainingRun:
 
     def _cut_log(self, step: int) -> None:
         """Drop what was logged after the state was saved: a resumed run will write it again."""
-        lines = [line for line in self._log_lines() if line["step"] <= step]
+        lines = [line for line in self.log_lines() if line["step"] <= step]
         (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
