@@ -49,11 +49,29 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None) -> None:
     """A table on the screen: the first column to the left, the figures to the right."""
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
+    _print_titled(title, table, caption)
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Names and values on the screen."""
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    _print_titled(title, table)
+
+
+def _print_titled(title: str, table: Table, caption: str | None = None) -> None:
     # Without a terminal (a log, a pipe) the width is unknown, and a table folded to 80 columns reads badly.
     wide = console if console.is_terminal else Console(width=160)
+    # Beside the table, not in it: there they would be folded to the table's width.
+    wide.print(title, style="bold", highlight=False, markup=False)
     wide.print(table)
+    if caption:
+        wide.print(caption, highlight=False, markup=False)

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "train",
         "Teach a network on rendered streets, with a recipe.",
     ),
+    "info": (
+        "spike_depth_core.cli.info",
+        "info",
+        "Tell what a checkpoint, a spike recording, a rig or a folder of samples holds.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",

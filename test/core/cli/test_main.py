@@ -51,9 +51,7 @@ def test_every_command_can_be_imported_and_has_help():
         assert line.endswith(".")
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("there is no such thing"), FileNotFoundError("a.dat is missing")]
-)
+@pytest.mark.parametrize("error", [ValueError("there is no such thing"), FileNotFoundError("a.dat is missing")])
 def test_a_users_error_is_one_line(run, error):
     result = run(["broken"], error)
     assert result.exit_code == 2

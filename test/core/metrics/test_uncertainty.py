@@ -48,6 +48,14 @@ def test_sparsification_bounds():
     assert good.by_error[10] == pytest.approx(error[:10_000].mean() / error.mean())
 
 
+def test_ause_of_uniform_errors_and_no_knowledge():
+    # Errors uniform in (0, 1): the best curve falls as 1 - f, a constant uncertainty stays at 1, so the gap is f.
+    truth = np.full(10_000, 10.0)
+    curve = sparsification(truth * (1 + (np.arange(10_000) + 0.5) / 10_000), truth, np.ones(10_000))
+    assert curve.by_error == pytest.approx(1 - curve.dropped, rel=1e-3)
+    assert curve.ause == pytest.approx(0.95**2 / 2, rel=1e-3)
+
+
 def test_reliability_of_a_calibrated_and_an_overconfident_prediction():
     p, t, std = known_errors(200_000)
     calibrated, overconfident = Reliability(), Reliability()

@@ -1,0 +1,184 @@
+"""`spike-depth info`: what a file or folder holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from spike_depth_core.samples import DepthSample
+
+Facts = list[tuple[str, str]]
+
+
+def info(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint (.safetensors), a spike recording (.dat, .npy, .npz), a sample (.npz), a sensor rig "
+            "(.yaml), or a folder of samples or KITTI frames."
+        ),
+    ],
+    height: Annotated[int | None, typer.Option(min=1, help="Rows of a .dat recording; 250 by default.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Columns of a .dat recording; 400 by default.")] = None,
+) -> None:
+    """Tell what a checkpoint, a spike recording, a sample, a sensor rig or a folder holds."""
+    from spike_depth_core.cli.console import print_facts
+
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    kind, facts = describe(path, height, width)
+    print_facts(f"{path}: {kind}", facts)
+
+
+def describe(path: Path, height: int | None = None, width: int | None = None) -> tuple[str, Facts]:
+    """What kind of thing lies at a path, and (name, value) pairs about it. Raises ValueError where nothing fits."""
+    if path.is_dir():
+        return describe_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in (".safetensors", ".json"):
+        return "checkpoint", describe_checkpoint(path)
+    if suffix in (".yaml", ".yml"):
+        return "sensor rig", describe_rig(path)
+    if suffix == ".npz" and holds_sample(path):
+        from spike_depth_core.samples.files import load_sample
+
+        return "sample", describe_sample(load_sample(path))
+    if suffix in (".dat", ".npy", ".npz"):
+        return "spike recording", describe_spikes(path, height, width)
+    raise ValueError(
+        f"{path}: expected .safetensors, .dat, .npy, .npz, .yaml or a folder, found {suffix or 'no suffix'}"
+    )
+
+
+def describe_checkpoint(path: Path) -> Facts:
+    """From the JSON, and the weights' header: the weights themselves are not read."""
+    from safetensors import SafetensorError, safe_open
+
+    from spike_depth_core.networks.checkpoint import read_info
+
+    about = read_info(path)
+    weights = path.with_suffix(".safetensors")
+    facts: Facts = [("sensors", ", ".join(about.architecture.sensors))]
+    if weights.is_file():
+        try:
+            with safe_open(str(weights), framework="numpy") as file:
+                shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 (not a dict)
+        except SafetensorError as error:
+            raise ValueError(f"{weights} is not a safetensors file: {error}") from error
+        count = 0
+        for shape in shapes:
+            size = 1
+            for side in shape:
+                size *= side
+            count += size
+        facts += [("weights", f"{count / 1e6:.2f} M values in {len(shapes)} tensors, {megabytes(weights)}")]
+    facts += [
+        ("depth range", f"{about.depth_range[0]:g} to {about.depth_range[1]:g} m"),
+        ("row prior", f"{len(about.row_prior['slopes'])} slopes" if about.row_prior else "none"),
+        ("sha256", about.sha256),
+        ("trained from", about.parent or "random weights"),
+    ]
+    facts += [(f"training: {key}", shortened(value)) for key, value in about.training.items()]
+    return facts
+
+
+def describe_spikes(path: Path, height: int | None, width: int | None) -> Facts:
+    """Size, times and mean firing rate of a recording."""
+    from spike_depth_core.spikes.formats import read_spikes
+
+    spikes = read_spikes(path, height, width)
+    facts: Facts = [
+        ("planes", f"{len(spikes)} of {spikes.width}x{spikes.height} pixels"),
+        ("period", f"{spikes.period_ns} ns ({1e9 / spikes.period_ns:,.0f} planes/s)"),
+        ("duration", f"{len(spikes) * spikes.period_ns / 1e6:.3f} ms"),
+        ("starts at", f"{spikes.start_ns} ns"),
+        ("file", megabytes(path)),
+    ]
+    if len(spikes):
+        looked = spikes.slice(0, min(len(spikes), 256))
+        facts.insert(3, ("mean rate", f"{looked.planes().mean():.4f} spikes a plane (first {len(looked)} planes)"))
+    return facts
+
+
+def describe_rig(path: Path) -> Facts:
+    """Cameras and places of a rig."""
+    from spike_depth_core.geometry import SensorRig
+
+    rig = SensorRig.load(path)
+    facts: Facts = [("reference", rig.reference)]
+    for name, camera in rig.cameras.items():
+        x, y, z = rig.reference_from(name)[:3, 3]
+        text = f"{camera.width}x{camera.height}, f = {camera.fx:g} px, at ({x:g}, {y:g}, {z:g}) m"
+        facts.append((name, text + (", distorted" if any(camera.distortion) else "")))
+    return facts
+
+
+def describe_sample(sample: DepthSample) -> Facts:
+    """Sensors, depth and origin of a sample."""
+    import numpy as np
+
+    facts: Facts = [("time", f"{sample.time_ns / 1e9:.6f} s")]
+    for sensor in sample.sensors:
+        rows, columns = sample.size(sensor)
+        planes = f", {len(sample.spikes)} planes" if sensor == "spikes" and sample.spikes is not None else ""
+        facts.append((sensor, f"{columns}x{rows}{planes}"))
+    for sensor, depth in sample.depth.items():
+        known = depth[np.isfinite(depth)]
+        sky = float(np.isposinf(depth).mean())
+        reach = f"{known.min():.1f} to {known.max():.1f} m" if known.size else "nothing"
+        facts.append((f"depth of {sensor}", f"{reach} in {known.size / depth.size:.0%} of the pixels, {sky:.0%} sky"))
+    return facts + [(key, shortened(value)) for key, value in sample.meta.items()]
+
+
+def describe_folder(path: Path) -> tuple[str, Facts]:
+    """A folder of samples or of KITTI frames; a folder of a checkpoint alone."""
+    from spike_depth_core.samples.files import SUFFIX, load_sample
+    from spike_depth_core.samples.readers import kitti
+
+    samples = [file for file in sorted(path.glob(f"*{SUFFIX}")) if holds_sample(file)]
+    if samples:
+        conditions: Counter[str] = Counter()
+        for file in samples:
+            conditions[str(load_sample(file, sensors=(), depth=()).meta.get("condition", "unknown"))] += 1
+        facts: Facts = [
+            ("samples", f"{len(samples)}, {sum(file.stat().st_size for file in samples) / 1e6:.1f} MB"),
+            ("light", ", ".join(f"{count} {name}" for name, count in conditions.most_common())),
+        ]
+        return "samples", facts + [(f"first: {key}", value) for key, value in describe_sample(load_sample(samples[0]))]
+    checkpoints = sorted(path.glob("*.safetensors"))
+    if checkpoints:
+        return f"checkpoint {checkpoints[0].name}", describe_checkpoint(checkpoints[0])
+    try:
+        names = kitti.list_frames(path)
+    except ValueError:
+        raise ValueError(f"{path}: expected samples (*{SUFFIX}), a checkpoint or KITTI frames, found none") from None
+    return "KITTI frames", [
+        ("frames", str(len(names))),
+        *((f"first: {key}", value) for key, value in describe_sample(kitti.read_frame(path, names[0]))),
+    ]
+
+
+def holds_sample(path: Path) -> bool:
+    """Whether an .npz is a sample and not a spike recording."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "description.npy" in file.namelist()
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not an .npz file: {error}") from error
+
+
+def megabytes(path: Path) -> str:
+    """The size of a file for people."""
+    return f"{path.stat().st_size / 1e6:.2f} MB"
+
+
+def shortened(value: object, limit: int = 100) -> str:
+    """A JSON value on one line that fits a table."""
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,98 @@
+"""`spike-depth info` on every kind of file it knows, and on what is none of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.main import app
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.spikes.formats import write_spikes
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["info", *map(str, arguments)])
+
+
+def planes(rate_every=4):
+    spikes = np.zeros((20, 6, 16), np.uint8)
+    spikes[::rate_every] = 1
+    return PackedSpikes.from_planes(spikes)
+
+
+def sample(condition="night"):
+    depth = np.array([[np.inf, 3.5], [20.0, np.nan]], np.float32)
+    return DepthSample(
+        SensorRig.single("rgb", PinholeCamera.from_focal(2, 2, 2)),
+        rgb=np.zeros((2, 2, 3), np.uint8),
+        depth={"rgb": depth},
+        meta={"seed": 77, "condition": condition},
+    )
+
+
+@pytest.mark.parametrize("name", ["a.dat", "a.npy", "a.npz"])
+def test_spike_recordings(tmp_path, name):
+    write_spikes(tmp_path / name, planes())
+    result = run(tmp_path / name, "--height", 6, "--width", 16)
+    assert result.exit_code == 0, result.stderr
+    for text in ("spike recording", "20 of 16x6 pixels", "20,000 planes/s", "0.2500 spikes a plane", "1.000 ms"):
+        assert text in result.stdout
+
+
+def test_a_sample_and_a_folder_of_them(tmp_path):
+    for index, condition in enumerate(("night", "day", "night")):
+        save_sample(sample_path(tmp_path, index), sample(condition))
+    one = run(sample_path(tmp_path, 0)).stdout
+    for text in ("sample", "2x2", "3.5 to 20.0 m in 50% of the pixels, 25% sky", "77", "night"):
+        assert text in one
+    folder = run(tmp_path).stdout
+    assert "2 night, 1 day" in folder
+
+
+def test_a_checkpoint(tmp_path):
+    from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
+    from spike_depth_core.networks.depth_network import DepthNetwork
+
+    network = DepthNetwork()
+    about = CheckpointInfo(network.architecture, training={"recipe": "supervised", "steps": 12})
+    sha256 = save_checkpoint(tmp_path / "c", network, about).sha256
+    count = sum(tensor.numel() for tensor in network.state_dict().values())
+    for path in (tmp_path / "c.safetensors", tmp_path / "c.json", tmp_path):
+        result = run(path)
+        assert result.exit_code == 0, result.stderr
+        for text in (sha256, f"{count / 1e6:.2f} M values", "training: steps", "12", "random weights"):
+            assert text in result.stdout
+
+
+def test_the_shipped_rig():
+    result = run(ROOT / "config" / "rigs" / "vehicle.yaml")
+    for text in ("sensor rig", "400x250, f = 330 px", "thermal"):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"x", "found .txt"),
+        ("a.npz", b"not a zip", "is not an .npz file"),
+        ("a.dat", b"123", "expected a whole number of planes"),
+        ("a.json", b"{}", "is not a checkpoint description"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    result = run(tmp_path / name)
+    assert result.exit_code == 2
+    assert name in result.stderr
+    assert message in result.stderr
+
+
+def test_nothing_there(tmp_path):
+    assert "does not exist" in run(tmp_path / "none").stderr
+    assert "found none" in run(tmp_path).stderr
