@@ -61,7 +61,7 @@ def main(
         "",
         markdown_table(["", "value"], rows),
         "",
-        "AbsRel on validation streets (scene seeds 500,000 and up; none of them trained on or tested on) of the weights "
+        "AbsRel on validation streets (scene seeds 500,000 and up; none trained or tested on) of the weights "
         "that were kept:",
         "",
         markdown_table(["sensors", "AbsRel"], [(name, f"{value:.4f}") for name, value in kept.items()]),
