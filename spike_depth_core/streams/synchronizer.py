@@ -225,6 +225,10 @@ class Synchronizer:
                 self._changed.wait(min(left, max(self.timing.wait_ns / 1e9, 1e-3)))
             return None
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """End all waiting, for good."""
         with self._changed:

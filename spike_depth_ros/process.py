@@ -1,0 +1,50 @@
+"""The life of a node's process: middleware, signals, exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from spike_depth_ros.middleware import load_profile
+
+
+def make_executor() -> Executor:
+    """The executor that waits for events, where this distribution has it: it takes half the time of the default one."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
+    """Make a node and spin it until SIGINT or SIGTERM.
+
+    Returns:
+        The process's exit status: 0 after a signal, 1 when the node could not be made, which is then said in a line.
+    """
+    done = load_profile()
+    rclpy.init(args=arguments)
+    node = executor = None
+    try:
+        node = make()
+        node.get_logger().info(done)
+        executor = make_executor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (ValueError, OSError, rclpy.exceptions.ParameterException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if executor is not None:
+            executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
