@@ -4,8 +4,7 @@ A sensor is a frozen set of numbers, drawn at random around those of real camera
 one camera by heart, and a method `observe` that turns a `RenderPass` into the sensor's output. Everything is
 deterministic in the pass, the numbers and a seed.
 
-One pass is enough for motion: light at a time dt from the pass is its radiance moved along the exact image
-velocity of what each pixel sees (`moved`).
+One pass is enough for motion: see `motion.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from PIL import Image
 
 from spike_depth_core.spikes import PackedSpikes, RealtimeSpikeCamera, SpikeCameraParameters
 from spike_depth_core.spikes.packed import DEFAULT_PERIOD_NS
+from spike_depth_core.world.motion import Motion
 
 PANCHROMATIC = np.array([0.25, 0.35, 0.2, 0.2], np.float32)
 """Response of bare silicon to red, green, blue and near infrared; a white surface gives 1."""
@@ -39,80 +39,12 @@ class Rendered(Protocol):
         """float32 [H, W], kelvin."""
 
     @property
+    def depth(self) -> np.ndarray:
+        """float32 [H, W], metres, +inf for the sky."""
+
+    @property
     def velocity(self) -> np.ndarray:
         """float32 [H, W, 2], pixels a second."""
-
-
-def moved(image: np.ndarray, velocity: np.ndarray, dt: float) -> np.ndarray:
-    """The image float32 [H, W] as it will be after `dt` seconds (or was, if negative), by backward warping.
-
-    A pixel shows at `dt` what lies `velocity * dt` upstream. The velocity is that of the place where it comes
-    from, found by one step of fixed-point iteration, so that a moving edge carries its own speed over the
-    background. Beyond the border the border's pixels repeat.
-    """
-    out = np.empty_like(image)
-    _move(image, velocity, np.float32(dt), out)
-    return out
-
-
-def exposed(image: np.ndarray, velocity: np.ndarray, begin: float, end: float) -> np.ndarray:
-    """Mean of the moving image float32 [H, W, C] from `begin` to `end` (seconds): motion blur."""
-    out = np.empty_like(image)
-    _expose(image, velocity, np.float32(begin), np.float32(end), out)
-    return out
-
-
-@njit(inline="always")
-def _bilinear_weights(x, y, width, height):
-    x = min(max(x, np.float32(0.0)), np.float32(width - 1))
-    y = min(max(y, np.float32(0.0)), np.float32(height - 1))
-    x0 = min(int(x), max(width - 2, 0))
-    y0 = min(int(y), max(height - 2, 0))
-    return x0, y0, x - np.float32(x0), y - np.float32(y0)
-
-
-@njit(inline="always")
-def _source(velocity, x, y, dt, width, height):
-    """Where the pixel's content comes from."""
-    sx = np.float32(x) - velocity[y, x, 0] * dt
-    sy = np.float32(y) - velocity[y, x, 1] * dt
-    nx = min(max(int(sx + np.float32(0.5)), 0), width - 1)
-    ny = min(max(int(sy + np.float32(0.5)), 0), height - 1)
-    return np.float32(x) - velocity[ny, nx, 0] * dt, np.float32(y) - velocity[ny, nx, 1] * dt
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _move(image, velocity, dt, out):
-    height, width = image.shape
-    right, down = min(1, width - 1), min(1, height - 1)
-    for y in range(height):
-        for x in range(width):
-            sx, sy = _source(velocity, x, y, dt, width, height)
-            x0, y0, a, b = _bilinear_weights(sx, sy, width, height)
-            top = image[y0, x0] + a * (image[y0, x0 + right] - image[y0, x0])
-            bottom = image[y0 + down, x0] + a * (image[y0 + down, x0 + right] - image[y0 + down, x0])
-            out[y, x] = top + b * (bottom - top)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _expose(image, velocity, begin, end, out):
-    height, width, channels = image.shape
-    right, down = min(1, width - 1), min(1, height - 1)
-    for y in range(height):
-        for x in range(width):
-            u, v = velocity[y, x, 0], velocity[y, x, 1]
-            length = np.sqrt(u * u + v * v) * (end - begin)
-            taps = min(1 + int(length), 24)
-            out[y, x] = 0.0
-            for tap in range(taps):
-                dt = begin + (end - begin) * np.float32(tap + 0.5) / np.float32(taps)
-                sx, sy = _source(velocity, x, y, dt, width, height)
-                x0, y0, a, b = _bilinear_weights(sx, sy, width, height)
-                for c in range(channels):
-                    top = image[y0, x0, c] + a * (image[y0, x0 + right, c] - image[y0, x0, c])
-                    low = image[y0 + down, x0, c]
-                    bottom = low + a * (image[y0 + down, x0 + right, c] - low)
-                    out[y, x, c] += (top + b * (bottom - top)) / np.float32(taps)
 
 
 def softened(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -164,11 +96,12 @@ class SpikeSensor:
         height, width = light.shape
         start_ns = end_ns - planes * self.period_ns
         camera = RealtimeSpikeCamera(height, width, self.parameters, seed, self.period_ns, start_ns)
+        motion = Motion(rendered.velocity, rendered.depth, planes * self.period_ns * 1e-9)
         data = np.empty((planes, height, (width + 7) // 8), np.uint8)
         for first in range(0, planes, PLANES_PER_LEVEL):
             last = min(first + PLANES_PER_LEVEL, planes)
             dt = ((first + last) / 2 - planes) * self.period_ns * 1e-9
-            camera.expose(moved(light, rendered.velocity, dt), last - first, data[first:last])
+            camera.expose(motion.moved(light, dt), last - first, data[first:last])
         return PackedSpikes(data, width, self.period_ns, start_ns)
 
 
@@ -246,7 +179,8 @@ class ImageSensor:
         radiance = np.ascontiguousarray(rendered.radiance[..., list(self.channels)])
         radiance = np.minimum(radiance, np.float32(1e3))  # the sun's disc would bleed over the image
         seconds, gain = self.exposure(radiance)
-        light = softened(exposed(radiance, rendered.velocity, -seconds / 2, seconds / 2), self.softness)
+        motion = Motion(rendered.velocity, rendered.depth, seconds / 2)
+        light = softened(motion.exposed(radiance, -seconds / 2, seconds / 2), self.softness)
         height, width, _ = light.shape
         y = (np.arange(height, dtype=np.float32) / max(height - 1, 1) - 0.5)[:, None]
         x = (np.arange(width, dtype=np.float32) / max(width - 1, 1) - 0.5)[None]
@@ -338,7 +272,8 @@ class ThermalSensor:
         pattern = np.random.default_rng([self.seed, 0x7E4])
         fixed = pattern.standard_normal((height + 1, width), dtype=np.float32)
         noise = np.random.default_rng([seed, 0x7E4]).standard_normal((height, width), dtype=np.float32)
-        kelvin = exposed(rendered.temperature[..., None], rendered.velocity, -self.lag_s, 0.0)[..., 0]
+        motion = Motion(rendered.velocity, rendered.depth, self.lag_s)
+        kelvin = motion.exposed(rendered.temperature[..., None], -self.lag_s, 0.0)[..., 0]
         kelvin = softened(kelvin, self.softness) + np.float32(self.offset)
         kelvin += np.float32(self.pixel_noise) * fixed[:-1] + np.float32(self.column_noise) * fixed[-1]
         kelvin += np.float32(self.netd) * noise
