@@ -17,13 +17,14 @@ from spike_depth_ros.messages import (
 from spike_depth_ros.time import from_stamp, to_stamp
 from test.ros.harness import CAMERAS, MS, PACKET_NS, CountingEstimator, Observer, Vehicle
 
-FAST_DIAGNOSTICS = [Parameter("diagnostics_rate", value=20.0)]
+# A machine under load may deliver late: moments wait for all sensors, so that what is in them is certain.
+PARAMETERS = [Parameter("diagnostics_rate", value=20.0), Parameter("wait", value=1.0)]
 
 
 @pytest.fixture
 def scene(graph):
     """A depth node that is connected: (vehicle, observer)."""
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=FAST_DIAGNOSTICS)
+    graph.add(DepthNode, CountingEstimator(), parameter_overrides=PARAMETERS)
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
     observer.wait(lambda: observer.count_publishers("/depth_node/depth/image_rect"), "the depth topic")
@@ -43,7 +44,9 @@ def counts(observer: Observer, sensor: str) -> dict[str, str]:
 
 def test_depth_comes_from_the_planes_that_end_at_the_frame(scene):
     vehicle, observer = scene
-    observer.received["image_rect"].clear()
+    for sensor in ("rgb", "thermal"):  # from now on they are alive, and are waited for
+        vehicle.send_frame(sensor)
+        observer.wait(lambda sensor=sensor: counts(observer, sensor).get("received") == "1", sensor)
     packets = vehicle.send_spikes(4)
     end_ns = vehicle.time_ns
     vehicle.send_frame("rgb")
@@ -177,7 +180,7 @@ def test_inputs_add_up_in_the_diagnostics(scene):
 
 
 def test_images_without_intrinsics_are_dropped_and_said_so(graph):
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=FAST_DIAGNOSTICS)
+    graph.add(DepthNode, CountingEstimator(), parameter_overrides=PARAMETERS)
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     observer.wait(lambda: vehicle.images["rgb"].get_subscription_count(), "the subscription")
     vehicle.send_frame("rgb")
@@ -189,7 +192,7 @@ def test_the_estimator_may_fail_without_ending_the_node(graph):
         def estimate(self, sample):
             raise RuntimeError("out of memory, say")
 
-    graph.add(DepthNode, Failing(), parameter_overrides=FAST_DIAGNOSTICS)
+    graph.add(DepthNode, Failing(), parameter_overrides=PARAMETERS)
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
 
