@@ -1,0 +1,115 @@
+"""The kinds of material, and the colours they may take: linear albedo in red, green, blue and near infrared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Materials of primitives. What each looks like is in `materials`.
+(
+    PLAIN,
+    CAR_BODY,
+    CAR_CABIN,
+    GLASS,
+    WHEEL,
+    FACADE,
+    ROOF,
+    BARK,
+    LEAF,
+    METAL,
+    SIGN,
+    CLOTH,
+    SKIN,
+    LAMP,
+    MASONRY,
+    WOOD,
+    CARGO,
+    BUS,
+    HILL,
+) = range(19)
+
+# Materials of the ground.
+ASPHALT, SLABS, GRASS, COBBLES, GRAVEL, CONCRETE, FIELD, KERB = range(8)
+
+SLOTS = 6  # palette slots of an instance
+BANDS = 4
+
+
+def colour(rng: np.random.Generator, low: float = 0.04, high: float = 0.7, saturation: float = 0.35) -> np.ndarray:
+    """A random albedo [4]: any hue, brightness between low and high, saturation up to about the given one."""
+    value = rng.uniform(low, high)
+    amount = saturation * rng.random() ** 1.5
+    hue = rng.random() * 3.0
+    rgb = np.clip(1.0 - amount * np.abs((hue - np.arange(3) + 1.5) % 3.0 - 1.5) / 0.75, 0.0, None) * value
+    # Dyes are mostly transparent to near infrared, so it does not follow the visible colour.
+    nir = np.clip(rgb.mean() + rng.uniform(-0.05, 0.3) * amount / 0.35 + rng.uniform(-0.04, 0.08), 0.02, 0.85)
+    return np.append(rgb, nir)
+
+
+def grey(rng: np.random.Generator, low: float, high: float, tint: float = 0.06) -> np.ndarray:
+    """An almost neutral albedo [4]."""
+    value = rng.uniform(low, high)
+    return np.clip(value * (1.0 + rng.normal(0.0, tint, 4)), 0.01, 0.9)
+
+
+def paint(rng: np.random.Generator) -> np.ndarray:
+    """Car paint: white, black and greys for two cars in three, else any colour."""
+    draw = rng.random()
+    if draw < 0.2:
+        return grey(rng, 0.55, 0.8, 0.03)
+    if draw < 0.4:
+        return grey(rng, 0.012, 0.05, 0.1)
+    if draw < 0.65:
+        return grey(rng, 0.1, 0.45, 0.04)
+    return colour(rng, 0.08, 0.5, 1.0)
+
+
+def masonry(rng: np.random.Generator) -> np.ndarray:
+    """A wall: plaster in pale tones, brick in reds and browns, greys, now and then anything."""
+    draw = rng.random()
+    if draw < 0.4:
+        return colour(rng, 0.35, 0.75, 0.35)
+    if draw < 0.65:
+        value = rng.uniform(0.12, 0.35)
+        return value * np.array([1.25, 0.75 + rng.uniform(-0.1, 0.2), 0.55 + rng.uniform(-0.1, 0.3), 1.5])
+    if draw < 0.85:
+        return grey(rng, 0.2, 0.6)
+    return colour(rng, 0.08, 0.6, 0.9)
+
+
+def foliage(rng: np.random.Generator) -> np.ndarray:
+    """Leaves: dark to yellowish green, some autumnal; bright in near infrared."""
+    value = rng.uniform(0.05, 0.15)
+    warm = rng.uniform(0.5, 1.0) if rng.random() < 0.85 else rng.uniform(0.9, 1.7)
+    return np.array([value * warm, value * rng.uniform(0.95, 1.15), value * rng.uniform(0.2, 0.5), rng.uniform(0.3, 0.5)])
+
+
+def bark(rng: np.random.Generator) -> np.ndarray:
+    """Bark and timber."""
+    value = rng.uniform(0.05, 0.22)
+    return np.array([value * 1.1, value * 0.9, value * rng.uniform(0.55, 0.9), value * 1.7])
+
+
+def cloth(rng: np.random.Generator) -> np.ndarray:
+    """Clothing: anything, dark more often; near infrared mostly bright."""
+    base = colour(rng, 0.02, 0.6, 0.9) if rng.random() < 0.6 else grey(rng, 0.01, 0.12)
+    base[3] = rng.uniform(0.15, 0.6)
+    return base
+
+
+def skin(rng: np.random.Generator) -> np.ndarray:
+    value = rng.uniform(0.1, 0.45)
+    return np.array([value * 1.3, value, value * 0.75, min(0.65, value * 1.5)])
+
+
+def roof(rng: np.random.Generator) -> np.ndarray:
+    draw = rng.random()
+    if draw < 0.5:
+        value = rng.uniform(0.08, 0.25)
+        return value * np.array([1.3, 0.6, 0.42, 1.6])
+    return grey(rng, 0.04, 0.2) if draw < 0.9 else colour(rng, 0.08, 0.3, 0.6)
+
+
+def palette(*slots: np.ndarray) -> np.ndarray:
+    """Palette [6, 4] of an instance; slots not given repeat the last."""
+    rows = list(slots) + [slots[-1]] * (SLOTS - len(slots))
+    return np.array(rows[:SLOTS])
