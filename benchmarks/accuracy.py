@@ -118,9 +118,9 @@ def advantage(results: dict[tuple[str, ...], Evaluation], a: tuple[str, ...], b:
     first, second = (results[subset].averages[NETWORK, "none"].values("abs_rel") for subset in (a, b))
     low, high = bootstrap_interval(second - first)
     return (
-        f"Street by street, AbsRel from {sensor_names(a)} is {np.mean(second - first):+.3f} below that from "
-        f"{sensor_names(b)} (95% interval {low:+.3f} to {high:+.3f}), and lower in {np.mean(first < second):.0%} of the "
-        "streets.\n"
+        f"Street by street, AbsRel from {sensor_names(a)} is {np.mean(second - first):.3f} below that from "
+        f"{sensor_names(b)} (95% interval {low:.3f} to {high:.3f}), and it is lower in {np.mean(first < second):.0%} "
+        "of the streets.\n"
     )
 
 

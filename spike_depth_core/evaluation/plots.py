@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLORS = ("#1f6feb", "#8b949e", "#d1603d", "#2a9d6f", "#8a5cd6", "#c9a227")
+COLORS = ("#1f6feb", "#d1603d", "#2a9d6f", "#8a5cd6", "#c9a227", "#0f8b9d")
+BASELINE, BASELINE_COLOR = "row prior", "#8b949e"  # the same grey in every chart
 FONT_SIZE = 9
 INK, GRID = "#24292f", "#e4e7eb"
 
@@ -30,6 +31,10 @@ def _figure(title: str, x_label: str, y_label: str, width: float = 5.2, height: 
     return figure, axes
 
 
+def _color(name: str, index: int) -> str:
+    return BASELINE_COLOR if name == BASELINE else COLORS[index % len(COLORS)]
+
+
 def _legend(axes: Axes, location: str = "best") -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=FONT_SIZE - 1, frameon=False, loc=location)  # type: ignore[call-overload]
@@ -43,7 +48,7 @@ def bars_by_group(
     width = 0.8 / max(len(series), 1)
     for index, (name, values) in enumerate(series.items()):
         at = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
-        drawn = axes.bar(at, np.nan_to_num(values), width * 0.92, label=name, color=COLORS[index % len(COLORS)])
+        drawn = axes.bar(at, np.nan_to_num(values), width * 0.92, label=name, color=_color(name, index))
         if len(groups) * len(series) <= 14:
             labels = [f"{v:.3f}".lstrip("0") if np.isfinite(v) else "" for v in values]
             axes.bar_label(drawn, labels, fontsize=7, color=INK, padding=1)
@@ -64,7 +69,7 @@ def lines(
     """Curves x against y by name. `diagonal` adds the line y = x, on which a calibrated prediction lies."""
     figure, axes = _figure(title, x_label, y_label)
     for index, (name, (x, y)) in enumerate(series.items()):
-        axes.plot(x, y, label=name, color=COLORS[index % len(COLORS)], linewidth=1.8, marker="o", markersize=2.5)
+        axes.plot(x, y, label=name, color=_color(name, index), linewidth=1.8, marker="o", markersize=2.5)
     if diagonal and series:
         end = max((float(np.max(np.concatenate([x, y]))) for x, y in series.values() if len(x)), default=1.0)
         axes.plot([0, end], [0, end], color="#8b949e", linestyle="--", linewidth=1, label="ideal")
@@ -89,7 +94,7 @@ def histogram(
     every = np.concatenate([*kept.values(), np.zeros(0)])
     edges = np.histogram_bin_edges(every, bins) if every.size else np.linspace(0, 1, bins + 1)
     for index, (name, values) in enumerate(kept.items()):
-        axes.hist(values, edges.tolist(), label=name, color=COLORS[index % len(COLORS)], alpha=0.75)
+        axes.hist(values, edges.tolist(), label=name, color=_color(name, index), alpha=0.75)
     for index, (name, value) in enumerate((marks or {}).items()):
         axes.axvline(value, color=INK, linestyle="--", linewidth=1)
         axes.annotate(
@@ -110,9 +115,9 @@ def timeline(
     """Points over time by name, and vertical marks for events such as a dropped packet: (seconds, label)."""
     figure, axes = _figure(title, x_label, y_label, width=10.6, height=2.8)
     for index, (name, (x, y)) in enumerate(series.items()):
-        axes.plot(x, y, label=name, color=COLORS[index % len(COLORS)], linewidth=0.8, marker=".", markersize=3.5)
+        axes.plot(x, y, label=name, color=_color(name, index), linewidth=0.8, marker=".", markersize=3.5)
     for time, label in events:
-        axes.axvline(time, color=COLORS[2], linewidth=0.8)
+        axes.axvline(time, color=COLORS[1], linewidth=0.8)
         axes.annotate(
             label,
             (time, 0.98),
