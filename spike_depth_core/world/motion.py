@@ -15,6 +15,8 @@ from numba import njit
 _TILE = 8  # pixels
 _NEARER = np.float32(0.85)  # of the depth: an edge between two surfaces, not the slope of one
 _MAX_TAPS = 24
+# Infinite depths are meant; NaN do not occur.
+_JIT: dict = {"cache": True, "nogil": True, "fastmath": {"nnan", "nsz", "arcp", "contract", "reassoc"}}
 
 
 class Motion:
@@ -54,105 +56,135 @@ class Motion:
 
 @njit(cache=True, nogil=True)
 def _nearest_around(velocity, depth, radius):
-    """Depth and velocity of the nearest point in the tiles around each tile, float32 [h, w, 3]."""
+    """Of the tiles around each tile, float32 [h, w, 4]: the nearest point's depth and velocity, and 1 if there
+    is an edge in the depths, 0 if one surface fills them all."""
     height, width = depth.shape
     rows, columns = (height + _TILE - 1) // _TILE, (width + _TILE - 1) // _TILE
-    own = np.empty((rows, columns, 3), np.float32)
+    own = np.empty((rows, columns, 4), np.float32)
     for row in range(rows):
         for column in range(columns):
             best_y, best_x = row * _TILE, column * _TILE
+            edge = False
             for y in range(row * _TILE, min(height, (row + 1) * _TILE)):
                 for x in range(column * _TILE, min(width, (column + 1) * _TILE)):
-                    if depth[y, x] < depth[best_y, best_x]:
+                    here = depth[y, x]
+                    if here < depth[best_y, best_x]:
                         best_y, best_x = y, x
+                    beside, below = depth[y, min(x + 1, width - 1)], depth[min(y + 1, height - 1), x]
+                    edge |= (beside < _NEARER * here) | (here < _NEARER * beside)
+                    edge |= (below < _NEARER * here) | (here < _NEARER * below)
             own[row, column, 0] = depth[best_y, best_x]
             own[row, column, 1] = velocity[best_y, best_x, 0]
             own[row, column, 2] = velocity[best_y, best_x, 1]
+            own[row, column, 3] = np.float32(1.0) if edge else np.float32(0.0)
     out = np.empty_like(own)
     for row in range(rows):
         for column in range(columns):
             best_row, best_column = row, column
+            edge_around = np.float32(0.0)
             for i in range(max(0, row - radius), min(rows, row + radius + 1)):
                 for j in range(max(0, column - radius), min(columns, column + radius + 1)):
                     if own[i, j, 0] < own[best_row, best_column, 0]:
                         best_row, best_column = i, j
+                    edge_around = max(edge_around, own[i, j, 3])
             out[row, column] = own[best_row, best_column]
+            out[row, column, 3] = edge_around
     return out
 
 
 @njit(inline="always")
-def _nearby(depth, x, y):
-    """Indices of the pixel nearest to a place, within the image."""
+def _depth_at(depth, x, y):
+    """Depth of the pixel nearest to a place, within the image."""
     height, width = depth.shape
-    column = min(max(int(x + np.float32(0.5)), 0), width - 1)
-    row = min(max(int(y + np.float32(0.5)), 0), height - 1)
-    return row, column
+    column = np.int32(min(max(x + np.float32(0.5), np.float32(0.0)), np.float32(width - 1)))
+    row = np.int32(min(max(y + np.float32(0.5), np.float32(0.0)), np.float32(height - 1)))
+    return depth[row, column]
 
 
 @njit(inline="always")
-def _source(velocity, depth, nearest, x, y, dt):
-    """Where the content of pixel (x, y) at dt is at time 0."""
+def _velocity_at(velocity, x, y):
+    height, width, _ = velocity.shape
+    column = np.int32(min(max(x + np.float32(0.5), np.float32(0.0)), np.float32(width - 1)))
+    row = np.int32(min(max(y + np.float32(0.5), np.float32(0.0)), np.float32(height - 1)))
+    return velocity[row, column, 0], velocity[row, column, 1]
+
+
+@njit(**_JIT)
+def _source(velocity, depth, near, u, v, x, y, dt):
+    """Where the content of pixel (x, y) at dt is at time 0, close to an edge between surfaces.
+
+    `near`, `u`, `v`: depth and velocity of the nearest surface around.
+    """
     here = depth[y, x]
     px, py = np.float32(x), np.float32(y)
-    front = nearest[y // _TILE, x // _TILE]
-    if front[0] < _NEARER * here:
-        # Something near is close by: it covers this pixel if it is found upstream at its own velocity.
-        sx, sy = px - front[1] * dt, py - front[2] * dt
-        row, column = _nearby(depth, sx, sy)
-        there = depth[row, column]
-        if there < _NEARER * here and _NEARER * there < front[0]:
+    if near < _NEARER * here:
+        # It covers this pixel if it is found upstream at its own velocity.
+        sx, sy = px - u * dt, py - v * dt
+        there = _depth_at(depth, sx, sy)
+        if there < _NEARER * here and _NEARER * there < near:
             return sx, sy
     sx, sy = px - velocity[y, x, 0] * dt, py - velocity[y, x, 1] * dt
-    row, column = _nearby(depth, sx, sy)
-    if here < _NEARER * depth[row, column]:
-        # What is here at time 0 is not yet, or no longer, here at dt: the far surface behind is seen.
-        bx, by = px - velocity[row, column, 0] * dt, py - velocity[row, column, 1] * dt
-        row, column = _nearby(depth, bx, by)
-        if here < _NEARER * depth[row, column]:
+    if here < _NEARER * _depth_at(depth, sx, sy):
+        # What is here at time 0 is not here at dt: the far surface behind it is seen.
+        bu, bv = _velocity_at(velocity, sx, sy)
+        bx, by = px - bu * dt, py - bv * dt
+        if here < _NEARER * _depth_at(depth, bx, by):
             return bx, by
     return sx, sy
 
 
-@njit(inline="always")
-def _corner(x, y, width, height):
-    """Upper left of the four pixels around a place, and the weights of the right and lower ones."""
-    x = min(max(x, np.float32(0.0)), np.float32(width - 1))
-    y = min(max(y, np.float32(0.0)), np.float32(height - 1))
-    x0 = min(int(x), max(width - 2, 0))
-    y0 = min(int(y), max(height - 2, 0))
-    return x0, y0, x - np.float32(x0), y - np.float32(y0)
-
-
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def _move(image, velocity, depth, nearest, dt, out):
     height, width = image.shape
-    right, down = min(1, width - 1), min(1, height - 1)
+    sources_x = np.empty(width, np.float32)
+    sources_y = np.empty(width, np.float32)
+    bottom, right = np.float32(height - 1), np.float32(width - 1)
     for y in range(height):
         for x in range(width):
-            sx, sy = _source(velocity, depth, nearest, x, y, dt)
-            x0, y0, a, b = _corner(sx, sy, width, height)
-            top = image[y0, x0] + a * (image[y0, x0 + right] - image[y0, x0])
-            bottom = image[y0 + down, x0] + a * (image[y0 + down, x0 + right] - image[y0 + down, x0])
-            out[y, x] = top + b * (bottom - top)
+            sources_x[x] = np.float32(x) - velocity[y, x, 0] * dt
+            sources_y[x] = np.float32(y) - velocity[y, x, 1] * dt
+        for tile in range(nearest.shape[1]):
+            near, u, v, edge = nearest[y // _TILE, tile]
+            if edge > 0:
+                for x in range(tile * _TILE, min(width, (tile + 1) * _TILE)):
+                    sources_x[x], sources_y[x] = _source(velocity, depth, near, u, v, x, y, dt)
+        for x in range(width):
+            sx = min(max(sources_x[x], np.float32(0.0)), right)
+            sy = min(max(sources_y[x], np.float32(0.0)), bottom)
+            x0, y0 = np.int32(sx), np.int32(sy)
+            x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
+            a, b = sx - np.float32(x0), sy - np.float32(y0)
+            upper = image[y0, x0] + a * (image[y0, x1] - image[y0, x0])
+            lower = image[y1, x0] + a * (image[y1, x1] - image[y1, x0])
+            out[y, x] = upper + b * (lower - upper)
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def _expose(image, velocity, depth, nearest, begin, end, out):
     height, width, channels = image.shape
-    right, down = min(1, width - 1), min(1, height - 1)
+    bottom, right = np.float32(height - 1), np.float32(width - 1)
     for y in range(height):
         for x in range(width):
             u, v = velocity[y, x, 0], velocity[y, x, 1]
-            front = nearest[y // _TILE, x // _TILE]
-            speed = max(u * u + v * v, front[1] * front[1] + front[2] * front[2])
+            near, near_u, near_v, edge = nearest[y // _TILE, x // _TILE]
+            speed = u * u + v * v
+            if edge > 0:
+                speed = max(speed, near_u * near_u + near_v * near_v)
             taps = min(1 + int(np.sqrt(speed) * (end - begin)), _MAX_TAPS)
+            share = np.float32(1.0) / np.float32(taps)
             out[y, x] = np.float32(0.0)
             for tap in range(taps):
-                dt = begin + (end - begin) * np.float32(tap + 0.5) / np.float32(taps)
-                sx, sy = _source(velocity, depth, nearest, x, y, dt)
-                x0, y0, a, b = _corner(sx, sy, width, height)
+                dt = begin + (end - begin) * (np.float32(tap) + np.float32(0.5)) * share
+                if edge > 0:
+                    sx, sy = _source(velocity, depth, near, near_u, near_v, x, y, dt)
+                else:
+                    sx, sy = np.float32(x) - u * dt, np.float32(y) - v * dt
+                sx = min(max(sx, np.float32(0.0)), right)
+                sy = min(max(sy, np.float32(0.0)), bottom)
+                x0, y0 = np.int32(sx), np.int32(sy)
+                x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
+                a, b = sx - np.float32(x0), sy - np.float32(y0)
                 for c in range(channels):
-                    low, high = image[y0, x0, c], image[y0 + down, x0, c]
-                    top = low + a * (image[y0, x0 + right, c] - low)
-                    bottom = high + a * (image[y0 + down, x0 + right, c] - high)
-                    out[y, x, c] += (top + b * (bottom - top)) / np.float32(taps)
+                    upper = image[y0, x0, c] + a * (image[y0, x1, c] - image[y0, x0, c])
+                    lower = image[y1, x0, c] + a * (image[y1, x1, c] - image[y1, x0, c])
+                    out[y, x, c] += (upper + b * (lower - upper)) * share
