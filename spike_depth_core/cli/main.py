@@ -74,7 +74,9 @@ class _LazyCommands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except USER_ERRORS as error:
+        except (*USER_ERRORS, ImportError) as error:
+            if type(error) is ModuleNotFoundError:  # ours; a plain ImportError says which extra to install
+                raise
             if isinstance(error, BrokenPipeError):  # `spike-depth info x | head`: nobody reads any more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(1) from None

@@ -20,6 +20,7 @@ from spike_depth_core.spikes import PackedSpikes
 NEAR_M, FAR_M = 2.0, 80.0
 ERROR_LIMIT = 0.5
 UNCERTAINTY_LIMIT = 0.5
+BRIGHT_SPIKES = 20
 SKY = (52, 56, 64)
 UNKNOWN = (18, 19, 22)
 PAPER = (255, 255, 255)
@@ -136,14 +137,32 @@ def thermal_picture(image: np.ndarray) -> np.ndarray:
     return apply_colors(_stretched(image.astype(np.float32), 1, 99), "magma")
 
 
-def spike_image(spikes: PackedSpikes, planes: int = 64) -> np.ndarray:
-    """The scene as the spike camera's last planes tell it: spikes a pixel (TFP), exposed to be looked at."""
-    last = spikes.last(min(planes, len(spikes)))
-    # Sums of at most 255 planes fit a byte; more are added up in parts.
-    count = np.zeros((last.height, last.width), dtype=np.float32)
-    for first in range(0, len(last), 64):
-        count += last.slice(first, min(first + 64, len(last))).planes().sum(axis=0, dtype=np.uint8)
+def spike_image(spikes: PackedSpikes, planes: int | None = None) -> np.ndarray:
+    """The scene as the spike camera's last planes tell it: spikes a pixel (TFP), exposed to be looked at.
+
+    Args:
+        spikes: at least one plane.
+        planes: how many of the last planes to count. None takes 64, and doubles that while the brightest pixels have
+            fewer than `BRIGHT_SPIKES` spikes: in the dark, a longer exposure.
+    """
+    if planes is not None:
+        return spike_rate_picture(_count(spikes.last(min(planes, len(spikes)))))
+    length = min(64, len(spikes))
+    count = _count(spikes.last(length))
+    while length < len(spikes) and np.percentile(count, 99) < BRIGHT_SPIKES:
+        longer = min(2 * length, len(spikes))
+        count += _count(spikes.slice(len(spikes) - longer, len(spikes) - length))
+        length = longer
     return spike_rate_picture(count)
+
+
+def _count(spikes: PackedSpikes) -> np.ndarray:
+    """Spikes of each pixel, float32 [H, W]."""
+    count = np.zeros((spikes.height, spikes.width), dtype=np.float32)
+    for first in range(0, len(spikes), 64):  # sums of so few planes fit a byte, and so few unpacked planes the cache
+        part = spikes.slice(first, min(first + 64, len(spikes)))
+        count += part.planes().sum(axis=0, dtype=np.uint8)
+    return count
 
 
 def spike_rate_picture(count: np.ndarray) -> np.ndarray:

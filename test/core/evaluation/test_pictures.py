@@ -68,6 +68,18 @@ def test_spike_image_is_ordered_by_rate_and_counts_no_more_than_asked():
     assert pictures.spike_image(PackedSpikes.from_planes(planes), 1000)[3, 0, 0] > 200  # 300 planes, no overflow
 
 
+def test_spike_image_exposes_longer_in_the_dark():
+    planes = np.zeros((256, 4, 8), np.uint8)
+    planes[100, :, :4] = 1  # the left half fires once, long before the last 64 planes
+    dark = pictures.spike_image(PackedSpikes.from_planes(planes))[..., 0]
+    assert (dark[:, :4] == 255).all()
+    assert (dark[:, 4:] == 0).all()
+    planes[-64::2, :, 4:] = 1  # light enough now: only the last 64 planes count
+    light = pictures.spike_image(PackedSpikes.from_planes(planes))[..., 0]
+    assert (light[:, :4] == 0).all()
+    assert (light[:, 4:] == 255).all()
+
+
 def test_grid_places_every_cell_and_is_even():
     red, green = (np.full((10, 20, 3), color, np.uint8) for color in ((250, 0, 0), (0, 250, 0)))
     sheet = pictures.grid([[("a", red), None], [("b", green), ("a long label " * 9, red)]], cell_width=101)

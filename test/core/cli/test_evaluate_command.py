@@ -1,0 +1,94 @@
+"""`spike-depth evaluate` from arguments to files, with an untrained network on tiny frames."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.evaluate import parse_sensors
+from spike_depth_core.cli.main import app
+from spike_depth_core.evaluation.baselines import RowPrior
+from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
+from spike_depth_core.networks.depth_network import DepthNetwork
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained network with the row prior of a flat road, 1.6 m below the camera."""
+    camera = PinholeCamera.from_focal(4, 200, 100)
+    rows = 1.6 / np.maximum(camera.slopes()[1], 1e-6)
+    prior = RowPrior.fit([(np.repeat(rows[:, None], 4, axis=1), camera)])
+    network = DepthNetwork()
+    path = tmp_path_factory.mktemp("checkpoint") / "c.safetensors"
+    save_checkpoint(path, network, CheckpointInfo(network.architecture, row_prior=prior.to_dict()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory):
+    """Three frames of a flat road, 1.6 m below the camera, as KITTI would store them."""
+    folder = tmp_path_factory.mktemp("kitti")
+    generator = np.random.default_rng(0)
+    for name in ("000000", "000001", "000002"):
+        Image.fromarray(generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+        forward, left = generator.uniform(4, 40, 400), generator.uniform(-3, 3, 400)
+        points = np.column_stack([forward, left, np.full(400, -1.6), np.zeros(400)])
+        points.astype("<f4").tofile(folder / f"{name}.bin")
+        (folder / f"{name}.txt").write_text(
+            "P2: 80 0 47.5 0 0 80 31.5 0 0 0 1 0\n"
+            "R0_rect: 1 0 0 0 1 0 0 0 1\n"
+            "Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+        )
+    return folder
+
+
+def test_kitti_frames_give_all_results(kitti, checkpoint, tmp_path):
+    out = tmp_path / "deep" / "out"
+    result = run("--kitti", kitti, "--checkpoint", checkpoint, "--sensors", "rgb", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    found = {path.name for path in out.iterdir()}
+    assert found >= {"metrics.json", "table.md", "report.html", "best.png", "median.png", "worst.png"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["frames"], metrics["scaling"], metrics["crop"]) == (3, "none", "garg")
+    # The road is exactly what the prior expects, but for the rounding of points to pixels.
+    assert metrics["row_prior_abs_rel"] < 0.08 < metrics["abs_rel"]
+    assert metrics["sensors"] == ["rgb"]
+    assert metrics["reference"] == "rgb"
+    assert "row prior, median-scaled" in result.stdout
+    assert "row prior, median-scaled" in (out / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give one of --world, --kitti, --samples; found none"),
+        (["--world", "1", "--kitti", "x"], "found --world, --kitti"),
+        (["--kitti", "x", "--condition", "night"], "--condition belongs to --world"),
+        (["--kitti", "x", "--sensors", "rgb,lidar"], "--sensors takes some of spikes,rgb,nir,thermal"),
+        (["--kitti", "x", "--reference", "lidar"], "--reference is one of"),
+        (["--kitti", "none"], "none is not a folder"),
+        (["--samples", "none"], "none"),
+        (["--kitti", "x", "--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, message, checkpoint, tmp_path):
+    result = run(*arguments, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.stdout
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_sensors_are_put_in_order():
+    known = ("spikes", "rgb", "nir", "thermal")
+    assert parse_sensors("thermal, spikes", known) == ("spikes", "thermal")
+    assert parse_sensors(None, known) is None
+    with pytest.raises(ValueError, match="found ','"):
+        parse_sensors(",", known)
