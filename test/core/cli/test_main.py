@@ -51,7 +51,14 @@ def test_every_command_can_be_imported_and_has_help():
         assert line.endswith(".")
 
 
-@pytest.mark.parametrize("error", [ValueError("there is no such thing"), FileNotFoundError("a.dat is missing")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("there is no such thing"),
+        FileNotFoundError("a.dat is missing"),
+        ImportError("reports need jinja2: pip install it"),
+    ],
+)
 def test_a_users_error_is_one_line(run, error):
     result = run(["broken"], error)
     assert result.exit_code == 2
@@ -59,9 +66,9 @@ def test_a_users_error_is_one_line(run, error):
     assert "Traceback" in run(["--traceback", "broken"], error).stderr
 
 
-def test_our_own_error_keeps_its_traceback(run):
-    result = run(["broken"], ZeroDivisionError("ours"))
-    assert isinstance(result.exception, ZeroDivisionError)
+@pytest.mark.parametrize("error", [ZeroDivisionError("ours"), ModuleNotFoundError("No module named 'a'")])
+def test_our_own_error_keeps_its_traceback(run, error):
+    assert run(["broken"], error).exception is error
 
 
 def test_unknown_command_is_guessed(run):
