@@ -180,9 +180,10 @@ class RealtimeSpikeCamera:
     Args:
         height, width: size in pixels.
         parameters: the physics.
-        seed: of the fixed pattern and of all noise.
+        seed: of all noise, and of the fixed pattern unless that has a seed of its own.
         period_ns: time from plane to plane.
         start_ns: time of the first plane.
+        pattern_seed: of the fixed pattern: what makes two exposures those of one camera.
     """
 
     def __init__(
@@ -193,13 +194,15 @@ class RealtimeSpikeCamera:
         seed: int = 0,
         period_ns: int = DEFAULT_PERIOD_NS,
         start_ns: int = 0,
+        pattern_seed: int | None = None,
     ) -> None:
         self.parameters = parameters or SpikeCameraParameters()
         self.height, self.width = height, width
         self.period_ns, self.time_ns = period_ns, start_ns
         self._row_bytes = (width + 7) // 8
         self._random = np.random.default_rng([seed, 0xCA3E])
-        gain, dark = self.parameters.fixed_pattern(height, width, seed)
+        pattern_seed = seed if pattern_seed is None else pattern_seed
+        gain, dark = self.parameters.fixed_pattern(height, width, pattern_seed)
         self._gain = self._padded(gain)
         self._dark = self._padded(dark)
         pixels = self._gain.size

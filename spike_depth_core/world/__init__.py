@@ -1,6 +1,7 @@
 """A procedural street: scenes by seed, and their renderer."""
 
+from spike_depth_core.world.drive import World, vehicle_rig
 from spike_depth_core.world.render import RenderPass, render
 from spike_depth_core.world.scene import CONDITIONS, Scene, build_scene
 
-__all__ = ["CONDITIONS", "RenderPass", "Scene", "build_scene", "render"]
+__all__ = ["CONDITIONS", "RenderPass", "Scene", "World", "build_scene", "render", "vehicle_rig"]

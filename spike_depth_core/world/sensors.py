@@ -65,25 +65,34 @@ class SpikeSensor:
         parameters: the camera; its gain is the rate of white in noon sun, spikes a plane.
         softness: blur of the lens, standard deviation in pixels.
         period_ns: time from plane to plane.
+        seed: of the fixed pattern.
     """
 
     parameters: SpikeCameraParameters = field(default_factory=SpikeCameraParameters)
     softness: float = 0.3
     period_ns: int = DEFAULT_PERIOD_NS
+    seed: int = 0
 
     @classmethod
     def draw(cls, random: np.random.Generator, condition: str) -> SpikeSensor:
         """A camera at random, with the aperture one would choose for the light."""
-        aperture = {"day": 1.0, "dusk": 1.6, "night": 2.5}[condition]
+        aperture = {"day": 2.2, "dusk": 3.2, "night": 3.8}[condition]
         return cls(
             SpikeCameraParameters(
-                gain=aperture * 2 ** random.uniform(-0.9, 0.6),
+                gain=aperture * 2 ** random.uniform(-0.9, 0.7),
                 electrons=2 ** random.uniform(7.6, 11.0),
                 dark_rate=0.001 * 2 ** random.uniform(-2.0, 1.0),
                 gain_spread=random.uniform(0.01, 0.05),
                 dark_spread=random.uniform(0.2, 0.7),
             ),
             random.uniform(0.0, 0.6),
+            seed=int(random.integers(1 << 31)),
+        )
+
+    def camera(self, height: int, width: int, start_ns: int, seed: int) -> RealtimeSpikeCamera:
+        """The camera in working order; `seed` is that of its noise."""
+        return RealtimeSpikeCamera(
+            height, width, self.parameters, seed, self.period_ns, start_ns, pattern_seed=self.seed
         )
 
     def light(self, rendered: Rendered) -> np.ndarray:
@@ -95,7 +104,7 @@ class SpikeSensor:
         light = self.light(rendered)
         height, width = light.shape
         start_ns = end_ns - planes * self.period_ns
-        camera = RealtimeSpikeCamera(height, width, self.parameters, seed, self.period_ns, start_ns)
+        camera = self.camera(height, width, start_ns, seed)
         motion = Motion(rendered.velocity, rendered.depth, planes * self.period_ns * 1e-9)
         data = np.empty((planes, height, (width + 7) // 8), np.uint8)
         for first in range(0, planes, PLANES_PER_LEVEL):
