@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -27,6 +28,8 @@ from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimate, DepthEstimator
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.resources import config_path
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.streams import Frame, Moment, Percentiles, RateMeter, Synchronizer, Timing
 from spike_depth_ros import diagnostics, qos
 from spike_depth_ros.messages import (
@@ -68,6 +71,7 @@ class DepthNode(Node):
         self._rig = SensorRig.load(Path(p.rig) if p.rig else config_path("rigs/vehicle.yaml"))
         if self._estimator is None:
             self._estimator = DepthEstimator.load(p.checkpoint or None, p.device)
+        self._warm_up()
         timing = Timing(*(int(seconds * 1e9) for seconds in (p.tolerance, p.wait, p.alive, p.jump_back)))
         if p.max_rate > 0:
             timing = Timing(**(vars(timing) | {"interval_ns": int(1e9 / p.max_rate)}))
@@ -94,6 +98,19 @@ class DepthNode(Node):
         self._uncertainty_publisher = publisher(Image, "~/depth/uncertainty")
         self._spike_image_publisher = publisher(Image, "~/debug/spikes")
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+
+    def _warm_up(self) -> None:
+        """Estimate once on nothing: what is compiled or allocated at the first use must not delay the first depth."""
+        cameras = {s: self._rig.cameras[s] for s in self.parameters.sensors if s in self._rig.cameras}
+        images: dict[str, Any] = {s: np.zeros((c.height, c.width), np.uint16) for s, c in cameras.items()}
+        if "rgb" in cameras:
+            images["rgb"] = np.zeros((*images["rgb"].shape, 3), np.uint8)
+        if "spikes" in cameras:
+            camera = cameras["spikes"]
+            packed = np.zeros((self._estimator.spike_planes, camera.height, (camera.width + 7) // 8), np.uint8)
+            images["spikes"] = PackedSpikes(packed, camera.width)
+        if images:
+            self._estimator.estimate(DepthSample(SensorRig(cameras, self._rig.poses, next(iter(cameras))), **images))
 
     def _activate(self) -> None:
         """Begin to receive and to estimate."""
@@ -236,6 +253,7 @@ class DepthNode(Node):
             level, text = self._reports[sensor](counts, self.count_publishers(self._topics[sensor]))
             values = diagnostics.flatten(counts)
             if sensor == "spikes":
+                values["planes"] = self._planes.total
                 values["planes_per_second"] = self._planes.rate_hz()
             statuses.append(diagnostics.status(f"{name}: {sensor}", level, text, values))
         values = {

@@ -190,7 +190,9 @@ def test_images_without_intrinsics_are_dropped_and_said_so(graph):
 def test_the_estimator_may_fail_without_ending_the_node(graph):
     class Failing(CountingEstimator):
         def estimate(self, sample):
-            raise RuntimeError("out of memory, say")
+            if sample.time_ns > 0:  # not at the warm-up
+                raise RuntimeError("out of memory, say")
+            return super().estimate(sample)
 
     graph.add(DepthNode, Failing(), parameter_overrides=PARAMETERS)
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
