@@ -42,6 +42,7 @@ def train(
     from spike_depth_core.networks.checkpoint import load_checkpoint
     from spike_depth_core.recipes import RECIPES
     from spike_depth_core.samples.files import list_samples, load_sample
+    from spike_depth_core.training.data import SampleFolders
     from spike_depth_core.training.loop import LoopOptions
     from spike_depth_core.training.run import TrainingRun
     from spike_depth_core.training.validation import Validation
@@ -83,7 +84,7 @@ def train(
     run = TrainingRun(
         recipe=chosen,
         options=options,
-        folders=folders,
+        folders=SampleFolders(folders, [f.weight for f in FORMATS]),
         validations={
             "vehicle": Validation(
                 data / "validation" / "vehicle",

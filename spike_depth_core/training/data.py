@@ -30,12 +30,17 @@ class SampleFolders:
 
     Args:
         folders: where `samples.files` wrote them.
+        weights: how often each is drawn; by the number of its samples when None.
     """
 
-    def __init__(self, folders: Sequence[str | Path]):
+    def __init__(self, folders: Sequence[str | Path], weights: Sequence[float] | None = None):
         if not folders:
             raise ValueError("training needs at least one folder of samples")
         self.paths = [list_samples(folder) for folder in folders]
+        drawn = np.array([len(paths) for paths in self.paths] if weights is None else weights, dtype=float)
+        if len(drawn) != len(folders) or not (drawn > 0).all():
+            raise ValueError(f"weights are a positive number a folder; found {list(drawn)} for {len(folders)}")
+        self.probabilities = drawn / drawn.sum()
         self.available = [load_sample(paths[0]).sensors for paths in self.paths]
 
     def __len__(self) -> int:
@@ -45,7 +50,7 @@ class SampleFolders:
 class Draws(Dataset):
     """Step number to the batch it trains on.
 
-    Folders are drawn by the number of their samples. Samples within a step are distinct.
+    Folders are drawn by their weights. Samples within a step are distinct.
     """
 
     def __init__(self, folders: SampleFolders, recipe: Recipe, batch_size: int, steps: int, seed: int):
@@ -58,8 +63,7 @@ class Draws(Dataset):
     def draw(self, step: int) -> Draw:
         """The step's folder, sensors and samples."""
         rng = np.random.default_rng([self.seed, step, 0])
-        sizes = np.array([len(paths) for paths in self.folders.paths], dtype=float)
-        folder = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
+        folder = int(rng.choice(len(self.folders.paths), p=self.folders.probabilities))
         reference, sensors = self.recipe.sensors(step, self.folders.available[folder])
         paths = self.folders.paths[folder]
         chosen = rng.choice(len(paths), size=min(self.batch_size, len(paths)), replace=False)

@@ -28,7 +28,7 @@ class TrainingRun:
     Attributes:
         recipe: what is learned.
         options: how long and how hard.
-        folders: training samples, a folder a format.
+        folders: training samples.
         validations: by name, fixed samples that choose the weights that are kept. Never test data.
         out: gets `state.safetensors` (to resume from), `log.jsonl` (the learning curve) and
             `checkpoint.safetensors` with its JSON (averaged weights, best by validation).
@@ -43,7 +43,7 @@ class TrainingRun:
 
     recipe: Recipe
     options: LoopOptions
-    folders: list[Path]
+    folders: SampleFolders
     validations: dict[str, Validation]
     out: Path
     device: torch.device
@@ -69,13 +69,7 @@ class TrainingRun:
         if state.exists():
             trainer.load(state)
             self._cut_log(trainer.next_step)
-        draws = Draws(
-            SampleFolders(self.folders),
-            self.recipe,
-            self.options.batch_size,
-            self.options.steps,
-            self.options.seed,
-        )
+        draws = Draws(self.folders, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
         lines = self.log_lines()
         best = min((line["mean"] for line in lines if "mean" in line), default=float("inf"))
         spent = max((line.get("seconds", 0.0) for line in lines), default=0.0)  # by earlier calls of the same run

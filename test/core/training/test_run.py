@@ -33,7 +33,7 @@ def make_run(folder, out, steps=60, **changes):
     return TrainingRun(
         recipe=Supervised(SMALL),
         options=LoopOptions(steps=steps, batch_size=4, learning_rate=5e-3, ema_decay=0.9),
-        folders=[folder],
+        folders=SampleFolders([folder]),
         validations={"small": Validation(folder, [("spikes",), ("rgb",)])},
         out=out,
         device=torch.device("cpu"),
