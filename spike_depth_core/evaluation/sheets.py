@@ -74,7 +74,8 @@ def estimate_sheet(
         result.append(("row prior, for comparison", pictures.colorize_depth(prior)))
     cells += result
     height, width = estimate.depth.shape
-    columns = min(2 if width > 2.5 * height else 4, len(cells))
+    # Wide pictures in two columns; others in four or three, whichever leaves fewer holes.
+    columns = 2 if width > 2.5 * height else min((4, 3), key=lambda n: -len(cells) % n)
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     if columns == 2:
         cell_width = cell_width * 3 // 2
