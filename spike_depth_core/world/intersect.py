@@ -12,7 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
-from spike_depth_core.world.noise import INLINE, JIT, hash_unit, noise3
+from spike_depth_core.world.compilation import JIT
+from spike_depth_core.world.noise import hash_unit, noise3
 from spike_depth_core.world.primitives import (
     BARS,
     CONE,
@@ -20,8 +21,10 @@ from spike_depth_core.world.primitives import (
     CUT_B,
     CUTOUT,
     ELLIPSOID,
+    HIGH,
     LATTICE,
     LEAVES,
+    LOW,
     PANEL,
     PICKETS,
     POLYHEDRON,
@@ -33,7 +36,7 @@ FAR = 1e30
 MISS = -1.0
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def cone_interval(s, ox, oy, oz, dx, dy, dz):
     """(entry, exit) of a capped cone; entry FAR where missed. s: ax ay az bx by bz ra rb."""
     bax, bay, baz = s[3] - s[0], s[4] - s[1], s[5] - s[2]
@@ -76,7 +79,7 @@ def cone_interval(s, ox, oy, oz, dx, dy, dz):
     return first, last
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def ellipsoid_interval(s, ox, oy, oz, dx, dy, dz):
     """(entry, exit) of an axis-aligned ellipsoid; entry FAR where missed. s: centre, radii."""
     ix, iy, iz = 1.0 / s[3], 1.0 / s[4], 1.0 / s[5]
@@ -92,7 +95,7 @@ def ellipsoid_interval(s, ox, oy, oz, dx, dy, dz):
     return (-b - root) / a, (-b + root) / a
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def polyhedron_interval(planes, count, ox, oy, oz, dx, dy, dz):
     """(entry, exit) of a convex polyhedron; entry beyond exit where missed."""
     enter, leave = -FAR, FAR
@@ -110,36 +113,45 @@ def polyhedron_interval(planes, count, ox, oy, oz, dx, dy, dz):
     return enter, leave
 
 
-@njit(**INLINE)
-def leaf_march(enter, leave, size, density, seed, ox, oy, oz, dx, dy, dz, near, pixel):
+@njit(**JIT)
+def leaf_march(enter, leave, size, density, reach, seed, ox, oy, oz, dx, dy, dz, near, pixel):
     """First leaf along a ray inside a clump of foliage, or MISS.
 
-    Foliage is where noise fixed in the model exceeds a threshold that relaxes inwards; finer structure than the pixel
-    (`pixel`: its width at t = 1) is skipped by doubling the noise's scale.
+    Foliage is where noise fixed in the model exceeds a threshold that is high at the clump's skin and relaxes inwards,
+    which frays its outline in lumps of the clump's own size (`reach`, its least half extent) and in leaves of `size`;
+    finer structure than the pixel (`pixel`: its width at t = 1) is skipped by doubling the noise's scale.
+    (t - enter) (leave - t) |d|^2 is the power of the point: how deep inside it lies, squared.
     """
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    step = 1.1 * size / length
-    t = max(enter, near) + 0.02 * step
-    threshold = 1.0 - density
-    for _ in range(5):
+    length2 = dx * dx + dy * dy + dz * dz
+    step = (0.5 * size + 0.13 * reach) / math.sqrt(length2)
+    t = max(enter, near) + 0.15 * step
+    deep = length2 / (0.6 * reach * reach)
+    lump = max(0.6 * reach, 1.5 * size)
+    for _ in range(8):
         if t > leave:
             return MISS
-        scale = size
-        while scale < pixel * t:
-            scale *= 2.0
+        skin = 1.0 - min(1.0, deep * (t - enter) * (leave - t))
+        threshold = 1.0 - density + 0.3 * skin
         x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-        value = noise3(x / scale, y / scale, z / scale, seed)
-        fine = 0.42 * scale
-        if fine > 0.7 * pixel * t:
-            value = 0.55 * value + 0.45 * noise3(x / fine, y / fine, z / fine, seed + 7)
-        if value > threshold:
-            return t
-        threshold -= 0.05
+        value = 0.42 * noise3(x / lump, y / lump, z / lump, seed)
+        # The finer octaves can add no more than 0.58.
+        if value + 0.58 > threshold:
+            scale = size
+            while scale < pixel * t:
+                scale *= 2.0
+            value += 0.32 * noise3(x / scale, y / scale, z / scale, seed + 1)
+            fine = 0.42 * scale
+            if fine > 0.6 * pixel * t:
+                value += 0.26 * noise3(x / fine, y / fine, z / fine, seed + 7)
+            else:
+                value += 0.13
+            if value > threshold:
+                return t
         t += step
     return MISS
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def cut_out(cutout, a, b, u, v, seed):
     """Whether the place (u, v), in metres on a panel or ring, is solid."""
     if cutout == PICKETS:  # a: pitch, b: share of wood; a rail across at two heights
@@ -154,7 +166,7 @@ def cut_out(cutout, a, b, u, v, seed):
     return True
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def hit(shape, count, row, planes, seed, ox, oy, oz, dx, dy, dz, near, limit, pixel):
     """Depth t in (near, limit) of the first solid point of a primitive along a ray, or MISS.
 
@@ -225,7 +237,8 @@ def hit(shape, count, row, planes, seed, ox, oy, oz, dx, dy, dz, near, limit, pi
     if enter > leave or enter >= limit or leave <= near:
         return MISS
     if cutout == LEAVES:
-        t = leaf_march(enter, leave, row[CUT_A], row[CUT_B], seed, ox, oy, oz, dx, dy, dz, near, pixel)
+        reach = 0.5 * min(row[HIGH] - row[LOW], min(row[HIGH + 1] - row[LOW + 1], row[HIGH + 2] - row[LOW + 2]))
+        t = leaf_march(enter, leave, row[CUT_A], row[CUT_B], reach, seed, ox, oy, oz, dx, dy, dz, near, pixel)
         return t if near < t < limit else MISS
     return enter if enter > near else MISS
 

@@ -64,6 +64,7 @@ class Street:
     modern: float
     closed: float | None  # s at which a building closes the view, or None
     wires: bool
+    median_rail: str
 
 
 def _lines(rows: list[tuple[float, ...]]) -> np.ndarray:
@@ -252,6 +253,7 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
         modern=rng.uniform(0.0, 0.7) if rng.random() < 0.6 else 0.0,
         closed=closed,
         wires=rng.random() < 0.35,
+        median_rail=str(rng.choice(["rail", "barrier"])),
     )
 
 

@@ -97,7 +97,7 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
             grey = rng.uniform(0.25, 0.7) * np.array([0.97, 1.0, 1.04, 0.8])
             zenith, horizon, bright = grey * 1.1, grey * rng.uniform(0.9, 1.4), rng.uniform(0.95, 1.2)
             ambient = grey * 0.75
-            haze = rng.choice([0.0006, 0.0015, 0.006], p=[0.5, 0.35, 0.15])
+            haze = rng.choice([0.0003, 0.001, 0.004], p=[0.55, 0.33, 0.12])
         else:
             strength = rng.uniform(0.7, 1.0)
             clouds = rng.uniform(0.0, 0.75)
@@ -106,8 +106,8 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
             horizon = np.array([0.72, 0.85, 1.0, 0.45]) * rng.uniform(0.7, 1.6)
             bright = rng.uniform(0.9, 1.7)
             # Fill light: small where shadows are to be black, larger under bright haze.
-            ambient = (0.4 * zenith + 0.3 * horizon) * rng.uniform(0.22, 0.7)
-            haze = rng.choice([0.0004, 0.0012]) if kind == 0 else rng.uniform(0.002, 0.008)
+            ambient = (0.4 * zenith + 0.3 * horizon) * rng.uniform(0.12, 0.6)
+            haze = rng.choice([0.0002, 0.0008]) if kind == 0 else rng.uniform(0.001, 0.0045)
             if kind == 1:
                 zenith, horizon = 0.5 * zenith + 0.35, horizon * 1.1
                 ambient = ambient * 1.5

@@ -10,7 +10,8 @@ import math
 
 from numba import njit
 
-from spike_depth_core.world.noise import INLINE, grain, hash_unit, noise2, noise3, smoothstep
+from spike_depth_core.world.compilation import JIT
+from spike_depth_core.world.noise import grain, hash_unit, noise2, noise3, smoothstep
 from spike_depth_core.world.primitives import BEVEL, EXTRA, HIGH, LOW, SHAPE, WARMTH
 from spike_depth_core.world.surfaces import (
     ASPHALT,
@@ -47,25 +48,25 @@ ALBEDO, MIRROR, ROUGH, EMIT, WARM, BUMP, THROUGH = 0, 4, 5, 6, 10, 11, 14
 SCRATCH = 15
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _tint(out, rgbn, factor):
     for c in range(4):
         out[c] = rgbn[c] * factor
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _mix(out, rgbn, amount):
     for c in range(4):
         out[c] += (rgbn[c] - out[c]) * amount
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _grey(out, value, amount):
     for c in range(4):
         out[c] += (value - out[c]) * amount
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _line(x, pitch, width, footprint):
     """Coverage (0..1) of lines of a width at multiples of the pitch, averaged over the footprint."""
     half = 0.5 * max(width, footprint)
@@ -75,7 +76,7 @@ def _line(x, pitch, width, footprint):
     return cover * min(1.0, width / (footprint + 1e-6))
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _blocks(out, u, v, wide, high, joint, spread, footprint, seed, mortar):
     """Courses of blocks or bricks in running bond: each block its own brightness, joints between."""
     row = math.floor(v / high)
@@ -90,7 +91,7 @@ def _blocks(out, u, v, wide, high, joint, spread, footprint, seed, mortar):
         _grey(out, mortar, lines * fade)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _wall(style, out, u, v, footprint, seed, palette):
     """A wall without openings: 0 plaster, 1 brick, 2 planks, 3 panels, 4 tiles."""
     _tint(out, palette[0], 1.0)
@@ -116,7 +117,7 @@ def _wall(style, out, u, v, footprint, seed, palette):
         out[c] *= 1.0 + stain
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _facade(row, x, y, z, nx, ny, nz, palette, par, footprint, seed, dark, out):
     low_z = -row[EXTRA] if row[EXTRA] < 0.0 else 0.0
     if abs(nz) > 0.7:
@@ -166,7 +167,7 @@ def _facade(row, x, y, z, nx, ny, nz, palette, par, footprint, seed, dark, out):
                     for c in range(4):
                         out[EMIT + c] = 0.05 * dark * out[c]
                 return
-        elif ground == 2 and draw < 0.6 or draw < 0.14:
+        elif (ground == 2 and draw < 0.6) or draw < 0.14:
             is_door = True
             wide = min(0.42 * pitch, 1.3 if ground == 2 else 0.55)
             high, sill = min(0.82 * storey, 2.3), 0.0
@@ -222,7 +223,7 @@ def _facade(row, x, y, z, nx, ny, nz, palette, par, footprint, seed, dark, out):
     out[WARM] = 1.5
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _car_body(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
     _tint(out, palette[0], 1.0)
     out[MIRROR], out[ROUGH] = 0.05, 0.08
@@ -282,7 +283,7 @@ def _car_body(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
         out[c] *= 0.55 + 0.45 * smoothstep(-0.1, 0.6, rel)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _car_cabin(row, x, y, z, nx, ny, nz, palette, out):
     low_x, high_x, half = row[LOW], row[HIGH], row[HIGH + 1]
     rel = (z - row[LOW + 2]) / (row[HIGH + 2] - row[LOW + 2])
@@ -302,7 +303,7 @@ def _car_cabin(row, x, y, z, nx, ny, nz, palette, out):
         out[MIRROR], out[ROUGH], out[WARM] = 0.1, 0.0, 2.0
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _bus(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
     _tint(out, palette[0], 1.0)
     out[MIRROR], out[ROUGH] = 0.05, 0.1
@@ -320,7 +321,7 @@ def _bus(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
             _mix(out, palette[3], 0.8)
     else:
         glass = 0.4 < rel < 0.86 and abs(y) < half - 0.15
-        if rel < 0.3 and abs(y) > 0.6 * half and 0.16 < rel:
+        if rel < 0.3 and abs(y) > 0.6 * half and rel > 0.16:
             if nx > 0.0:
                 _grey(out, 0.5, 0.8)
                 for c in range(4):
@@ -346,7 +347,7 @@ def _bus(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
                 out[EMIT + c] = 0.03 * dark * (0.5 + noise2(x, 2.0, seed))
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footprint, dark, out):
     """Write the look of a primitive's point (x, y, z), normal (nx, ny, nz), model frame, into the scratch row."""
     _tint(out, palette[slot], 1.0)
@@ -500,13 +501,13 @@ def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footpr
             out[MIRROR] = 0.03
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _speckle(out, amount):
     for c in range(4):
         out[c] *= max(0.15, 1.0 + amount)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, out):
     """Write the look of the ground at (s, d): material texture, then markings, patches, manholes.
 
@@ -523,14 +524,20 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
     # Grazing pixels average over a long strip: texture fades by the geometric mean of its sides.
     f = footprint * math.sqrt(min(aspect, 30.0))
     if material == ASPHALT:
-        fine = 0.22 * grain(s, d, 0.03, 2, f, seed) + 0.14 * grain(s, d, 0.16, 3, f, seed + 5)
+        # Chippings: at every distance the finest grain a pixel resolves, its contrast falling as pixels average more.
+        size = 0.02
+        while size < 0.9 * f:
+            size *= 1.6
+        fine = 0.5 * (0.02 / size) ** 0.45 * (2.0 * noise2(s / size, d / size, seed) - 1.0)
+        fine += 0.1 * grain(s, d, 0.16, 3, f, seed + 5)
         worn = 0.05 * math.cos(d * 3.6 + seed) + 0.07 * (noise2(s * 0.05, d * 0.9, seed + 8) - 0.5)
         _speckle(out, fine + worn)
-        if f < 0.12:
-            # Cracks: the valleys of a noise.
-            ridge = abs(noise2(s * 0.33, d * 0.33, seed + 9) + 0.35 * noise2(s * 1.7, d * 1.7, seed + 10) - 0.67)
+        old = hash_unit(seed, 1, 1, 77)
+        if f < 0.1 and old > 0.45 and noise2(s * 0.06, d * 0.15, seed + 12) > 0.5:
+            # Cracks: the valleys of a noise, where the road is old.
+            ridge = abs(noise2(s * 0.4, d * 0.4, seed + 9) + 0.6 * noise2(s * 2.3, d * 2.3, seed + 10) - 0.8)
             if ridge < 0.012:
-                _grey(out, 0.02, 0.5 * (1.0 - f / 0.12))
+                _grey(out, 0.03, 0.4 * (1.0 - f / 0.1))
         seam = _line(d - 0.15, 3.4, 0.03, footprint)
         _grey(out, 0.03, 0.35 * seam)
     elif material == SLABS:
@@ -571,7 +578,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         if s < zones[n, 0] or s > zones[n, 1] or d < zones[n, 2] or d > zones[n, 3]:
             continue
         kind = zones[n, 4]
-        wear = smoothstep(0.15, 0.4, noise2(s * 5.0, d * 5.0, seed + 20)) * 0.85
+        wear = 0.5 + 0.4 * smoothstep(0.1, 0.5, 0.6 * noise2(s * 5.0, d * 5.0, seed + 20) + 0.4 * noise2(s * 23.0, d * 23.0, seed + 22))
         if kind == 0.0:
             stripe = math.floor((d - zones[n, 2]) / 0.5)
             if stripe - 2.0 * math.floor(stripe / 2.0) < 0.5:
@@ -588,7 +595,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         elif kind == 5.0:
             mid = 0.5 * (zones[n, 2] + zones[n, 3])
             run = (s - zones[n, 0]) / (zones[n, 1] - zones[n, 0])
-            if run > 0.6 and abs(d - mid) < 0.4 * (1.0 - run) / 0.4 or run <= 0.6 and abs(d - mid) < 0.09:
+            if (run > 0.6 and abs(d - mid) < 0.4 * (1.0 - run) / 0.4) or (run <= 0.6 and abs(d - mid) < 0.09):
                 _grey(out, 0.55 * zones[n, 5], wear)
     if material == ASPHALT or material == CONCRETE:
         for n in range(lines.shape[0]):

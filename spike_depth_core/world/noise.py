@@ -9,13 +9,10 @@ import math
 
 from numba import njit
 
-# Contraction to fused multiply-add is the only liberty taken: reassociation or no-infinity assumptions would make the
-# accelerated and the exhaustive caster differ in the last bit.
-JIT = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-INLINE = dict(JIT, inline="never")
+from spike_depth_core.world.compilation import JIT
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def hash_unit(i, j, k, seed):
     """A number in [0, 1) from three integer coordinates and a seed."""
     h = i * 374761393 + j * 668265263 + k * 2147483647 + seed * 1442695040888963407
@@ -25,14 +22,14 @@ def hash_unit(i, j, k, seed):
     return (h & 0xFFFFFF) * (1.0 / 16777216.0)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def smoothstep(a, b, x):
     """0 below a, 1 above b, a cubic between."""
     t = min(1.0, max(0.0, (x - a) / (b - a)))
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def noise2(x, y, seed):
     """Value noise in [0, 1] with features of size 1."""
     fx, fy = math.floor(x), math.floor(y)
@@ -46,7 +43,7 @@ def noise2(x, y, seed):
     return (a + (b - a) * u) * (1.0 - v) + (c + (d - c) * u) * v
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def noise3(x, y, z, seed):
     """Value noise in [0, 1] in space, features of size 1."""
     fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
@@ -66,7 +63,7 @@ def noise3(x, y, z, seed):
     return a + (c - a) * w
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def grain(x, y, size, octaves, footprint, seed):
     """Sum of octaves of noise, zero mean, about [-1, 1]; octaves finer than the pixel's footprint fade out.
 

@@ -24,19 +24,21 @@ def broadleaf(rng: np.random.Generator) -> Model:
     crown = (height - stem) / 2
     centre = np.array([lean[0], lean[1], stem + crown * 0.95])
     model.cone(fork, tuple(centre + [0, 0, crown * 0.6]), radius * 0.8, radius * 0.15, BARK)
-    density = rng.uniform(0.42, 0.58)
-    leaf = rng.uniform(0.16, 0.34)
-    count = int(rng.integers(9, 18))
+    density = rng.uniform(0.44, 0.6)
+    leaf = rng.uniform(0.14, 0.32)
+    count = int(rng.integers(10, 22))
+    heart = (spread * 0.62, spread * 0.62, crown * 0.72)
+    model.ellipsoid(tuple(centre), heart, LEAF, 1, cutout=LEAVES, cut_a=leaf, cut_b=density - 0.03)
     for k in range(count):
         # Clumps on a spiral over the crown's ellipsoid: evenly spread, yet no two trees alike.
         z = 1.0 - 2.0 * (k + 0.5) / count
         angle = 2.4 * k + rng.uniform(0, 1)
         ring = math.sqrt(1.0 - z * z)
-        reach = rng.uniform(0.45, 0.85)
+        reach = rng.uniform(0.5, 0.95)
         place = centre + np.array(
             [spread * reach * ring * math.cos(angle), spread * reach * ring * math.sin(angle), crown * reach * z]
         )
-        size = rng.uniform(0.3, 0.52) * min(spread, crown)
+        size = rng.uniform(0.28, 0.55) * min(spread, crown)
         radii = (size * rng.uniform(0.9, 1.3), size * rng.uniform(0.9, 1.3), size * rng.uniform(0.6, 0.95))
         model.ellipsoid(tuple(place), radii, LEAF, 1 if k % 3 else 2, cutout=LEAVES, cut_a=leaf, cut_b=density)
         if k % 3 == 0:

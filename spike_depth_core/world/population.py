@@ -225,7 +225,8 @@ class Population:
 
     def _draw_hills(self, rng: np.random.Generator) -> Block:
         """Distant rises that close the horizon, around the whole of the road."""
-        items: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]] = []
+        looks: list[tuple[int, np.ndarray, np.ndarray, int]] = []
+        poses: list[np.ndarray] = []
         road = self.street.road
         if rng.random() < 0.75:
             members = self.library.family("hill")
@@ -241,8 +242,9 @@ class Population:
                         -3.0,
                     ]
                     colours = palette(self._leaves[0] * rng.uniform(0.6, 1.1))
-                    items.append((members[int(rng.integers(len(members)))], pose, colours, NO_STYLE, 7))
-        return _block(items)
+                    looks.append((members[int(rng.integers(len(members)))], colours, NO_STYLE, 7))
+                    poses.append(pose)
+        return _block(looks, np.array(poses).reshape(-1, 4, 4))
 
     @property
     def hills(self) -> Block:
@@ -262,12 +264,11 @@ class Population:
         street, road = self.street, self.street.road
         rng = np.random.default_rng([self._seed, 8, number + 1000])
         start = number * CHUNK
-        items: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]] = []
+        looks: list[tuple[int, np.ndarray, np.ndarray, int]] = []
+        spots: list[tuple[float, float, float, bool]] = []  # s, d, yaw, whether it tilts with the road
         movers = Movers()
-        lamps: list[np.ndarray] = []
+        lamps: list[tuple[float, float]] = []
         ego_d, across = street.ego_offset, abs(street.ego_yaw) > 1.0 and street.speed == 0.0
-        where: list[tuple[float, float, float]] = []
-
         def free(s: float, d: float, size: float) -> bool:
             """Whether nothing of that radius would stand on the ego car or close before its camera."""
             if street.speed == 0.0 or across:
@@ -276,35 +277,27 @@ class Population:
                 return not (-4.0 < ahead < 6.0 + size and abs(side) < keep + size)
             return abs(d - ego_d) > 1.3 + size
 
-        def put(family: str, s: float, d: float, yaw: float = 0.0, lift: float = 0.0, size: float = 0.4, look=None) -> bool:
+        def put(family: str, s: float, d: float, yaw: float = 0.0, size: float = 0.4, look=None) -> bool:
             if not (road.start < s < road.end - 1) or not free(s, d, size):
                 return False
             if street.closed is not None and s > street.closed - size:
                 return False
-            model, colours, style, seed = look or self.look(rng, family)
-            pose = road.frames(s, d, yaw)
-            if family not in ("car", "van", "lorry", "bus", "trailer"):
-                # Only vehicles tilt with the road; houses and posts stand plumb.
-                heading = float(road.heading(s)) + yaw
-                c, n = math.cos(heading), math.sin(heading)
-                pose[:3, :3] = [[c, -n, 0.0], [n, c, 0.0], [0.0, 0.0, 1.0]]
-            pose[2, 3] += lift
-            items.append((model, pose, colours, style, seed))
-            where.append((s, d, size))
+            looks.append(look or self.look(rng, family))
+            # Only vehicles tilt with the road; houses and posts stand plumb.
+            spots.append((s, d, yaw, family in ("car", "van", "lorry", "bus", "trailer")))
             return True
 
         if street.closed is not None and number == math.floor(street.closed / CHUNK):
             members = self.library.family("house")
             widest = max(members, key=lambda m: self.library.house_info[m][0])
-            model, colours, style, seed = self.look(rng, "house")
+            _, colours, style, seed = self.look(rng, "house")
             style = self.library.house_info[widest][2]
             turn = rng.normal(0.0, 0.25)
             width = self.library.house_info[widest][0]
             for k in range(-2, 3):
                 d = k * (width + 0.05)
-                pose = road.frames(street.closed + d * math.sin(turn), d * math.cos(turn), -math.pi / 2 - turn)
-                pose[:3, 2], pose[2, :3] = (0, 0, 1), (0, 0, 1)
-                items.append((widest, pose, colours, style, seed + k))
+                looks.append((widest, colours, style, seed + k))
+                spots.append((street.closed + d * math.sin(turn), d * math.cos(turn), -math.pi / 2 - turn, False))
         for side, sign in ((street.right, -1), (street.left, 1)):
             self._fill_side(rng, side, sign, start, put, movers, lamps)
         if street.layout == "highway":
@@ -312,15 +305,30 @@ class Population:
                 put("gantry", start + rng.uniform(0, CHUNK), 0.0, size=-50.0)
             if rng.random() < 0.08:
                 put("bridge", start + rng.uniform(20, CHUNK), 0.0, size=-50.0)
-            median = min((abs(line) for line in [street.left.lanes[0]]), default=2.0)
             for s in np.arange(start, start + CHUNK, 4.0):
-                put("barrier" if number % 2 == 0 and False else "rail", s + 2.0, max(0.35, (median - 1.8) / 2), 0.0, size=0.0)
+                put(street.median_rail, s + 2.0, max(0.35, (street.left.lanes[0] - 1.8) / 2), 0.0, size=0.0)
         if street.wires and street.layout in ("town", "suburb"):
             put("wires", start, rng.uniform(-3, 3), size=-50.0)
         self._crossers(rng, start, movers)
-        return _block(items), movers, np.array(lamps).reshape(-1, 3)
+        ground = np.array(lamps).reshape(-1, 2)
+        heads = road.point(ground[:, 0], ground[:, 1]) + [0.0, 0.0, street.lamp_height]
+        return _block(looks, self._poses(spots)), movers, heads
 
-    def _fill_side(self, rng, side: Side, sign: int, start: float, put, movers: Movers, lamps: list[np.ndarray]) -> None:
+    def _poses(self, spots: list[tuple[float, float, float, bool]]) -> np.ndarray:
+        """Poses [N, 4, 4] of (s, d, yaw, tilts)."""
+        table = np.array(spots, dtype=np.float64).reshape(-1, 4)
+        road = self.street.road
+        poses = road.frames(table[:, 0], table[:, 1], table[:, 2])
+        plumb = table[:, 3] < 0.5
+        heading = (road.heading(table[:, 0]) + table[:, 2])[plumb]
+        upright = np.zeros((len(heading), 3, 3))
+        upright[:, 0, 0] = upright[:, 1, 1] = np.cos(heading)
+        upright[:, 1, 0], upright[:, 0, 1] = np.sin(heading), -np.sin(heading)
+        upright[:, 2, 2] = 1.0
+        poses[plumb, :3, :3] = upright
+        return poses
+
+    def _fill_side(self, rng, side: Side, sign: int, start: float, put, movers: Movers, lamps: list[tuple[float, float]]) -> None:
         street, road = self.street, self.street.road
         end = start + CHUNK
         towards = math.pi if sign > 0 else 0.0  # traffic on the left comes towards the ego car
@@ -357,7 +365,7 @@ class Population:
                 s = k * spacing
                 if not beside(s) and put("lamp", s, sign * band[0], 0.0 if sign > 0 else math.pi, size=0.3):
                     arm = self.library.lamp_arm
-                    lamps.append(road.point(s, sign * (band[0] - arm)) + [0, 0, street.lamp_height])
+                    lamps.append((s, sign * (band[0] - arm)))
         if side.trees > 0.02:
             s = start + rng.uniform(0, 4)
             kind = self._tree_kinds[sign > 0]
@@ -438,7 +446,7 @@ class Population:
                         look = self.look(rng, "house")
                         width = self.library.house_info[look[0]][0]
                         if rng.random() < 0.75:
-                            put("house", edge + outwards * rng.uniform(0.5, 3), sign * (d + width / 2), math.pi / 2 * -outwards + math.pi / 2 + math.pi / 2 * 0, size=0.0, look=look)
+                            put("house", edge + outwards * rng.uniform(0.5, 3), sign * (d + width / 2), 0.0 if outwards > 0 else math.pi, size=0.0, look=look)
                         d += width + rng.uniform(0.5, 4.0)
                     if rng.random() < 0.5:
                         put("car", (j.start + j.end) / 2 + outwards * 2.0, sign * (side.walk + rng.uniform(3.0, 30.0)), math.pi / 2 * rng.choice([-1, 1]), size=1.0)
@@ -523,15 +531,15 @@ class Population:
         return movers
 
 
-def _block(items) -> Block:
-    if not items:
+def _block(looks, poses: np.ndarray) -> Block:
+    if not looks:
         return Block(
             np.zeros(0, np.int64), np.zeros((0, 4, 4)), np.zeros((0, 6, 4)), np.zeros((0, 12)), np.zeros(0, np.int64)
         )
-    models, poses, palettes, params, seeds = zip(*items, strict=True)
+    models, palettes, params, seeds = zip(*looks, strict=True)
     return Block(
         np.array(models, dtype=np.int64),
-        np.array(poses),
+        poses,
         np.array(palettes),
         np.array(params),
         np.array(seeds, dtype=np.int64),

@@ -13,8 +13,8 @@ import numpy as np
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.world.intersect import FAR
 from spike_depth_core.world.scene import RATE_STEP, Scene, Snapshot
-from spike_depth_core.world.shadows import occluder_grid, shadow_grid, sun_basis
 from spike_depth_core.world.shading import shade
+from spike_depth_core.world.shadows import occluder_grid, shadow_grid, sun_basis
 from spike_depth_core.world.visibility import SKY, cast_ground, cast_instances, cast_plain
 
 Pose = np.ndarray | Callable[[float], np.ndarray]

@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
+from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.surfaces import ASPHALT
 
 STATION = 3.0  # metres between rows of the mesh
@@ -33,6 +35,23 @@ class Junction:
     end: float
     left: bool
     right: bool
+
+
+@njit(**JIT)
+def _heights(s, d, offsets, heights, junctions, waves, relief, out):
+    for n in range(s.shape[0]):
+        z = np.interp(d[n], offsets, heights)
+        flat = -0.02 * min(abs(d[n]), 8.0)
+        for j in range(junctions.shape[0]):
+            # A side street meets the road at its level: the kerb sinks over one metre.
+            inside = min(s[n] - junctions[j, 0], junctions[j, 1] - s[n]) + 1.0
+            if inside > 0.0 and ((d[n] > 0.0 and junctions[j, 2] > 0.5) or (d[n] < 0.0 and junctions[j, 3] > 0.5)):
+                z += min(inside, 1.0) * (flat - z)
+        beyond = min(1.0, max(0.0, (abs(d[n]) - 14.0) / 40.0))
+        if beyond > 0.0:
+            land = math.sin(s[n] / 37.0 + waves[0] + d[n] / 51.0) + math.sin(s[n] / 83.0 + waves[1] - d[n] / 29.0)
+            z += relief * beyond * (land + math.sin(d[n] / 67.0 + waves[2]))
+        out[n] = z
 
 
 class Road:
@@ -80,6 +99,9 @@ class Road:
         self._slope = slope
         self._waves = rng.uniform(0.0, 2 * math.pi, 6)
         self._columns = self._lay_columns()
+        self._junction_table = np.array(
+            [(j.start, j.end, j.left, j.right) for j in junctions], dtype=np.float64
+        ).reshape(-1, 4)
 
     def _lay_columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         d = [0.0]
@@ -119,16 +141,9 @@ class Road:
         """Height of the ground over the line's: cross-section and relief, without the line's own z. Broadcasts."""
         s, d = np.broadcast_arrays(np.asarray(s, dtype=np.float64), np.asarray(d, dtype=np.float64))
         offsets, heights, _ = self._columns
-        z = np.interp(d, offsets, heights)
-        flat = -0.02 * np.minimum(np.abs(d), 8.0)
-        for j in self.junctions:
-            inside = np.clip(np.minimum(s - j.start, j.end - s) / 1.0 + 1.0, 0.0, 1.0)
-            inside = inside * (((d > 0) & j.left) | ((d < 0) & j.right))
-            z = z + inside * (flat - z)
-        w = self._waves
-        beyond = np.clip((np.abs(d) - 14.0) / 40.0, 0.0, 1.0)
-        relief = np.sin(s / 37.0 + w[0] + d / 51.0) + np.sin(s / 83.0 + w[1] - d / 29.0) + np.sin(d / 67.0 + w[2])
-        return z + self.relief * beyond * relief
+        flat = np.empty(s.size)
+        _heights(s.ravel(), d.ravel(), offsets, heights, self._junction_table, self._waves, self.relief, flat)
+        return flat.reshape(s.shape)
 
     def point(self, s, d):
         """World points [..., 3] on the ground at (s, d)."""

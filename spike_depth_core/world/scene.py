@@ -10,7 +10,7 @@ import numpy as np
 from spike_depth_core.world import surfaces
 from spike_depth_core.world.layout import LAYOUT_WEIGHTS, LAYOUTS, Street, draw_street
 from spike_depth_core.world.lighting import BEAM, LAMP_WIDTH, OMNI, Lighting, draw_lighting
-from spike_depth_core.world.population import CHUNK, Block, Movers, Population
+from spike_depth_core.world.population import CHUNK, Block, Population
 from spike_depth_core.world.primitives import PrimitiveTable
 from spike_depth_core.world.traffic import places
 
@@ -104,9 +104,9 @@ class Scene:
         land = np.zeros((8, 4))
         asphalt = rng.uniform(0.05, 0.3)
         land[surfaces.ASPHALT] = asphalt * (1 + rng.normal(0, 0.03, 4))
-        land[surfaces.SLABS] = surfaces.colour(rng, 0.12, 0.5, 0.3)
+        land[surfaces.SLABS] = surfaces.colour(rng, 0.12, 0.5, 0.16)
         land[surfaces.GRASS] = surfaces.foliage(rng) * rng.uniform(0.9, 1.7) * [1.15, 1, 1, 1]
-        land[surfaces.COBBLES] = surfaces.colour(rng, 0.08, 0.32, 0.3)
+        land[surfaces.COBBLES] = surfaces.colour(rng, 0.08, 0.32, 0.16)
         land[surfaces.GRAVEL] = rng.uniform(0.14, 0.42) * np.array([1.12, 1.0, 0.82, 1.25])
         land[surfaces.CONCRETE] = surfaces.grey(rng, 0.18, 0.5)
         land[surfaces.FIELD] = (

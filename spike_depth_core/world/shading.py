@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
+from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.intersect import FAR
 from spike_depth_core.world.lighting import (
     AIR,
@@ -35,7 +36,7 @@ from spike_depth_core.world.materials import (
     ground,
     surface,
 )
-from spike_depth_core.world.noise import INLINE, JIT, smoothstep
+from spike_depth_core.world.noise import smoothstep
 from spike_depth_core.world.primitives import (
     BEVEL,
     CONE,
@@ -50,11 +51,11 @@ from spike_depth_core.world.primitives import (
 )
 from spike_depth_core.world.shadows import ground_occlusion, in_shadow
 from spike_depth_core.world.sky import sky
-from spike_depth_core.world.surfaces import ASPHALT, CAR_BODY, CAR_CABIN, FIELD, GRASS, LEAF
-from spike_depth_core.world.visibility import GROUND, PLAIN, SKY
+from spike_depth_core.world.surfaces import CAR_BODY, CAR_CABIN, FIELD, GRASS, LEAF
+from spike_depth_core.world.visibility import GROUND, SKY
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _normal(shape, count, row, planes, x, y, z, n):
     """Outward unit normal at a point of a primitive, model frame, into n."""
     s = row[SHAPE : SHAPE + 9]
@@ -109,7 +110,7 @@ def _normal(shape, count, row, planes, x, y, z, n):
     n[2] /= size
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _lamp_light(lamps, px, py, pz, nx, ny, nz, total):
     """Add the light of lamps on a surface point to total [4]."""
     for k in range(lamps.shape[0]):

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.intersect import MISS, hit
-from spike_depth_core.world.noise import INLINE, JIT
 from spike_depth_core.world.primitives import HIGH, LOW
 
 CELLS = 144
@@ -27,7 +27,7 @@ def sun_basis(sun: np.ndarray) -> np.ndarray:
     return np.stack([side, np.cross(side, sun), sun])
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _span(pose, row, axis):
     """(low, high) of a primitive's box along a world axis."""
     middle, half = 0.0, 0.0
@@ -77,7 +77,7 @@ def shadow_grid(basis, centre, poses, ranges, data, exhaustive):
     return starts, entries
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def in_shadow(px, py, pz, basis, centre, starts, entries, poses, seeds, kind, data, planes, near):
     """Whether the sun is hidden from the world point. Outside the grid nothing is."""
     cell = 2.0 * REACH / CELLS
@@ -152,7 +152,7 @@ def occluder_grid(centre, poses, footprints):
     return starts, entries
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def ground_occlusion(px, py, centre, starts, entries, poses, footprints):
     """Share of skylight (0..1) that reaches the ground at (px, py) beside and below models."""
     half = 0.5 * AO_CELLS * AO_CELL

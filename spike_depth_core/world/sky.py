@@ -6,6 +6,7 @@ import math
 
 from numba import njit
 
+from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.lighting import (
     CLOUDS,
     DARK,
@@ -17,10 +18,10 @@ from spike_depth_core.world.lighting import (
     SUNLIGHT,
     ZENITH,
 )
-from spike_depth_core.world.noise import INLINE, noise2, smoothstep
+from spike_depth_core.world.noise import noise2, smoothstep
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def sky(x, y, z, light, out):
     """Write radiance (r, g, b, nir) and temperature of unit direction (x, y, z up) into out [5]."""
     up = max(z, 0.0)

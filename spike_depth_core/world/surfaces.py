@@ -36,19 +36,21 @@ BANDS = 4
 
 def colour(rng: np.random.Generator, low: float = 0.04, high: float = 0.7, saturation: float = 0.35) -> np.ndarray:
     """A random albedo [4]: any hue, brightness between low and high, saturation up to about the given one."""
-    value = rng.uniform(low, high)
-    amount = saturation * rng.random() ** 1.5
-    hue = rng.random() * 3.0
-    rgb = np.clip(1.0 - amount * np.abs((hue - np.arange(3) + 1.5) % 3.0 - 1.5) / 0.75, 0.0, None) * value
+    value_draw, amount_draw, hue, dye, stray = rng.random(5).tolist()
+    value = low + (high - low) * value_draw
+    amount = saturation * amount_draw**1.5
+    rgb = [
+        value * max(0.0, 1.0 - amount * abs((3.0 * hue - c + 1.5) % 3.0 - 1.5) / 0.75) for c in range(3)
+    ]
     # Dyes are mostly transparent to near infrared, so it does not follow the visible colour.
-    nir = np.clip(rgb.mean() + rng.uniform(-0.05, 0.3) * amount / 0.35 + rng.uniform(-0.04, 0.08), 0.02, 0.85)
-    return np.append(rgb, nir)
+    nir = sum(rgb) / 3.0 + (0.35 * dye - 0.05) * amount / 0.35 + 0.12 * stray - 0.04
+    return np.array([*rgb, min(0.85, max(0.02, nir))])
 
 
 def grey(rng: np.random.Generator, low: float, high: float, tint: float = 0.06) -> np.ndarray:
     """An almost neutral albedo [4]."""
     value = rng.uniform(low, high)
-    return np.clip(value * (1.0 + rng.normal(0.0, tint, 4)), 0.01, 0.9)
+    return np.array([min(0.9, max(0.01, value * (1.0 + tint * x))) for x in rng.standard_normal(4).tolist()])
 
 
 def paint(rng: np.random.Generator) -> np.ndarray:

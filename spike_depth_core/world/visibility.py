@@ -12,15 +12,15 @@ import math
 import numpy as np
 from numba import njit
 
+from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.intersect import FAR, MISS, hit
-from spike_depth_core.world.noise import INLINE, JIT
 from spike_depth_core.world.primitives import CUTOUT, HIGH, LOW, POLYHEDRON
 
 NEAR = 0.25
 SKY, GROUND, PLAIN = -1, -2, -3  # values of the instance buffer for what is no instance
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _extend(rect, x, y, z, fx, fy, cx, cy):
     u, v = fx * x / z + cx, fy * y / z + cy
     rect[0] = min(rect[0], u)
@@ -30,7 +30,7 @@ def _extend(rect, x, y, z, fx, fy, cx, cy):
     rect[4] = min(rect[4], z)
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _box_rectangle(row, m, offset, fx, fy, cx, cy, corners, rect):
     """Pixel bounds (u0, u1, v0, v1) and least depth of a model-frame box, into rect; False where all of it is behind."""
     rect[0], rect[1], rect[2], rect[3], rect[4] = FAR, -FAR, FAR, -FAR, FAR
@@ -67,7 +67,7 @@ def _box_rectangle(row, m, offset, fx, fy, cx, cy, corners, rect):
     return True
 
 
-@njit(**INLINE)
+@njit(**JIT)
 def _cast_polyhedron(planes, count, o, d0, du, dv, u0, u1, v0, v1, index, primitive, depth, instance_of, primitive_of, enter, leave):
     """Solid polyhedra, a row at a time and a plane at a time: a form compilers turn into vector code."""
     for v in range(v0, v1):
