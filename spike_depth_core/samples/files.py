@@ -46,8 +46,11 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
             }
             image = image.data
         arrays[sensor] = image
-    for sensor, depth in sample.depth.items():
-        arrays[f"depth_{sensor}"] = depth.astype(np.float16)
+    stored: dict[int, str] = {}  # sensors behind one lens share one map
+    description["depth"] = {s: stored.setdefault(id(depth), f"depth_{s}") for s, depth in sample.depth.items()}
+    for sensor, name in description["depth"].items():
+        if name not in arrays:
+            arrays[name] = sample.depth[sensor].astype(np.float16)
     arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -71,7 +74,8 @@ def load_sample(path: str | Path, sensors: Iterable[str] = SENSORS, depth: Itera
         with np.load(path, allow_pickle=False) as file:
             description = json.loads(file["description"].tobytes())
             images: dict[str, Any] = {s: file[s] for s in sensors if s in file}
-            truth = {s: file[f"depth_{s}"].astype(np.float32) for s in depth if f"depth_{s}" in file}
+            known = description["depth"]
+            truth = {s: file[known[s]].astype(np.float32) for s in depth if s in known}
         if "spikes" in images:
             about = description["spikes"]
             images["spikes"] = PackedSpikes(images["spikes"], about["width"], about["period_ns"], about["start_ns"])

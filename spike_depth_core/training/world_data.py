@@ -100,7 +100,7 @@ def _render(job: _Job) -> Path:
 
     rng = np.random.default_rng([job.seed, 17])
     rig = job.format.rig(rng)
-    world = World(job.seed, rig=rig)
+    world = World(job.seed, rig=rig, supersample=2)
     sample = world.sample(float(rng.uniform(0.5, 30.0)), planes=NETWORK_WINDOW, sensors=job.format.sensors)
     save_sample(job.path, sample)
     return job.path

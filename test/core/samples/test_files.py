@@ -1,5 +1,7 @@
 """Sample files: nothing lost but the half float of depth, parts read alone, damage named."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,14 @@ def test_a_damaged_file_names_itself(tmp_path, keep):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no sample files"):
         list_samples(tmp_path)
+
+
+def test_sensors_behind_one_lens_store_one_depth_map(tmp_path):
+    sample = small_sample()
+    depth = sample.depth["rgb"]
+    shared = dataclasses.replace(sample, depth={"rgb": depth, "nir": depth})
+    save_sample(sample_path(tmp_path, 0), shared)
+    save_sample(sample_path(tmp_path, 1), dataclasses.replace(sample, depth={"rgb": depth, "nir": depth.copy()}))
+    assert sample_path(tmp_path, 0).stat().st_size < sample_path(tmp_path, 1).stat().st_size - depth.size
+    again = load_sample(sample_path(tmp_path, 0), (), ("nir",))
+    np.testing.assert_array_equal(again.depth["nir"], depth.astype(np.float16))
