@@ -302,8 +302,8 @@ class Evaluation:
 
 
 def _nan_mean(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over rows of what is not NaN; NaN where nothing is left, without a warning."""
-    stack = np.array(rows)
+    """Mean over frames of each distance band, of what is not NaN; NaN where nothing is left, without a warning."""
+    stack = np.array(rows).reshape(-1, len(DISTANCE_BANDS) - 1)
     known = ~np.isnan(stack)
     with np.errstate(invalid="ignore"):
         return np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)

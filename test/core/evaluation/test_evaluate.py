@@ -119,6 +119,13 @@ def test_frames_without_truth_are_counted_not_scored():
         Evaluation().run([empty], Wrong([0.1]))
 
 
+def test_summary_may_be_asked_for_before_the_first_frame(tmp_path):
+    write_json(tmp_path / "metrics.json", Evaluation(prior_of([street(0)])).summary())
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert (read["frames"], read["abs_rel"], read["row_prior_abs_rel"]) == (0, None, None)
+    assert read["by_distance"]["1-5 m"]["network"] is None
+
+
 def test_errors_are_named():
     blind = DepthSample(SensorRig.single("rgb", CAMERA), rgb=street(0).rgb, depth={})
 
