@@ -160,7 +160,7 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
             side.property = walk + 0.1
             side.people = rng.uniform(0.0, 0.5 if layout != "suburb" else 0.15)
             side.clutter = rng.uniform(0.05, 0.7)
-            side.trees = rng.uniform(0.0, 1.0) if rng.random() < 0.65 else 0.0
+            side.trees = rng.uniform(0.1, 1.0) if rng.random() < 0.72 else 0.0
             if layout == "town":
                 side.setback = rng.uniform(0.0, 1.5) if rng.random() < 0.7 else rng.uniform(2.0, 7.0)
                 side.houses = 1.0 if rng.random() < 0.8 else rng.uniform(0.0, 0.8)
@@ -169,7 +169,7 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
                 side.setback = rng.uniform(2.5, 11.0)
                 side.houses = rng.uniform(0.3, 0.95)
                 side.boundary = str(rng.choice(["fence", "hedge", "wall", "none"], p=[0.3, 0.35, 0.2, 0.15]))
-                side.woods = rng.uniform(0.0, 0.4)
+                side.woods = rng.uniform(0.0, 0.7)
             else:
                 side.setback = rng.uniform(0.0, 6.0)
                 side.houses = rng.uniform(0.3, 1.0)

@@ -87,7 +87,7 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
     azimuth = rng.uniform(-math.pi, math.pi)
     seed = int(rng.integers(1 << 20))
     air = rng.uniform(276.0, 301.0)
-    wet = rng.uniform(0.3, 1.0) if rng.random() < 0.12 else 0.0
+    wet = rng.uniform(0.3, 1.0) if rng.random() < 0.09 else 0.0
     if condition == "day":
         kind = rng.choice(3, p=[0.62, 0.16, 0.22])
         elevation = math.radians(rng.uniform(14.0, 62.0))
@@ -97,17 +97,17 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
             grey = rng.uniform(0.25, 0.7) * np.array([0.97, 1.0, 1.04, 0.8])
             zenith, horizon, bright = grey * 1.1, grey * rng.uniform(0.9, 1.4), rng.uniform(0.95, 1.2)
             ambient = grey * 0.75
-            haze = rng.choice([0.0003, 0.001, 0.004], p=[0.55, 0.33, 0.12])
+            haze = rng.choice([0.0003, 0.001, 0.0028], p=[0.6, 0.3, 0.1])
         else:
             strength = rng.uniform(0.7, 1.0)
             clouds = rng.uniform(0.0, 0.75)
-            blue = np.array([0.22, 0.36, 0.62, 0.1]) * rng.uniform(0.7, 1.3)
+            blue = np.array([0.17, 0.33, 0.66, 0.1]) * rng.uniform(0.7, 1.3)
             zenith = blue
-            horizon = np.array([0.72, 0.85, 1.0, 0.45]) * rng.uniform(0.7, 1.6)
+            horizon = np.array([0.66, 0.83, 1.0, 0.45]) * rng.uniform(0.55, 1.6)
             bright = rng.uniform(0.9, 1.7)
             # Fill light: small where shadows are to be black, larger under bright haze.
-            ambient = (0.4 * zenith + 0.3 * horizon) * rng.uniform(0.12, 0.6)
-            haze = rng.choice([0.0002, 0.0008]) if kind == 0 else rng.uniform(0.001, 0.0045)
+            ambient = (0.4 * zenith + 0.3 * horizon) * rng.uniform(0.07, 0.42)
+            haze = rng.choice([0.0002, 0.0008]) if kind == 0 else rng.uniform(0.0008, 0.0032)
             if kind == 1:
                 zenith, horizon = 0.5 * zenith + 0.35, horizon * 1.1
                 ambient = ambient * 1.5
@@ -122,7 +122,7 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
             clouds,
             bright,
             ambient,
-            0.22 * (ambient + 0.5 * math.sin(elevation) * sunlight),
+            rng.uniform(0.06, 0.2) * (ambient + 0.5 * math.sin(elevation) * sunlight),
             float(haze),
             0.6 * horizon + 0.15 * zenith,
             air,

@@ -363,7 +363,7 @@ def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footpr
         i, j, k = int(math.floor(x / size)), int(math.floor(y / size)), int(math.floor(z / size))
         r = hash_unit(i, j, k, seed)
         q = noise3(x * 0.9, y * 0.9, z * 0.9, seed + 3)
-        factor = (0.45 + 1.1 * r * r) * (0.65 + 0.7 * q)
+        factor = (0.25 + 1.35 * r * r) * (0.55 + 0.8 * q)
         for c in range(4):
             out[c] *= factor
         out[0] *= 0.8 + 0.5 * q
@@ -528,8 +528,9 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         size = 0.02
         while size < 0.9 * f:
             size *= 1.6
-        fine = 0.5 * (0.02 / size) ** 0.45 * (2.0 * noise2(s / size, d / size, seed) - 1.0)
-        fine += 0.1 * grain(s, d, 0.16, 3, f, seed + 5)
+        p, q = (0.8 * s + 0.6 * d) / size, (0.8 * d - 0.6 * s) / size
+        fine = 0.45 * (0.02 / size) ** 0.45 * (2.0 * noise2(p, q, seed) - 1.0)
+        fine += 0.09 * grain(s, d, 0.16, 3, f, seed + 5)
         worn = 0.05 * math.cos(d * 3.6 + seed) + 0.07 * (noise2(s * 0.05, d * 0.9, seed + 8) - 0.5)
         _speckle(out, fine + worn)
         old = hash_unit(seed, 1, 1, 77)
@@ -543,14 +544,14 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
     elif material == SLABS:
         size = 0.3 + 0.35 * hash_unit(3, 1, 4, seed)
         _blocks(out, s, d, size * (1.0 + (seed % 2)), size, 0.014, 0.2, f, seed, 0.45 * palette[material, 1])
-        _speckle(out, 0.12 * grain(s, d, 0.12, 3, f, seed + 1) + 0.14 * grain(s, d, 2.2, 3, f, seed + 3))
+        _speckle(out, 0.2 * grain(s, d, 0.25, 4, f, seed + 1) + 0.16 * grain(s, d, 2.2, 3, f, seed + 3))
     elif material == COBBLES:
         _blocks(out, s, d, 0.14, 0.11, 0.022, 0.4, f, seed, 0.35 * palette[material, 1])
         _speckle(out, 0.2 * grain(s, d, 0.9, 3, f, seed + 1))
         out[BUMP] = 0.35 * (noise2(s * 14.0, d * 18.0, seed) - 0.5) * min(1.0, 0.05 / (f + 0.01))
         out[BUMP + 1] = 0.35 * (noise2(s * 14.0, d * 18.0, seed + 1) - 0.5) * min(1.0, 0.05 / (f + 0.01))
     elif material == GRASS:
-        _speckle(out, 0.5 * grain(s, d, 0.07, 2, f, seed) + 0.28 * grain(s, d, 0.9, 4, f, seed + 4))
+        _speckle(out, 0.5 * grain(s, d, 0.07, 2, f, seed) + 0.45 * grain(s, d, 0.9, 5, f, seed + 4))
         dry = smoothstep(0.45, 0.8, noise2(s * 0.25, d * 0.4, seed + 6)) * 0.5
         out[0] += dry * (out[1] * 1.15 - out[0])
         fade = min(1.0, 0.08 / (f + 0.01))

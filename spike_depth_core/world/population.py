@@ -300,6 +300,8 @@ class Population:
                 spots.append((street.closed + d * math.sin(turn), d * math.cos(turn), -math.pi / 2 - turn, False))
         for side, sign in ((street.right, -1), (street.left, 1)):
             self._fill_side(rng, side, sign, start, put, movers, lamps)
+        if street.layout == "square":
+            self._furnish_square(rng, start, put)
         if street.layout == "highway":
             if rng.random() < 0.12:
                 put("gantry", start + rng.uniform(0, CHUNK), 0.0, size=-50.0)
@@ -461,6 +463,25 @@ class Population:
             else:
                 pace = rng.uniform(0.8, 1.7) * rng.choice([-1.0, 1.0])
                 movers.add(self.look(rng, "pedestrian"), s - pace * near_time, sign * d, pace, 0.0 if pace > 0 else math.pi)
+
+    def _furnish_square(self, rng: np.random.Generator, start: float, put) -> None:
+        """Things on the open ground of a square or yard, and a fringe along the building that closes it."""
+        street = self.street
+        low, high = -street.right.kerb, street.left.kerb
+        kinds = ["shrub", "rack", "clutter", "post", "broadleaf", "pedestrian", "hedge", "car", "sign", "cyclist", "wall"]
+        shares = [0.16, 0.13, 0.15, 0.14, 0.12, 0.1, 0.06, 0.05, 0.04, 0.03, 0.02]
+        for _ in range(rng.poisson(rng.choice([3.0, 10.0, 20.0]))):
+            family = str(rng.choice(kinds, p=shares))
+            d = rng.uniform(low, high)
+            if street.speed < 0.5 or abs(d - street.ego_offset) > 3.0:
+                put(family, rng.uniform(start, start + CHUNK), d, rng.choice([0.0, 1.57, 3.14]) + rng.normal(0, 0.1), size=1.0)
+        if street.closed is not None and start <= street.closed < start + CHUNK:
+            fringe = ["shrub", "hedge", "rack", "broadleaf", "clutter", "post", "pedestrian", "shed", "fence"]
+            for d in np.arange(low - 6.0, high + 6.0, rng.uniform(1.5, 5.0)):
+                if rng.random() < 0.6:
+                    family = str(rng.choice(fringe, p=[0.28, 0.16, 0.16, 0.12, 0.1, 0.06, 0.06, 0.02, 0.04]))
+                    yaw = 1.57 if family in ("hedge", "fence", "shed") else rng.uniform(0.0, 6.28)
+                    put(family, street.closed - rng.uniform(1.2, 5.0), d, yaw, size=0.8)
 
     def _crossers(self, rng: np.random.Generator, start: float, movers: Movers) -> None:
         """Pedestrians and vehicles that cross the road, well before the ego car arrives there."""

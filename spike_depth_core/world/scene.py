@@ -103,7 +103,7 @@ class Scene:
         """Palette [8, 4] of the ground's materials."""
         land = np.zeros((8, 4))
         asphalt = rng.uniform(0.05, 0.3)
-        land[surfaces.ASPHALT] = asphalt * (1 + rng.normal(0, 0.03, 4))
+        land[surfaces.ASPHALT] = asphalt * (1 + rng.normal(0, 0.05, 4))
         land[surfaces.SLABS] = surfaces.colour(rng, 0.12, 0.5, 0.16)
         land[surfaces.GRASS] = surfaces.foliage(rng) * rng.uniform(0.9, 1.7) * [1.15, 1, 1, 1]
         land[surfaces.COBBLES] = surfaces.colour(rng, 0.08, 0.32, 0.16)

@@ -130,7 +130,10 @@ def _lamp_light(lamps, px, py, pz, nx, ny, nz, total):
                 continue
             # Dipped beam: sharp above, wide to the sides.
             rise = -z / away - lamp[9]
+            down = min(rise, 0.0) / 0.14
             strength *= math.exp(-lamp[12] * (1.0 - ahead)) * (0.06 + 0.94 * (1.0 - smoothstep(-0.03, 0.035, rise)))
+            # Little of it goes steeply down, so that the road just ahead is not glaring.
+            strength *= 0.08 + 0.92 * math.exp(-down * down)
         else:
             strength *= 0.25 + 0.75 * smoothstep(-0.2, 0.6, z / away)
         for c in range(4):
@@ -269,7 +272,7 @@ def shade(
                         if material == LEAF:
                             bias = 0.12
                             # Deep in a crown and low in it little sky is seen.
-                            occlusion = 0.45 + 0.55 * smoothstep(-0.6, 0.7, n[2])
+                            occlusion = 0.18 + 0.82 * smoothstep(-0.5, 0.9, n[2])
                         else:
                             occlusion = 0.65 + 0.35 * smoothstep(0.0, 1.0, z)
                     sun_cosine = n[0] * basis[2, 0] + n[1] * basis[2, 1] + n[2] * basis[2, 2]

@@ -69,7 +69,7 @@ def masonry(rng: np.random.Generator) -> np.ndarray:
     """A wall: plaster in pale tones, brick in reds and browns, greys, now and then anything."""
     draw = rng.random()
     if draw < 0.4:
-        return colour(rng, 0.35, 0.75, 0.35)
+        return colour(rng, 0.3, 0.75, 0.5)
     if draw < 0.65:
         value = rng.uniform(0.12, 0.35)
         return value * np.array([1.25, 0.75 + rng.uniform(-0.1, 0.2), 0.55 + rng.uniform(-0.1, 0.3), 1.5])
@@ -82,7 +82,7 @@ def foliage(rng: np.random.Generator) -> np.ndarray:
     """Leaves: dark to yellowish green, some autumnal; bright in near infrared."""
     value = rng.uniform(0.05, 0.15)
     warm = rng.uniform(0.5, 1.0) if rng.random() < 0.85 else rng.uniform(0.9, 1.7)
-    return np.array([value * warm, value * rng.uniform(0.95, 1.15), value * rng.uniform(0.2, 0.5), rng.uniform(0.3, 0.5)])
+    return np.array([value * warm, value * rng.uniform(1.0, 1.25), value * rng.uniform(0.12, 0.42), rng.uniform(0.3, 0.5)])
 
 
 def bark(rng: np.random.Generator) -> np.ndarray:
