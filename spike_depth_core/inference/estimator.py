@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from spike_depth_core.geometry.resample import infinity_grid, sample_at
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.folding import folded
-from spike_depth_core.networks.preprocess import prepare, reference_of
+from spike_depth_core.networks.preprocess import network_camera, prepare, reference_of
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.batch import collate
@@ -105,18 +106,21 @@ class DepthEstimator:
         if reference not in sample.sensors:
             raise ValueError(f"the reference {reference!r} is not in the sample, which has {sample.sensors}")
         batch = collate([sample]).to(self.device)
-        inputs = prepare(batch, reference, used)
+        height, width = sample.size(reference)
+        pixels = self.network.architecture.pixels
+        camera, size = network_camera(batch.cameras[reference], height, width, pixels)
+        inputs = prepare(batch, reference, used, camera, size)
         inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
         prediction = self.network(inputs)
         maps = torch.stack([prediction.log_depth, prediction.uncertainty], dim=1)
         maps = self._to_reference(maps, batch.cameras[reference], sample.size(reference), inputs.camera)
         near, far = self.info.depth_range
         depth, uncertainty = maps[0, 0].exp().clamp(near, far), maps[0, 1]
-        camera = sample.rig.cameras[reference]
+        seen_by = sample.rig.cameras[reference]
         return DepthEstimate(
             depth=depth.cpu().numpy(),
             uncertainty=uncertainty.cpu().numpy(),
-            camera=PinholeCamera(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy),
+            camera=dataclasses.replace(seen_by, distortion=()),
             reference=reference,
             sensors=used,
             time_ns=sample.time_ns,

@@ -28,12 +28,14 @@ class Architecture:
         widths: channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
         trunk_blocks: residual blocks at 1/16 after fusion.
         fusion: `selective`, or `mean` for a network whose fusion module is left off.
+        pixels: size of the image it works on; larger ones are scaled down to it.
     """
 
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
     widths: tuple[int, ...] = (16, 32, 64, 128, 192)
     trunk_blocks: int = 3
     fusion: str = "selective"
+    pixels: int = 160 * 256
 
     def __post_init__(self) -> None:
         if not self.sensors or set(self.sensors) - set(CHANNELS):

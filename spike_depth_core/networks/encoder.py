@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spike_depth_core.networks.blocks import ConvNormAct, SensorConv, SensorResidual
 
-CANONICAL_FOCAL = 330.0
+CANONICAL_FOCAL = 210.0
 """Focal length in network pixels at which depth is predicted; other cameras' depth scales with theirs (Metric3D)."""
 RAY_CHANNELS = 4
 _NOMINAL_CAMERA_HEIGHT = 1.65  # metres above the road

@@ -21,9 +21,6 @@ from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input, network_input_torch
 
 STRIDE = 32
-PIXEL_BUDGET = 256 * 416
-"""Larger images are scaled down to about this many pixels before the network sees them."""
-
 CHANNELS = {"spikes": len(NETWORK_CHANNELS), "rgb": 3, "nir": 1, "thermal": 1}
 
 
@@ -49,15 +46,18 @@ def reference_of(sensors: tuple[str, ...]) -> str:
     raise ValueError(f"no known sensor among {sensors}; known are {SENSORS}")
 
 
-def network_size(height: int, width: int) -> tuple[int, int, float]:
-    """(height, width) of the network's canvas for an image of this size, and the scale of the image in it."""
-    scale = min(1.0, (PIXEL_BUDGET / (height * width)) ** 0.5)
+def network_size(height: int, width: int, pixels: int) -> tuple[int, int, float]:
+    """(height, width) of the network's canvas for an image of this size, and the scale of the image in it.
+
+    Images of more than `pixels` pixels are scaled down to as many; smaller ones keep their size.
+    """
+    scale = min(1.0, (pixels / (height * width)) ** 0.5)
     return -(-round(height * scale) // STRIDE) * STRIDE, -(-round(width * scale) // STRIDE) * STRIDE, scale
 
 
-def network_camera(camera: Tensor, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
+def network_camera(camera: Tensor, height: int, width: int, pixels: int) -> tuple[Tensor, tuple[int, int]]:
     """The network camera [B, 4] of a reference camera [B, 4], and its size; the image is centred in the canvas."""
-    canvas_height, canvas_width, scale = network_size(height, width)
+    canvas_height, canvas_width, scale = network_size(height, width, pixels)
     camera = resized_intrinsics(camera, scale, scale)
     left = (canvas_width - round(width * scale)) // 2
     top = (canvas_height - round(height * scale)) // 2
@@ -103,24 +103,18 @@ def to_camera(
 
 
 def prepare(
-    batch: SampleBatch,
-    reference: str,
-    sensors: tuple[str, ...] | None = None,
-    camera: Tensor | None = None,
-    size: tuple[int, int] | None = None,
+    batch: SampleBatch, reference: str, sensors: tuple[str, ...], camera: Tensor, size: tuple[int, int]
 ) -> NetworkInput:
-    """Bring the sensors of a batch to the network camera.
+    """Bring sensors of a batch to a network camera.
 
     Args:
         batch: raw images.
-        reference: the sensor in whose frame depth is wanted; the rig must know it, its image may be absent.
-        sensors: which to use; all present when None.
-        camera, size: another network camera than `network_camera`'s, as training's zooms and crops need.
+        reference: the sensor in whose frame depth is wanted; its image need not be among those used.
+        sensors: which to use.
+        camera, size: the network camera [B, 4] and its size: `network_camera`'s, or a zoom or crop of it.
     """
-    if camera is None or size is None:
-        camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference])
     images = {}
-    for sensor in sensors or batch.sensors:
+    for sensor in sensors:
         rotation = None
         if sensor != reference:
             source_from_target = torch.linalg.inv(batch.poses[sensor]) @ batch.poses[reference]

@@ -95,7 +95,8 @@ class Supervised:
 
         Depth along the optical axis does not change with either; only the intrinsics the network is told do.
         """
-        camera, (height, width) = network_camera(batch.cameras[reference], *batch.sizes[reference])
+        pixels = self.architecture.pixels
+        camera, (height, width) = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
         draw = torch.rand((len(batch), 3), generator=generator, device=camera.device)
         low, high = (math.log(z) for z in self.zoom)
         scale = torch.exp(low + (high - low) * draw[:, :1])

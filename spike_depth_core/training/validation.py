@@ -52,7 +52,8 @@ def mean_abs_rel(
     scores = []
     for batch in batches:
         batch = batch.to(device)
-        camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference])
+        pixels = network.architecture.pixels
+        camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
         prediction = network(prepare(batch, reference, sensors, camera, size))
         truth = depth_in_camera(batch, reference, camera, size)
         mask = torch.isfinite(truth) & (truth >= near) & (truth <= far)

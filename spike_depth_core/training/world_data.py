@@ -45,12 +45,21 @@ class Format:
 
 @dataclass(frozen=True)
 class VehicleFormat(Format):
-    """The default rig, each sensor's place, direction and focal length a little different every time."""
+    """The default rig, each sensor's place, direction and focal length a little different every time.
+
+    Frame cameras are rendered at two thirds of their size: the network scales them down to less.
+    """
+
+    frame_scale: float = 2 / 3
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         rig = SensorRig.load(config_path("rigs/vehicle.yaml"))
         zoom = float(np.exp(rng.uniform(-0.12, 0.12)))  # one for all, so that their views keep overlapping
-        cameras = {s: replace(c, fx=c.fx * zoom, fy=c.fy * zoom) for s, c in rig.cameras.items()}
+        cameras = {}
+        for sensor, camera in rig.cameras.items():
+            if sensor in ("rgb", "nir"):
+                camera = camera.resized(round(camera.width * self.frame_scale), round(camera.height * self.frame_scale))
+            cameras[sensor] = replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom)
         poses = {s: rig.reference_from(s) for s in cameras}
         shared = {}
         for sensor, matrix in poses.items():
@@ -69,8 +78,8 @@ class VehicleFormat(Format):
 class WideFormat(Format):
     """All sensors behind one lens, a wide and low picture as KITTI's: one rendering serves all of them."""
 
-    width: int = 512
-    height: int = 160
+    width: int = 364
+    height: int = 112
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         focal = self.width * float(np.exp(rng.uniform(np.log(0.5), np.log(0.8))))

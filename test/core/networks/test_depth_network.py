@@ -119,10 +119,10 @@ def test_inputs_and_truth_are_brought_to_the_same_camera():
 
 
 def test_default_network_camera_contains_the_image_unscaled():
-    camera, size = network_camera(torch.tensor([[330.0, 330.0, 199.5, 124.5]]), 250, 400)
+    camera, size = network_camera(torch.tensor([[330.0, 330.0, 199.5, 124.5]]), 250, 400, 256 * 416)
     assert size == (256, 416)
     assert camera[0].tolist() == [330.0, 330.0, 207.5, 127.5]
-    camera, size = network_camera(torch.tensor([[721.5, 721.5, 609.5, 172.8]]), 375, 1242)
+    camera, size = network_camera(torch.tensor([[721.5, 721.5, 609.5, 172.8]]), 375, 1242, 256 * 416)
     assert size[0] * size[1] < 1.15 * 256 * 416
     assert float(camera[0, 0]) == pytest.approx(721.5 * (256 * 416 / (375 * 1242)) ** 0.5, rel=1e-6)
 
