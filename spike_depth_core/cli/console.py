@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -49,9 +50,13 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None) -> None:
     """A table on the screen: the first column to the left, the figures to the right."""
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        # Figures are never folded; where the terminal is narrow, names are.
+        if index == 0:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", min_width=5)
     for row in rows:
         table.add_row(*row)
     _print_titled(title, table, caption)
@@ -59,7 +64,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
     """Names and values on the screen."""
-    table = Table(show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:

@@ -9,7 +9,7 @@ from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
 
 SPARSE_SHARE = 0.5
-NAMES = {"spikes": "spikes", "rgb": "RGB", "nir": "near infrared", "thermal": "thermal"}
+NAMES = {"spikes": "spikes", "rgb": "RGB", "nir": "NIR", "thermal": "thermal"}
 
 
 def sensor_names(sensors: tuple[str, ...] | list[str]) -> str:
