@@ -40,6 +40,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "info",
         "Tell what a checkpoint, a spike recording, a rig or a folder of samples holds.",
     ),
+    "simulate": (
+        "spike_depth_core.cli.simulate",
+        "simulate",
+        "Drive through a rendered street and keep what the sensors see.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",

@@ -1,0 +1,107 @@
+"""`spike-depth simulate`: a drive through the procedural street, as files and as a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+
+from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.spikes import spike_counts, write_spikes
+
+_SHEET_ROWS = 8
+
+
+def simulate(
+    seed: Annotated[int, typer.Option(min=0, help="Of the street: the same seed is the same drive.")] = 1,
+    frames: Annotated[int, typer.Option(min=1, metavar="N", help="How many moments of the drive.")] = 8,
+    condition: Annotated[
+        str | None, typer.Option(metavar="day|dusk|night", help="Light; drawn from the seed if left out.")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(metavar="town|suburb|country|highway|square", help="Kind of street; drawn from the seed."),
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="Of the vehicle, m/s; drawn from the seed.")] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Moments a second.")] = 2.0,
+    start: Annotated[float, typer.Option(min=0.5, help="Time of the first moment, seconds.")] = 1.0,
+    planes: Annotated[int, typer.Option(min=1, help="Spike planes that end at each moment.")] = 256,
+    rig: Annotated[
+        Path | None, typer.Option(help="YAML with the sensors; by default config/rigs/vehicle.yaml.")
+    ] = None,
+    supersample: Annotated[int, typer.Option(min=1, max=2, help="2: smoother edges, slower.")] = 1,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("out/simulate"),
+) -> None:
+    """Drive through a street that never was, and keep what the sensors see.
+
+    Writes for each moment k: k_spikes.dat, k_rgb.png, k_nir.png, k_thermal.png (16 bit, hundredths of a kelvin) and
+    k_depth.npy (metres, in the reference sensor's frame, +inf for sky); the same as a sample file in samples/, which
+    `evaluate --samples` reads; rig.yaml, drive.json with the poses, and contact_sheet.png.
+    """
+    from spike_depth_core.evaluation.pictures import colorize_depth, depth_bar, grid, write_png
+    from spike_depth_core.evaluation.sheets import sensor_cells
+    from spike_depth_core.world import World
+
+    sensor_rig = SensorRig.load(rig) if rig else None
+    world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, layout=layout, speed=speed)
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    world.rig.save(out / "rig.yaml")
+    reference = next(sensor for sensor in (world.rig.reference, *SENSORS) if sensor in world.rig.cameras)
+    shown = set(np.linspace(0, frames - 1, min(frames, _SHEET_ROWS)).round().astype(int).tolist())
+    sheet, table, moments = [], [], []
+    for k, sample in enumerate(track(world.frames(frames, rate, start, planes), "moments", frames)):
+        _write(out, k, sample, reference)
+        save_sample(sample_path(out / "samples", k), sample)
+        time_s = sample.time_ns * 1e-9
+        moments.append(
+            {
+                "time_ns": sample.time_ns,
+                "speed": sample.meta["speed"],
+                "world_from_reference": world.world_from(reference, time_s).tolist(),
+            }
+        )
+        depth = sample.depth[reference]
+        if k in shown:
+            sheet.append([*sensor_cells(sample), (f"depth of {reference}", colorize_depth(depth))])
+        hits = depth[np.isfinite(depth)]
+        fired = spike_counts(sample.spikes, [planes]).mean() / planes if sample.spikes is not None else np.nan
+        table.append(
+            [
+                f"{time_s:.2f} s",
+                f"{sample.meta['speed']:.1f}",
+                f"{fired:.3f}",
+                f"{hits.min():.1f}" if hits.size else "",
+                f"{np.median(hits):.1f}" if hits.size else "",
+            ]
+        )
+    description = {
+        **{key: value for key, value in sample.meta.items() if key != "speed"},
+        "reference": reference,
+        "moments": moments,
+    }
+    (out / "drive.json").write_text(json.dumps(description, indent=1) + "\n")
+    title = f"seed {seed}, {world.condition}, {world.scene.layout}"
+    picture = grid(sheet, cell_width=320, title=title, footer=depth_bar(480))
+    write_png(out / "contact_sheet.png", picture)
+    print_table(title, ("time", "m/s", "spikes a plane", "nearest, m", "median, m"), table)
+    console.print(f"{out / 'contact_sheet.png'}", highlight=False)
+
+
+def _write(out: Path, k: int, sample: DepthSample, reference: str) -> None:
+    if sample.spikes is not None:
+        # A .dat holds whole bytes a row.
+        suffix = ".dat" if sample.spikes.width % 8 == 0 else ".npz"
+        write_spikes(out / f"{k:06d}_spikes{suffix}", sample.spikes)
+    for sensor in ("rgb", "nir", "thermal"):
+        image = getattr(sample, sensor)
+        if image is not None:
+            Image.fromarray(image).save(out / f"{k:06d}_{sensor}.png")
+    np.save(out / f"{k:06d}_depth.npy", sample.depth[reference])
