@@ -35,7 +35,7 @@ endif
 
 DEMO_ARGUMENTS ?= --seconds 20
 
-.PHONY: help setup build test pytest demo lint format typecheck benchmark clean
+.PHONY: help setup build test pytest demo lint format typecheck benchmark accuracy clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -64,7 +64,10 @@ demo: $(BUILD_DONE)  ## Play a street through the live ROS graph and measure it;
 	$(RUN) -m spike_depth_ros.demo $(DEMO_ARGUMENTS)
 
 benchmark: $(BUILD_DONE)  ## Measure the speed of the spike arithmetic; results in docs/results
-	$(RUN) -m spike_depth_core.cli.main benchmark spikes --out docs/results
+	$(RUN) benchmarks/spikes.py --out docs/results
+
+accuracy: $(BUILD_DONE)  ## Measure depth on 200 streets never trained on; results in docs/results
+	$(RUN) benchmarks/accuracy.py
 
 lint: | $(SETUP_DONE)  ## Check style and format with ruff
 	$(PYTHON_OF_VENV) -m ruff check .
