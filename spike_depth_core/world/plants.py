@@ -13,7 +13,8 @@ from spike_depth_core.world.surfaces import BARK, LEAF
 def broadleaf(rng: np.random.Generator) -> Model:
     """A deciduous tree: trunk, branches, a crown of overlapping clumps."""
     height = rng.uniform(5.0, 14.0)
-    stem = rng.uniform(0.2, 0.38) * height
+    # Street trees are pruned so that vehicles pass below.
+    stem = max(rng.uniform(0.22, 0.38) * height, 2.4 if height > 6.0 else 1.6)
     radius = rng.uniform(0.014, 0.024) * height
     spread = rng.uniform(0.2, 0.36) * height
     lean = rng.normal(0.0, 0.02, 2) * height
@@ -27,7 +28,7 @@ def broadleaf(rng: np.random.Generator) -> Model:
     density = rng.uniform(0.44, 0.6)
     leaf = rng.uniform(0.14, 0.32)
     count = int(rng.integers(10, 22))
-    heart = (spread * 0.62, spread * 0.62, crown * 0.72)
+    heart = (spread * 0.72, spread * 0.72, crown * 0.8)
     model.ellipsoid(tuple(centre), heart, LEAF, 1, cutout=LEAVES, cut_a=leaf, cut_b=density - 0.03)
     for k in range(count):
         # Clumps on a spiral over the crown's ellipsoid: evenly spread, yet no two trees alike.

@@ -355,7 +355,7 @@ class Population:
                     length = float(shape.high[0] - shape.low[0])
                     if put(
                         family, s + (0 if slanted else length / 2), sign * (side.parking + rng.normal(0, 0.08)),
-                        turn + rng.normal(0, 0.015), size=1.2, look=look,
+                        turn + rng.normal(0, 0.015), size=2.6 if slanted else 1.2, look=look,
                     ) and not slanted:  # fmt: skip
                         pace = length + rng.uniform(0.5, 1.8)
                 s += pace

@@ -102,10 +102,10 @@ def render(
     focus = position + 60.0 * rotation[:, 2] * np.array([1.0, 1.0, 0.0])
     shadow_centre = basis[:2] @ focus
     table = snap.table
-    if light.sunlight[0] > 0.0:
-        starts, entries = shadow_grid(basis, shadow_centre, snap.poses, snap.ranges, table.data, exhaustive)
-    else:
-        starts, entries = shadow_grid(basis, shadow_centre, snap.poses[:0], snap.ranges[:0], table.data, exhaustive)
+    casting = len(snap.poses) if light.sunlight[0] > 0.0 else 0
+    spans, entries = shadow_grid(
+        basis, shadow_centre, snap.poses[:casting], snap.ranges[:casting], table.data, exhaustive
+    )
     near_ground = focus[:2].copy()
     ao_starts, ao_entries = occluder_grid(near_ground, snap.poses, snap.footprints)
 
@@ -127,7 +127,7 @@ def render(
             offsets, depth, instances, primitives,
             snap.poses, snap.rates, snap.seeds, snap.palettes, snap.params, table.kind, table.data, table.planes,
             snap.triangles, snap.coordinates, snap.labels, scene.land, scene.street.lines, snap.zones, scene.land_seed,
-            scene.light_vector, snap.lamps, basis, shadow_centre, starts, entries,
+            scene.light_vector, snap.lamps, basis, shadow_centre, spans, entries,
             near_ground, ao_starts, ao_entries, snap.footprints,
             radiance, temperature, velocity,
         )  # fmt: skip

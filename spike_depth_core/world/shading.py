@@ -146,7 +146,7 @@ def shade(
     offsets, depths, instances, primitives,
     poses, rates, seeds, palettes, params, kind, data, planes,
     triangles, coordinates, labels, land, lines, zones, land_seed,
-    light, lamps, basis, shadow_centre, shadow_starts, shadow_entries,
+    light, lamps, basis, shadow_centre, shadow_spans, shadow_entries,
     occluder_centre, occluder_starts, occluder_entries, footprints,
     radiance, temperature, velocity,
 ):  # fmt: skip
@@ -284,7 +284,7 @@ def shade(
                         lit = 1.0
                         if t < 180.0 and in_shadow(
                             px + lift * n[0], py + lift * n[1], pz + lift * n[2],
-                            basis, shadow_centre, shadow_starts, shadow_entries,
+                            basis, shadow_centre, shadow_spans, shadow_entries,
                             poses, seeds, kind, data, planes, bias,
                         ):  # fmt: skip
                             lit = 0.0

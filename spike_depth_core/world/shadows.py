@@ -41,44 +41,54 @@ def _span(pose, row, axis):
 
 @njit(**JIT)
 def shadow_grid(basis, centre, poses, ranges, data, exhaustive):
-    """Cell lists over primitives: starts [CELLS^2 + 1] and entries [N, 2] of (instance, primitive).
+    """Cell lists over primitives: spans [CELLS^2, 2] (first, beyond) of entries [N, 2] of (instance, primitive).
 
-    centre [2]: coordinates of the grid's middle along the first two rows of `basis`. `exhaustive` enters every primitive
-    in every cell.
+    centre [2]: coordinates of the grid's middle along the first two rows of `basis`. `exhaustive` gives every cell the
+    list of all primitives.
     """
     cell = 2.0 * REACH / CELLS
-    starts = np.zeros(CELLS * CELLS + 1, dtype=np.int64)
+    spans = np.zeros((CELLS * CELLS, 2), dtype=np.int64)
+    if exhaustive:
+        total = 0
+        for index in range(poses.shape[0]):
+            total += ranges[index, 1] - ranges[index, 0]
+        everything = np.empty((total, 2), dtype=np.int32)
+        n = 0
+        for index in range(poses.shape[0]):
+            for primitive in range(ranges[index, 0], ranges[index, 1]):
+                everything[n, 0], everything[n, 1] = index, primitive
+                n += 1
+        spans[:, 1] = total
+        return spans, everything
     entries = np.empty((0, 2), dtype=np.int32)
-    fill = np.zeros(CELLS * CELLS, dtype=np.int64)
     for turn in range(2):
         for index in range(poses.shape[0]):
             for primitive in range(ranges[index, 0], ranges[index, 1]):
                 a0, a1 = _span(poses[index], data[primitive], basis[0])
                 b0, b1 = _span(poses[index], data[primitive], basis[1])
-                i0 = int(max(0.0, math.floor((a0 - centre[0] + REACH) / cell)))
-                i1 = int(min(CELLS - 1.0, math.floor((a1 - centre[0] + REACH) / cell)))
-                j0 = int(max(0.0, math.floor((b0 - centre[1] + REACH) / cell)))
-                j1 = int(min(CELLS - 1.0, math.floor((b1 - centre[1] + REACH) / cell)))
-                if exhaustive:
-                    i0, i1, j0, j1 = 0, CELLS - 1, 0, CELLS - 1
+                i0 = int(max(0.0, math.floor((a0 - centre[0] + REACH) / cell - 1e-6)))
+                i1 = int(min(CELLS - 1.0, math.floor((a1 - centre[0] + REACH) / cell + 1e-6)))
+                j0 = int(max(0.0, math.floor((b0 - centre[1] + REACH) / cell - 1e-6)))
+                j1 = int(min(CELLS - 1.0, math.floor((b1 - centre[1] + REACH) / cell + 1e-6)))
                 for j in range(j0, j1 + 1):
                     for i in range(i0, i1 + 1):
                         k = j * CELLS + i
-                        if turn == 0:
-                            starts[k + 1] += 1
-                        else:
-                            entries[starts[k] + fill[k], 0] = index
-                            entries[starts[k] + fill[k], 1] = primitive
-                            fill[k] += 1
+                        if turn == 1:
+                            entries[spans[k, 1], 0] = index
+                            entries[spans[k, 1], 1] = primitive
+                        spans[k, 1] += 1
         if turn == 0:
+            total = 0
             for k in range(CELLS * CELLS):
-                starts[k + 1] += starts[k]
-            entries = np.empty((starts[CELLS * CELLS], 2), dtype=np.int32)
-    return starts, entries
+                count = spans[k, 1]
+                spans[k, 0] = spans[k, 1] = total
+                total += count
+            entries = np.empty((total, 2), dtype=np.int32)
+    return spans, entries
 
 
 @njit(**JIT)
-def in_shadow(px, py, pz, basis, centre, starts, entries, poses, seeds, kind, data, planes, near):
+def in_shadow(px, py, pz, basis, centre, spans, entries, poses, seeds, kind, data, planes, near):
     """Whether the sun is hidden from the world point. Outside the grid nothing is."""
     cell = 2.0 * REACH / CELLS
     a = basis[0, 0] * px + basis[0, 1] * py + basis[0, 2] * pz
@@ -91,7 +101,7 @@ def in_shadow(px, py, pz, basis, centre, starts, entries, poses, seeds, kind, da
     sx, sy, sz = basis[2, 0], basis[2, 1], basis[2, 2]
     last = -1
     ox = oy = oz = dx = dy = dz = 0.0
-    for n in range(starts[k], starts[k + 1]):
+    for n in range(spans[k, 0], spans[k, 1]):
         index, primitive = entries[n, 0], entries[n, 1]
         if index != last:
             last = index
