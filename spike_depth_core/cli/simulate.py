@@ -70,7 +70,7 @@ def simulate(
         )
         depth = sample.depth[reference]
         if k in shown:
-            sheet.append([*sensor_cells(sample), (f"depth of {reference}", colorize_depth(depth))])
+            sheet.append([*sensor_cells(sample), ("true depth", colorize_depth(depth))])
         hits = depth[np.isfinite(depth)]
         fired = spike_counts(sample.spikes, [planes]).mean() / planes if sample.spikes is not None else np.nan
         table.append(

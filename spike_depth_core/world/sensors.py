@@ -139,9 +139,9 @@ class ImageSensor:
     key: float = 0.2
     metered: float = 0.7
     exposure_limit_s: float = 0.015
-    gain_limit: float = 16.0
-    sensitivity: float = 2.5e6
-    full_well: float = 10_000.0
+    gain_limit: float = 8.0
+    sensitivity: float = 0.9e6
+    full_well: float = 5_000.0
     read_noise: float = 6.0
     balance: tuple[float, ...] = (1.0, 1.0, 1.0)
     softness: float = 0.4
@@ -156,17 +156,17 @@ class ImageSensor:
         balance = 2 ** random.normal(0.0, 0.12, len(channels))
         return cls(
             channels=channels,
-            key=0.2 * 2 ** random.uniform(-1.2, 0.9),
+            key=0.2 * 2 ** random.uniform(-0.9, 0.9),
             metered=random.uniform(0.5, 1.0),
             exposure_limit_s=random.uniform(0.008, 0.02),
-            gain_limit=2 ** random.uniform(2.5, 5.0),
-            sensitivity=2.5e6 * 2 ** random.uniform(-1.0, 1.0),
+            gain_limit=2 ** random.uniform(1.5, 4.0),
+            sensitivity=0.9e6 * 2 ** random.uniform(-1.0, 1.0),
             read_noise=random.uniform(3.0, 10.0),
             balance=tuple(float(b) for b in balance / balance.mean()),
             softness=random.uniform(0.0, 0.7),
             vignetting=random.uniform(0.0, 0.3),
-            contrast=random.uniform(-0.1, 0.5),
-            gamma=2 ** random.uniform(-0.3, 0.3),
+            contrast=random.uniform(-0.1, 0.4),
+            gamma=2 ** random.uniform(-0.3, 0.2),
             jpeg_quality=int(random.integers(60, 97)) if random.random() < 0.3 else 0,
         )
 
