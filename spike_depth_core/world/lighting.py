@@ -106,7 +106,7 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
             horizon = np.array([0.66, 0.83, 1.0, 0.45]) * rng.uniform(0.55, 1.6)
             bright = rng.uniform(0.9, 1.7)
             # Fill light: small where shadows are to be black, larger under bright haze.
-            ambient = (0.4 * zenith + 0.3 * horizon) * rng.uniform(0.07, 0.42)
+            ambient = (0.4 * zenith + 0.3 * horizon) * (0.035 + 0.38 * rng.random() ** 1.6)
             haze = rng.choice([0.0002, 0.0008]) if kind == 0 else rng.uniform(0.0008, 0.0032)
             if kind == 1:
                 zenith, horizon = 0.5 * zenith + 0.35, horizon * 1.1
@@ -136,7 +136,7 @@ def draw_lighting(rng: np.random.Generator, condition: str) -> Lighting:
         )
     if condition == "dusk":
         level = rng.uniform(0.06, 0.28)
-        glow = np.array([1.3, rng.uniform(0.75, 1.0), rng.uniform(0.55, 0.95), 1.1])
+        glow = np.array([1.15, rng.uniform(0.85, 1.0), rng.uniform(0.6, 1.0), 1.1])
         zenith = level * np.array([0.45, 0.6, 0.95, 0.4])
         horizon = level * glow * rng.uniform(1.2, 2.2)
         ambient = 0.45 * zenith + 0.22 * horizon

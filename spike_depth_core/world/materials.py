@@ -529,7 +529,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         while size < 0.9 * f:
             size *= 1.6
         p, q = (0.8 * s + 0.6 * d) / size, (0.8 * d - 0.6 * s) / size
-        fine = 0.45 * (0.02 / size) ** 0.45 * (2.0 * noise2(p, q, seed) - 1.0)
+        fine = 0.55 * (0.02 / size) ** 0.45 * (2.0 * noise2(p, q, seed) - 1.0)
         fine += 0.09 * grain(s, d, 0.16, 3, f, seed + 5)
         worn = 0.05 * math.cos(d * 3.6 + seed) + 0.07 * (noise2(s * 0.05, d * 0.9, seed + 8) - 0.5)
         _speckle(out, fine + worn)
@@ -544,7 +544,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
     elif material == SLABS:
         size = 0.3 + 0.35 * hash_unit(3, 1, 4, seed)
         _blocks(out, s, d, size * (1.0 + (seed % 2)), size, 0.014, 0.2, f, seed, 0.45 * palette[material, 1])
-        _speckle(out, 0.2 * grain(s, d, 0.25, 4, f, seed + 1) + 0.16 * grain(s, d, 2.2, 3, f, seed + 3))
+        _speckle(out, 0.28 * grain(s, d, 0.25, 4, f, seed + 1) + 0.16 * grain(s, d, 2.2, 3, f, seed + 3))
     elif material == COBBLES:
         _blocks(out, s, d, 0.14, 0.11, 0.022, 0.4, f, seed, 0.35 * palette[material, 1])
         _speckle(out, 0.2 * grain(s, d, 0.9, 3, f, seed + 1))
