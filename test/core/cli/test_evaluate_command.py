@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ def checkpoint(tmp_path_factory):
     camera = PinholeCamera.from_focal(4, 200, 100)
     rows = 1.6 / np.maximum(camera.slopes()[1], 1e-6)
     prior = RowPrior.fit([(np.repeat(rows[:, None], 4, axis=1), camera)])
+    torch.manual_seed(0)
     network = DepthNetwork()
     path = tmp_path_factory.mktemp("checkpoint") / "c.safetensors"
     save_checkpoint(path, network, CheckpointInfo(network.architecture, row_prior=prior.to_dict()))
