@@ -65,7 +65,13 @@ def test_all_tables_are_written(accuracy, monkeypatch, tmp_path):
     assert list(read["mixed"]["rgb"]["by_condition"]) == ["day", "night"]
     assert night["row_prior_abs_rel"] < 0.1 < night["abs_rel"]  # noise of 10 % around the prior; a network of noise
     page = (results / "accuracy.md").read_text()
-    for text in ("| spikes + thermal |", "| row prior, RGB camera |", "### By light", "### By distance", "of the streets"):
+    for text in (
+        "| spikes + thermal |",
+        "| row prior, RGB camera |",
+        "### By light",
+        "### By distance",
+        "of the streets",
+    ):
         assert text in page, text
     assert (tmp_path / "docs" / "images" / "accuracy_by_distance.png").is_file()
 
