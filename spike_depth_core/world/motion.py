@@ -40,7 +40,7 @@ class Motion:
     def moved(self, image: np.ndarray, dt: float) -> np.ndarray:
         """The image float32 [H, W] as it will be after `dt` seconds (before, if negative).
 
-        Beyond the border the border's pixels repeat.
+        Beyond the border the image is mirrored: what was there is not known, but its texture is kept.
         """
         out = np.empty_like(image)
         _move(image, self._velocity, self._depth, self._nearest, np.float32(dt), out)
@@ -109,6 +109,13 @@ def _velocity_at(velocity, x, y):
     return velocity[row, column, 0], velocity[row, column, 1]
 
 
+@njit(inline="always")
+def _mirrored(place, last):
+    """A coordinate beyond [0, last] mirrored into it."""
+    place = last - abs(last - abs(place))
+    return min(max(place, np.float32(0.0)), last)
+
+
 @njit(**_JIT)
 def _source(velocity, depth, near, u, v, x, y, dt):
     """Where the content of pixel (x, y) at dt is at time 0, close to an edge between surfaces.
@@ -149,8 +156,7 @@ def _move(image, velocity, depth, nearest, dt, out):
                 for x in range(tile * _TILE, min(width, (tile + 1) * _TILE)):
                     sources_x[x], sources_y[x] = _source(velocity, depth, near, u, v, x, y, dt)
         for x in range(width):
-            sx = min(max(sources_x[x], np.float32(0.0)), right)
-            sy = min(max(sources_y[x], np.float32(0.0)), bottom)
+            sx, sy = _mirrored(sources_x[x], right), _mirrored(sources_y[x], bottom)
             x0, y0 = np.int32(sx), np.int32(sy)
             x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
             a, b = sx - np.float32(x0), sy - np.float32(y0)
@@ -179,8 +185,7 @@ def _expose(image, velocity, depth, nearest, begin, end, out):
                     sx, sy = _source(velocity, depth, near, near_u, near_v, x, y, dt)
                 else:
                     sx, sy = np.float32(x) - u * dt, np.float32(y) - v * dt
-                sx = min(max(sx, np.float32(0.0)), right)
-                sy = min(max(sy, np.float32(0.0)), bottom)
+                sx, sy = _mirrored(sx, right), _mirrored(sy, bottom)
                 x0, y0 = np.int32(sx), np.int32(sy)
                 x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
                 a, b = sx - np.float32(x0), sy - np.float32(y0)
