@@ -6,19 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from spike_depth_ros.middleware import load_profile
-
-
-def make_executor() -> Executor:
-    """The executor that waits for events, where this distribution has it: it takes half the time of the default one."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
 
 
 def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +24,7 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     try:
         node = make()
         node.get_logger().info(done)
-        executor = make_executor()
+        executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):

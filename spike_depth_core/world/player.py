@@ -149,6 +149,10 @@ class DrivePlayer:
                     raise
         return cls(world, rate_hz, lights, images, depth, start_s)
 
+    def again(self) -> DrivePlayer:
+        """The same drive from its start, without rendering it again."""
+        return DrivePlayer(self.world, self.rate_hz, self._lights, self._images, self._depth, self.start_s)
+
     @property
     def sensors(self) -> tuple[str, ...]:
         """Which frames there are."""

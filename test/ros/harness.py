@@ -28,7 +28,7 @@ PERIOD = 50_000
 PLANES = 64
 PACKET_NS = PLANES * PERIOD
 MS = 1_000_000
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0  # of a fresh checkout, whose kernels are yet to be compiled, on a busy machine
 CAMERAS = {
     "spikes": PinholeCamera(32, 24, 30.0, 31.0, 15.5, 11.5),
     "rgb": PinholeCamera(40, 30, 38.0, 38.0, 19.5, 14.5),
@@ -107,6 +107,10 @@ class Vehicle(Node):
         """Wait until the depth node hears everything, then tell it the cameras."""
         everything = [self.spikes, *self.images.values(), *self.cameras.values()]
         wait(lambda: all(publisher.get_subscription_count() for publisher in everything), "subscriptions")
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell the cameras. A subscription may be known here a little before it hears: say it again until it has."""
         for sensor, publisher in self.cameras.items():
             publisher.publish(camera_to_message(CAMERAS[sensor], self.time_ns, f"{sensor}_optical_frame"))
 
@@ -164,12 +168,15 @@ class Observer(Node):
         with self._changed:
             while not (value := predicate()):
                 if self.get_clock().now().nanoseconds > deadline:
-                    raise AssertionError(f"waited {TIMEOUT_S} s for {what}; received {self.summary()}")
+                    raise AssertionError(f"waited {TIMEOUT_S} s for {what}; {self.summary()}")
                 self._changed.wait(0.02)
             return value
 
-    def summary(self) -> dict[str, int]:
-        return {name: len(messages) for name, messages in self.received.items()}
+    def summary(self) -> str:
+        """What has come, and what the nodes last said of themselves."""
+        counts = {name: len(messages) for name, messages in self.received.items()}
+        last = self.received["diagnostics"][-1].status if self.received["diagnostics"] else []
+        return f"received {counts}; " + "; ".join(f"{s.name}: {s.message}" for s in last)
 
     def status(self, name: str) -> dict[str, str]:
         """The values of the newest status of a name, its level and message among them."""

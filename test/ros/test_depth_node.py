@@ -31,6 +31,7 @@ def scene(graph):
 
     # The cameras' intrinsics travel on other topics than the images: wait until they are known.
     def known() -> bool:
+        vehicle.announce()
         vehicle.send_spikes(1)
         return int(observer.status("depth_node: spikes").get("used", 0)) > 0
 
@@ -199,6 +200,7 @@ def test_the_estimator_may_fail_without_ending_the_node(graph):
     vehicle.connect(observer.wait)
 
     def failed():
+        vehicle.announce()
         vehicle.send_spikes(1)
         return int(observer.status("depth_node: depth").get("failures", 0)) > 1
 
