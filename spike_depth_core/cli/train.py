@@ -25,6 +25,9 @@ def train(
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16: faster on GPUs and on processors that have it.")
+    ] = "float32",
     workers: Annotated[int, typer.Option(min=0, help="Reading processes; 0 reads in the training process.")] = 1,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
     stop_after: Annotated[
@@ -75,7 +78,9 @@ def train(
                     yield depth, sample.rig.cameras[sensor]
                     break
 
-    options = LoopOptions(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    options = LoopOptions(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, precision=precision
+    )
     start, parent = None, None
     if init is not None:
         start, about_parent = load_checkpoint(init)

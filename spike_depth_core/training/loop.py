@@ -34,6 +34,7 @@ class LoopOptions:
         freeze_norm: share of the steps after which normalisation statistics stand still. A batch holds one set of
             sensors, so its own statistics are not those the network is used with; the rest of the training is.
         seed: of weights, draws and augmentation.
+        precision: of the forward pass: `float32` or `bfloat16`. Losses and weights are float32 either way.
     """
 
     steps: int = 20_000
@@ -45,6 +46,11 @@ class LoopOptions:
     ema_decay: float = 0.999
     freeze_norm: float = 0.6
     seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is float32 or bfloat16, found {self.precision!r}")
 
 
 def learning_rate(step: int, options: LoopOptions) -> float:
@@ -62,7 +68,7 @@ class Trainer:
     Args:
         recipe: what is learned.
         options: see `LoopOptions`.
-        device: where to train. On CUDA the forward pass runs in bfloat16, losses in float32.
+        device: where to train.
         network: the student to start from; the recipe's own fresh one when None.
     """
 
@@ -107,7 +113,7 @@ class Trainer:
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
         batch = batch.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             total, parts = self.recipe.loss(self.network, batch, reference, self.next_step, generator)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
