@@ -260,7 +260,8 @@ def _render(world: World, plan: _Plan, job: _Job) -> tuple[np.ndarray, np.ndarra
         light = spikes.light(rendered)
         motion = Motion(rendered.velocity, rendered.depth, 1 / plan.rate_hz)
         if before is not None:
-            for step in range(LIGHTS_PER_FRAME):
+            lights.append(code(before[0]))
+            for step in range(1, LIGHTS_PER_FRAME):
                 share = step / LIGHTS_PER_FRAME
                 earlier = before[1].moved(before[0], share / plan.rate_hz)
                 later = motion.moved(light, (share - 1) / plan.rate_hz)

@@ -1,0 +1,98 @@
+"""`spike-depth convert` from the outside: files in, files out, errors in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.main import app
+from spike_depth_core.spikes import read_spikes
+from spike_depth_core.spikes.video import linear_grey, spikes_from_frames
+
+VIDEO = Path(__file__).resolve().parents[4] / "shared" / "data" / "video" / "highway_960x540.mp4"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def planes() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (20, 10, 16), dtype=np.uint8)
+
+
+def test_there_and_back(tmp_path, planes):
+    np.save(tmp_path / "a.npy", planes)
+    result = run(tmp_path / "a.npy", tmp_path / "b.dat", "--target-layout", "with_head")
+    assert result.exit_code == 0, result.output
+    assert "20 planes of 16x10 pixels" in result.output.replace("\n", "")
+    result = run(
+        tmp_path / "b.dat", tmp_path / "c.npz", "--width", 16, "--height", 10, "--layout", "with_head",
+        "--first", 5, "--count", 4, "--period-ns", 25_000,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    spikes = read_spikes(tmp_path / "c.npz")
+    np.testing.assert_array_equal(spikes.planes(), planes[5:9])
+    assert spikes.period_ns == 25_000
+
+
+def test_errors_are_one_line_and_leave_nothing(tmp_path, planes):
+    np.save(tmp_path / "a.npy", planes)
+    for arguments, message in (
+        ([tmp_path / "a.npy", tmp_path / "b.txt"], "spikes are written to .dat, .npy, .npz"),
+        ([tmp_path / "a.npy", tmp_path / "a.npy"], "choose another name"),
+        ([tmp_path / "a.npy", tmp_path / "b.dat", "--first", 18, "--count", 5], "no planes 18 to 22"),
+        ([tmp_path / "none.dat", tmp_path / "b.dat"], "none.dat"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert message in result.output.replace("\n", "")
+        assert "Traceback" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_light_between_frames_is_linear_in_light():
+    # From black to white in 128 planes: an ideal camera with gain g has collected g * 128 / 2.
+    frames = [np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8), np.full((8, 8, 3), 188, np.uint8)]
+    first, second = list(spikes_from_frames(frames, 25.0))
+    assert np.all(first.planes().sum(0) == int(0.6 * 64))
+    middle = 0.6 * 128 * (1 + linear_grey(frames[2])[0, 0]) / 2
+    assert abs(second.planes()[:, 0, 0].sum() - middle) < 1.5
+    assert first.period_ns == round(1e9 / 25 / 128)
+    assert second.start_ns == first.end_ns
+
+
+def test_grey_is_linear_light():
+    ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
+    grey = linear_grey(ramp)[0]
+    assert grey[0] == 0
+    assert abs(grey[255] - 1) < 1e-6
+    assert abs(grey[188] - 0.5029) < 1e-3  # half the light is sRGB 188
+    assert abs(linear_grey(np.uint8([[[0, 255, 0]]]))[0, 0] - 0.7152) < 1e-6
+
+
+@pytest.mark.skipif(not VIDEO.exists(), reason=f"no sample video at {VIDEO}")
+@pytest.mark.parametrize("camera", ["ideal", "physical"])
+def test_a_video_becomes_spikes(tmp_path, camera):
+    pytest.importorskip("av")
+    result = run(
+        VIDEO, tmp_path / "v.dat", "--width", 96, "--height", 56, "--first", 3, "--count", 3, "--camera", camera
+    )
+    assert result.exit_code == 0, result.output
+    spikes = read_spikes(tmp_path / "v.dat", 56, 96)
+    assert len(spikes) == 2 * 128
+    from spike_depth_core.spikes.video import read_video
+
+    _, frames = read_video(VIDEO, 56, 96)
+    frame = [next(frames) for _ in range(5)][4]
+    rate = spikes.planes()[64:192].mean(0)
+    assert np.corrcoef(rate.ravel(), linear_grey(frame).ravel())[0, 1] > 0.98
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "a.mp4").write_text("not a video")
+    result = run(tmp_path / "a.mp4", tmp_path / "b.dat")
+    assert result.exit_code == 2
+    assert "not a video" in result.output

@@ -1,0 +1,53 @@
+"""`spike-depth simulate` from the outside: every file it promises, and that they agree."""
+
+import json
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.main import app
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.spikes import read_spikes
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["simulate", *map(str, arguments)])
+
+
+def test_files_of_a_drive(tmp_path):
+    camera = PinholeCamera.from_focal(64, 40, 50.0)
+    rig = SensorRig({s: camera for s in ("spikes", "rgb", "nir", "thermal")}, {}, "spikes")
+    rig.save(tmp_path / "small.yaml")
+    out = tmp_path / "drive"
+    result = run(
+        "--seed", 5, "--frames", 2, "--condition", "night", "--rig", tmp_path / "small.yaml", "--planes", 64,
+        "--speed", 8, "--layout", "suburb", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "seed 5, night, suburb" in result.output
+    drive = json.loads((out / "drive.json").read_text())
+    assert drive["condition"] == "night"
+    poses = np.array([moment["world_from_reference"] for moment in drive["moments"]])
+    assert abs(np.linalg.norm(poses[1, :3, 3] - poses[0, :3, 3]) - 0.5 * 8) < 1.0  # half a second apart
+    samples = [load_sample(path) for path in list_samples(out / "samples")]
+    assert len(samples) == 2
+    for k, sample in enumerate(samples):
+        spikes = read_spikes(out / f"{k:06d}_spikes.dat", 40, 64)
+        np.testing.assert_array_equal(spikes.data, sample.spikes.data)
+        for sensor in ("rgb", "nir", "thermal"):
+            stored = np.asarray(Image.open(out / f"{k:06d}_{sensor}.png"))
+            np.testing.assert_array_equal(stored, getattr(sample, sensor))
+        depth = np.load(out / f"{k:06d}_depth.npy")
+        np.testing.assert_allclose(depth, sample.depth["spikes"], rtol=1e-3)
+    assert SensorRig.load(out / "rig.yaml").to_dict() == rig.to_dict()
+    assert Image.open(out / "contact_sheet.png").size[0] > 1000
+
+
+def test_an_unknown_condition_is_an_error_in_one_line(tmp_path):
+    result = run("--condition", "noon", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "noon" in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
