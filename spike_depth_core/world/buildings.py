@@ -54,17 +54,32 @@ def house(rng: np.random.Generator, width: float, depth: float, height: float, r
     if roof == "gable":
         peak = height + rise * (hd + over)
         model.polyhedron(
-            [(0, 0, -1, top - 0.2), (0, -rise, 1, -top - rise * over), (0, rise, 1, -peak - rise * hd - 0.0), (1, 0, 0, -hw), (-1, 0, 0, -hw)],
-            ROOF, 2,
-        )  # fmt: skip
+            [
+                (0, 0, -1, top - 0.2),
+                (0, -rise, 1, -top - rise * over),
+                (0, rise, 1, -peak - rise * hd),
+                (1, 0, 0, -hw),
+                (-1, 0, 0, -hw),
+            ],
+            ROOF,
+            2,
+        )
         ridge = peak
     elif roof == "cross":
         # The wall goes up into the gable; the roof lies over it as two slabs.
         peak = height + rise * width / 2
         model.polyhedron(
-            [(0, 0, -1, height), (rise, 0, 1, -peak + 0.06), (-rise, 0, 1, -peak + 0.06), (0, -1, 0, 0.0), (0, 1, 0, -depth)],
-            FACADE, 0, extra=-height,
-        )  # fmt: skip
+            [
+                (0, 0, -1, height),
+                (rise, 0, 1, -peak + 0.06),
+                (-rise, 0, 1, -peak + 0.06),
+                (0, -1, 0, 0.0),
+                (0, 1, 0, -depth),
+            ],
+            FACADE,
+            0,
+            extra=-height,
+        )
         for side in (-1.0, 1.0):
             model.polyhedron(
                 [
@@ -118,14 +133,25 @@ def house(rng: np.random.Generator, width: float, depth: float, height: float, r
             for k in range(1, storeys):
                 z = k * storey + 0.1
                 model.box((x, -0.55, z), (2.4, 1.1, 0.16), PLAIN, 5)
-                model.panel((x, -1.08, z + 0.55), (1.2, 0, 0), (0, 0, 0.5), METAL, 3, cutout=BARS if k % 2 else 0, cut_a=0.14, cut_b=0.3)
+                model.panel(
+                    (x, -1.08, z + 0.55),
+                    (1.2, 0, 0),
+                    (0, 0, 0.5),
+                    METAL,
+                    3,
+                    cutout=BARS if k % 2 else 0,
+                    cut_a=0.14,
+                    cut_b=0.3,
+                )
     if rng.random() < 0.3:
         x = rng.uniform(-0.3, 0.3) * width
         wide = rng.uniform(1.6, 3.5)
         model.box((x, -0.6, 2.75), (wide, 1.3, 0.12), PLAIN, 4)
     if rng.random() < 0.25:
         wide = rng.uniform(2.0, 3.2)
-        model.box((rng.uniform(-0.3, 0.3) * width, -0.45, height / 2 - 0.7), (wide, 1.0, height - 1.2), FACADE, 0, extra=0.0)
+        model.box(
+            (rng.uniform(-0.3, 0.3) * width, -0.45, height / 2 - 0.7), (wide, 1.0, height - 1.2), FACADE, 0, extra=0.0
+        )
     if rng.random() < 0.3:
         x = rng.uniform(-0.35, 0.35) * width
         for k in range(int(rng.integers(1, 4))):
@@ -136,7 +162,9 @@ def house(rng: np.random.Generator, width: float, depth: float, height: float, r
 def shed(rng: np.random.Generator) -> Model:
     """A garage, shed or kiosk."""
     width, depth, height = rng.uniform(2.6, 6.5), rng.uniform(2.5, 6.0), rng.uniform(2.1, 2.9)
-    model = Model().box((0, depth / 2, height / 2 - 0.5), (width, depth, height + 1.0), WOOD if rng.random() < 0.4 else MASONRY, 0)
+    model = Model().box(
+        (0, depth / 2, height / 2 - 0.5), (width, depth, height + 1.0), WOOD if rng.random() < 0.4 else MASONRY, 0
+    )
     for k in range(max(1, int(width / 3))):
         x = (k + 0.5) * width / max(1, int(width / 3)) - width / 2
         model.box((x, 0.0, 1.0), (2.3, 0.06, 2.0), WOOD, 3)
@@ -144,9 +172,16 @@ def shed(rng: np.random.Generator) -> Model:
         model.box((0, depth / 2, height + 0.08), (width + 0.4, depth + 0.4, 0.16), PLAIN, 2)
     else:
         model.polyhedron(
-            [(0, 0, -1, height - 0.02), (0, -0.5, 1, -height - 0.1), (0, 0.5, 1, -height - 0.5 * depth - 0.1), (1, 0, 0, -width / 2 - 0.2), (-1, 0, 0, -width / 2 - 0.2)],
-            ROOF, 2,
-        )  # fmt: skip
+            [
+                (0, 0, -1, height - 0.02),
+                (0, -0.5, 1, -height - 0.1),
+                (0, 0.5, 1, -height - 0.5 * depth - 0.1),
+                (1, 0, 0, -width / 2 - 0.2),
+                (-1, 0, 0, -width / 2 - 0.2),
+            ],
+            ROOF,
+            2,
+        )
     return model
 
 

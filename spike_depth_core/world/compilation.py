@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 # Contraction to fused multiply-add is the only liberty taken: reassociation or no-infinity assumptions would make the
 # accelerated and the exhaustive caster differ in the last bit.
-JIT = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+JIT: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 def drop_stale_kernels(folder: Path = Path(__file__).parent) -> None:

@@ -49,11 +49,11 @@ def sign(rng: np.random.Generator) -> Model:
     elif draw < 0.6:
         r = rng.uniform(0.3, 0.4)
         up = 1.0 if rng.random() < 0.7 else -1.0
-        model.polyhedron(
-            [(1, 0, 0, -x - 0.02), (-1, 0, 0, x)]
-            + [(0, math.cos(a), up * math.sin(a), -up * math.sin(a) * height - r * 0.5) for a in (math.pi / 6, math.pi * 5 / 6, -math.pi / 2)],
-            SIGN, 1, extra=2.0,
-        )  # fmt: skip
+        edges = [
+            (0, math.cos(a), up * math.sin(a), -up * math.sin(a) * height - r * 0.5)
+            for a in (math.pi / 6, math.pi * 5 / 6, -math.pi / 2)
+        ]
+        model.polyhedron([(1, 0, 0, -x - 0.02), (-1, 0, 0, x), *edges], SIGN, 1, extra=2.0)
     else:
         w, h = rng.uniform(0.4, 1.6), rng.uniform(0.3, 0.9)
         model.box((x, 0, height), (0.03, w, h), SIGN, 1, extra=3.0)
@@ -76,7 +76,9 @@ def signal(rng: np.random.Generator) -> Model:
         lit = int(rng.integers(3))
         for k in range(3):
             z = height + 0.6 - 0.3 * k
-            model.cone((-0.28, y, z), (-0.3, y, z), 0.1, 0.1, LAMP if k == lit else PLAIN, 3 + k if k == lit else 2, extra=1.0)
+            model.cone(
+                (-0.28, y, z), (-0.3, y, z), 0.1, 0.1, LAMP if k == lit else PLAIN, 3 + k if k == lit else 2, extra=1.0
+            )
     return model
 
 
@@ -104,9 +106,17 @@ def guard_rail(rng: np.random.Generator, kind: int) -> Model:
     model = Model()
     if kind == 2:
         model.polyhedron(
-            [(0, 0, -1, -0.2), (0, 0, 1, -0.85), (0, 1, 0.2, -0.3), (0, -1, 0.2, -0.3), (1, 0, 0, -2.01), (-1, 0, 0, -2.01)],
-            MASONRY, 5,
-        )  # fmt: skip
+            [
+                (0, 0, -1, -0.2),
+                (0, 0, 1, -0.85),
+                (0, 1, 0.2, -0.3),
+                (0, -1, 0.2, -0.3),
+                (1, 0, 0, -2.01),
+                (-1, 0, 0, -2.01),
+            ],
+            MASONRY,
+            5,
+        )
         return model
     if kind == 3:
         model.panel((0, 0, 0.55), (2.0, 0, 0), (0, 0, 0.5), METAL, 0, cutout=PICKETS, cut_a=0.14, cut_b=0.22)
@@ -116,9 +126,16 @@ def guard_rail(rng: np.random.Generator, kind: int) -> Model:
     for z in (0.62,) if kind == 0 else (0.42, 0.78):
         for dz in (-0.085, 0.085):
             model.polyhedron(
-                [(0, -1, 0.75, -0.1 - 0.75 * (z + dz)), (0, -1, -0.75, -0.1 + 0.75 * (z + dz)), (0, 1, 0, -0.0), (1, 0, 0, -2.02), (-1, 0, 0, -2.02)],
-                METAL, 0,
-            )  # fmt: skip
+                [
+                    (0, -1, 0.75, -0.1 - 0.75 * (z + dz)),
+                    (0, -1, -0.75, -0.1 + 0.75 * (z + dz)),
+                    (0, 1, 0, -0.0),
+                    (1, 0, 0, -2.02),
+                    (-1, 0, 0, -2.02),
+                ],
+                METAL,
+                0,
+            )
     model.box((-1, 0.08, 0.25), (0.1, 0.14, 0.9), METAL, 0)
     model.box((1, 0.08, 0.25), (0.1, 0.14, 0.9), METAL, 0)
     return model
@@ -130,19 +147,25 @@ def clutter(rng: np.random.Generator) -> Model:
     model = Model()
     if draw == 0:
         w, h = rng.uniform(0.4, 0.7), rng.uniform(0.7, 1.15)
-        model.box((0, 0, h / 2 + 0.05), (w, w, h), PLAIN, 1, bevel=0.04).box((0, 0, h + 0.08), (w + 0.06, w + 0.06, 0.08), PLAIN, 2)
+        model.box((0, 0, h / 2 + 0.05), (w, w, h), PLAIN, 1, bevel=0.04).box(
+            (0, 0, h + 0.08), (w + 0.06, w + 0.06, 0.08), PLAIN, 2
+        )
     elif draw == 1:
         model.box((0, 0, 0.45), (1.7, 0.45, 0.06), WOOD, 1).box((0, 0.22, 0.75), (1.7, 0.05, 0.35), WOOD, 1)
         for x in (-0.7, 0.7):
             model.box((x, 0, 0.2), (0.07, 0.4, 0.5), METAL, 0)
     elif draw == 2:
         h = rng.uniform(0.9, 1.6)
-        model.box((0, 0, h / 2), (rng.uniform(0.6, 1.5), 0.4, h), PLAIN, 1).box((0, 0, 0.03), (1.6, 0.5, 0.12), MASONRY, 5)
+        model.box((0, 0, h / 2), (rng.uniform(0.6, 1.5), 0.4, h), PLAIN, 1).box(
+            (0, 0, 0.03), (1.6, 0.5, 0.12), MASONRY, 5
+        )
     elif draw == 3:
         r = rng.uniform(0.4, 0.8)
         model.cone((0, 0, 0), (0, 0, 0.55), r * 0.85, r, MASONRY, 5)
     elif draw == 4:
-        model.cone((0, 0, 0), (0, 0, 2.7), 0.6, 0.6, SIGN, 1, extra=3.0).cone((0, 0, 2.7), (0, 0, 2.9), 0.7, 0.7, PLAIN, 2)
+        model.cone((0, 0, 0), (0, 0, 2.7), 0.6, 0.6, SIGN, 1, extra=3.0).cone(
+            (0, 0, 2.7), (0, 0, 2.9), 0.7, 0.7, PLAIN, 2
+        )
     elif draw == 5:
         model.box((0, 0, 1.1), (0.35, 0.5, 0.6), PLAIN, 1, bevel=0.05).cone((0, 0, 0), (0, 0, 0.9), 0.05, 0.05, METAL)
     elif draw == 6:
@@ -150,7 +173,9 @@ def clutter(rng: np.random.Generator) -> Model:
         for y in (-0.9, 0.9):
             model.box((0, y, 0.45), (0.4, 0.06, 0.9), METAL, 0)
     elif draw == 7:
-        model.cone((0, 0, 0.03), (0, 0, 0.7), 0.17, 0.03, SIGN, 1, extra=5.0).box((0, 0, 0.02), (0.4, 0.4, 0.05), PLAIN, 2)
+        model.cone((0, 0, 0.03), (0, 0, 0.7), 0.17, 0.03, SIGN, 1, extra=5.0).box(
+            (0, 0, 0.02), (0.4, 0.4, 0.05), PLAIN, 2
+        )
     else:
         for _ in range(3):
             r = rng.uniform(0.15, 0.5)
@@ -193,7 +218,16 @@ def bridge(rng: np.random.Generator, left: float, right: float) -> Model:
     for y in (left + 1.5, right - 1.5):
         model.box((0, y, deck / 2 - 1), (width * 0.8, 1.0, deck + 2), MASONRY, 5)
     for x in (-width / 2, width / 2):
-        model.panel((x, (left + right) / 2, deck + 1.6), (0, abs(left - right) / 2 + 8, 0), (0, 0, 0.55), METAL, 0, cutout=BARS, cut_a=0.3, cut_b=0.25)
+        model.panel(
+            (x, (left + right) / 2, deck + 1.6),
+            (0, abs(left - right) / 2 + 8, 0),
+            (0, 0, 0.55),
+            METAL,
+            0,
+            cutout=BARS,
+            cut_a=0.3,
+            cut_b=0.25,
+        )
     return model
 
 

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.noise import hash_unit, noise3
@@ -28,6 +29,7 @@ from spike_depth_core.world.primitives import (
     PANEL,
     PICKETS,
     POLYHEDRON,
+    PrimitiveTable,
     SHAPE,
     SPOKES,
 )
@@ -200,7 +202,7 @@ def hit(shape, count, row, planes, seed, ox, oy, oz, dx, dy, dz, near, limit, pi
                 cell = 2.0 * a
                 while cell < pixel * t:
                     cell *= 2.0
-                solid = hash_unit(int(math.floor(u / cell)), int(math.floor(v / cell)), 3, seed) < (
+                solid = hash_unit(math.floor(u / cell), math.floor(v / cell), 3, seed) < (
                     2.0 * row[CUT_B] if cutout == LATTICE else row[CUT_B]
                 )
             else:
@@ -264,7 +266,15 @@ def hit_one(kind, row, planes, seed, origin, direction, near, limit, pixel):
     )
 
 
-def intersect(table, index: int, origin, direction, near: float = 0.0, limit: float = FAR, seed: int = 0) -> float:
+def intersect(
+    table: PrimitiveTable,
+    index: int,
+    origin: ArrayLike,
+    direction: ArrayLike,
+    near: float = 0.0,
+    limit: float = FAR,
+    seed: int = 0,
+) -> float:
     """Distance, in units of `direction`, to one primitive of a table, or -1 where it is missed."""
     return float(
         hit_one(

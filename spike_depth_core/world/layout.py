@@ -99,7 +99,7 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
     bright = rng.uniform(0.45, 1.0)
     forever = (-1e6, 1e6, bright, 0.0)
     marked = highway or rng.random() < (0.75 if layout == "town" else 0.5)
-    dash, gap = ((6.0, 12.0) if highway else (3.0, rng.choice([3.0, 6.0])))
+    dash, gap = (6.0, 12.0) if highway else (3.0, rng.choice([3.0, 6.0]))
     sides: dict[int, Side] = {}
     columns: dict[int, list[Column]] = {}
     relief = rng.uniform(0.0, 2.5) if country or highway else rng.uniform(0.0, 0.8)
@@ -144,7 +144,12 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
             side.trees = rng.uniform(0.0, 0.6)
             side.houses = rng.uniform(0.0, 0.15) if rng.random() < 0.5 else 0.0
             side.woods = rng.uniform(0.0, 1.0) if rng.random() < 0.7 else 0.0
-            side.boundary = str(rng.choice(["none", "rail", "barrier", "fence"], p=[0.1, 0.6, 0.15, 0.15] if highway else [0.6, 0.25, 0.0, 0.15]))
+            side.boundary = str(
+                rng.choice(
+                    ["none", "rail", "barrier", "fence"],
+                    p=[0.1, 0.6, 0.15, 0.15] if highway else [0.6, 0.25, 0.0, 0.15],
+                )
+            )
             side.clutter = rng.uniform(0.0, 0.3)
             outside = [Column(edge + 22.0, 0.6, int(rng.choice([GRASS, FIELD]))), Column(edge + 50.0, 0.8, FIELD)]
         else:

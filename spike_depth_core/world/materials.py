@@ -268,7 +268,12 @@ def _car_body(row, x, y, z, nx, ny, nz, palette, footprint, seed, dark, out):
             out[0], out[1], out[2], out[3] = 0.28, 0.012, 0.01, 0.3
             out[MIRROR] = 0.08
             if dark > 0.1:
-                out[EMIT], out[EMIT + 1], out[EMIT + 2], out[EMIT + 3] = 0.5 * dark, 0.03 * dark, 0.02 * dark, 0.3 * dark
+                out[EMIT], out[EMIT + 1], out[EMIT + 2], out[EMIT + 3] = (
+                    0.5 * dark,
+                    0.03 * dark,
+                    0.02 * dark,
+                    0.3 * dark,
+                )
         elif abs(y) < 0.27 and 0.4 < rel < 0.54:
             _grey(out, 0.7, 0.9)
             out[MIRROR] = 0.0
@@ -360,7 +365,7 @@ def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footpr
         size = 0.09
         while size < 0.8 * footprint:
             size *= 2.0
-        i, j, k = int(math.floor(x / size)), int(math.floor(y / size)), int(math.floor(z / size))
+        i, j, k = math.floor(x / size), math.floor(y / size), math.floor(z / size)
         r = hash_unit(i, j, k, seed)
         q = noise3(x * 0.9, y * 0.9, z * 0.9, seed + 3)
         factor = (0.25 + 1.35 * r * r) * (0.55 + 0.8 * q)
@@ -436,7 +441,9 @@ def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footpr
                 rim = abs(u) > 0.62 * (1.0 - v) * 0.62 or v < -0.8
             if rim:
                 _tint(out, palette[2], 1.0)
-            elif noise2(u * 2.6 + 7.0, v * 2.6, seed) > 0.56 or (kind == 3.0 and abs(v) < 0.6 and noise2(u * 9.0, math.floor(v * 4.0), seed) > 0.55):
+            elif noise2(u * 2.6 + 7.0, v * 2.6, seed) > 0.56 or (
+                kind == 3.0 and abs(v) < 0.6 and noise2(u * 9.0, math.floor(v * 4.0), seed) > 0.55
+            ):
                 _tint(out, palette[3], 1.0)
         if dark > 0.0:
             # Retro-reflective sheet: brighter in lamp light than its albedo.
@@ -477,7 +484,11 @@ def surface(material, slot, row, x, y, z, nx, ny, nz, palette, par, seed, footpr
         u, v = (x, z) if abs(ny) > 0.5 else (y, z)
         if row[EXTRA] > 0.55 and noise2(u * 0.45, v * 0.8, seed) > 0.58:
             _tint(out, palette[3], 1.0)
-        elif row[EXTRA] > 0.3 and abs(v - 0.5 * (row[LOW + 2] + row[HIGH + 2])) < 0.3 and noise2(u * 1.8, 3.0, seed) > 0.45:
+        elif (
+            row[EXTRA] > 0.3
+            and abs(v - 0.5 * (row[LOW + 2] + row[HIGH + 2])) < 0.3
+            and noise2(u * 1.8, 3.0, seed) > 0.45
+        ):
             _tint(out, palette[4], 1.0)
         if row[EXTRA] < 0.45:
             for c in range(4):
@@ -571,7 +582,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         _speckle(out, 0.3 * grain(s, d, 0.4, 4, f, seed) + 0.2 * rows + 0.3 * (noise2(s * 0.02, d * 0.03, seed) - 0.5))
         out[WARM] = -1.5
     elif material == KERB:
-        _speckle(out, 0.15 * grain(s, d, 0.1, 3, f, seed) + 0.15 * (hash_unit(int(math.floor(s)), 0, 1, seed) - 0.5))
+        _speckle(out, 0.15 * grain(s, d, 0.1, 3, f, seed) + 0.15 * (hash_unit(math.floor(s), 0, 1, seed) - 0.5))
         _grey(out, 0.03, 0.6 * _line(s, 1.0, 0.02, footprint * aspect))
     if material != ASPHALT and material != COBBLES and material != CONCRETE and material != SLABS:
         return
@@ -579,7 +590,9 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
         if s < zones[n, 0] or s > zones[n, 1] or d < zones[n, 2] or d > zones[n, 3]:
             continue
         kind = zones[n, 4]
-        wear = 0.5 + 0.4 * smoothstep(0.1, 0.5, 0.6 * noise2(s * 5.0, d * 5.0, seed + 20) + 0.4 * noise2(s * 23.0, d * 23.0, seed + 22))
+        wear = 0.5 + 0.4 * smoothstep(
+            0.1, 0.5, 0.6 * noise2(s * 5.0, d * 5.0, seed + 20) + 0.4 * noise2(s * 23.0, d * 23.0, seed + 22)
+        )
         if kind == 0.0:
             stripe = math.floor((d - zones[n, 2]) / 0.5)
             if stripe - 2.0 * math.floor(stripe / 2.0) < 0.5:
@@ -598,7 +611,7 @@ def ground(material, s, d, palette, lines, zones, footprint, aspect, seed, wet, 
             run = (s - zones[n, 0]) / (zones[n, 1] - zones[n, 0])
             if (run > 0.6 and abs(d - mid) < 0.4 * (1.0 - run) / 0.4) or (run <= 0.6 and abs(d - mid) < 0.09):
                 _grey(out, 0.55 * zones[n, 5], wear)
-    if material == ASPHALT or material == CONCRETE:
+    if material in (ASPHALT, CONCRETE):
         for n in range(lines.shape[0]):
             away = abs(d - lines[n, 0])
             half = 0.5 * lines[n, 1]

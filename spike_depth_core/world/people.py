@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from spike_depth_core.world.primitives import SPOKES, Model
 from spike_depth_core.world.surfaces import CLOTH, PLAIN, SKIN
 
+Point = tuple[float, float, float]
+
 BODY = 9.0  # kelvin above the air of clothed skin at 293 K
 
 
-def _limb(model: Model, joints, radii, material, slot, warmth=BODY):
-    for (a, b), (ra, rb) in zip(zip(joints, joints[1:], strict=False), zip(radii, radii[1:], strict=False), strict=True):
-        model.cone(a, b, ra, rb, material, slot, warmth=warmth)
+def _limb(model: Model, joints: Sequence[Point], radii: Sequence[float], material: int, slot: int) -> None:
+    for (a, b), (ra, rb) in zip(pairwise(joints), pairwise(radii), strict=True):
+        model.cone(a, b, ra, rb, material, slot, warmth=BODY)
 
 
 def pedestrian(rng: np.random.Generator) -> Model:
@@ -24,7 +28,7 @@ def pedestrian(rng: np.random.Generator) -> Model:
     girth = rng.uniform(0.9, 1.25)
     model = Model()
 
-    def at(x, y, z):
+    def at(x: float, y: float, z: float) -> Point:
         return (x * scale, y * scale, z * scale)
 
     for side in (-1.0, 1.0):
@@ -32,7 +36,11 @@ def pedestrian(rng: np.random.Generator) -> Model:
         hip = at(0.0, side * 0.09, 0.9)
         knee = at(math.sin(swing) * 0.43, side * 0.1, 0.9 - 0.43 * math.cos(swing))
         bend = swing * 0.7 - (0.25 if swing < 0 else 0.0)
-        foot = (knee[0] + math.sin(bend) * 0.42 * scale, side * 0.1 * scale, max(0.07, knee[2] - 0.42 * scale * math.cos(bend)))
+        foot = (
+            knee[0] + math.sin(bend) * 0.42 * scale,
+            side * 0.1 * scale,
+            max(0.07, knee[2] - 0.42 * scale * math.cos(bend)),
+        )
         _limb(model, [hip, knee, foot], [0.1 * girth * scale, 0.075 * girth * scale, 0.05 * scale], CLOTH, 1)
         model.ellipsoid((foot[0] + 0.05 * scale, foot[1], foot[2] - 0.02), (0.14 * scale, 0.05, 0.06), CLOTH, 4)
         shoulder = at(0.0, side * 0.2 * girth, 1.42)
@@ -67,7 +75,14 @@ def cyclist(rng: np.random.Generator) -> Model:
         model.ellipsoid((0.05, 0, 0.62), (0.55, 0.16, 0.26), PLAIN, 5, warmth=20.0)
         model.cone((0.6, 0, 0.35), (0.35, 0, 1.0), 0.06, 0.05, PLAIN, 4)
     else:
-        tubes = [((-0.55, 0.34), (-0.05, 0.3)), ((-0.05, 0.3), (0.38, 0.8)), ((-0.2, 0.9), (-0.05, 0.3)), ((0.55, 0.34), (0.38, 1.0)), ((-0.18, 0.75), (0.38, 0.82)), ((-0.55, 0.34), (-0.18, 0.75))]  # fmt: skip
+        tubes = [
+            ((-0.55, 0.34), (-0.05, 0.3)),
+            ((-0.05, 0.3), (0.38, 0.8)),
+            ((-0.2, 0.9), (-0.05, 0.3)),
+            ((0.55, 0.34), (0.38, 1.0)),
+            ((-0.18, 0.75), (0.38, 0.82)),
+            ((-0.55, 0.34), (-0.18, 0.75)),
+        ]
         for (x0, z0), (x1, z1) in tubes:
             model.cone((x0, 0, z0), (x1, 0, z1), 0.02, 0.02, PLAIN, 5)
     model.cone((0.37, -0.28, 1.03), (0.37, 0.28, 1.03), 0.018, 0.018, PLAIN, 4)

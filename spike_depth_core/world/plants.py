@@ -24,7 +24,7 @@ def broadleaf(rng: np.random.Generator) -> Model:
     model.cone((0, 0, 0.3), fork, radius * 1.15, radius * 0.8, BARK)
     crown = (height - stem) / 2
     centre = np.array([lean[0], lean[1], stem + crown * 0.95])
-    model.cone(fork, tuple(centre + [0, 0, crown * 0.6]), radius * 0.8, radius * 0.15, BARK)
+    model.cone(fork, (centre[0], centre[1], centre[2] + crown * 0.6), radius * 0.8, radius * 0.15, BARK)
     density = rng.uniform(0.44, 0.6)
     leaf = rng.uniform(0.14, 0.32)
     count = int(rng.integers(10, 22))
@@ -87,7 +87,13 @@ def shrub(rng: np.random.Generator) -> Model:
         r = size * rng.uniform(0.5, 0.9)
         place = (rng.normal(0, size * 0.5), rng.normal(0, size * 0.5), r * rng.uniform(0.5, 0.8))
         model.ellipsoid(
-            place, (r, r, r * 0.9), LEAF, int(rng.integers(1, 3)), cutout=LEAVES, cut_a=rng.uniform(0.1, 0.2), cut_b=0.55
+            place,
+            (r, r, r * 0.9),
+            LEAF,
+            int(rng.integers(1, 3)),
+            cutout=LEAVES,
+            cut_a=rng.uniform(0.1, 0.2),
+            cut_b=0.55,
         )
     return model
 
@@ -118,6 +124,8 @@ def hedge(rng: np.random.Generator) -> Model:
     """A clipped hedge, 6 m long along x."""
     height, width = rng.uniform(0.7, 2.3), rng.uniform(0.5, 1.1)
     model = Model()
-    model.box((0, 0, height / 2), (6.1, width, height), LEAF, 1, cutout=LEAVES, cut_a=rng.uniform(0.09, 0.16), cut_b=0.62)
+    model.box(
+        (0, 0, height / 2), (6.1, width, height), LEAF, 1, cutout=LEAVES, cut_a=rng.uniform(0.09, 0.16), cut_b=0.62
+    )
     model.box((0, 0, height / 2 - 0.1), (6.0, width * 0.55, height - 0.2), LEAF, 2)
     return model

@@ -13,9 +13,11 @@ from spike_depth_core.world import buildings, furniture, people, plants, surface
 from spike_depth_core.world.layout import Side, Street
 from spike_depth_core.world.primitives import HIGH, LOW, Model, PrimitiveTable
 from spike_depth_core.world.surfaces import HILL, palette
-from spike_depth_core.world.traffic import Movers
+from spike_depth_core.world.traffic import Look, Movers
 
 CHUNK = 60.0  # metres of road
+Put = Callable[..., bool]
+
 NO_STYLE = np.zeros(buildings.STYLE_WIDTH)
 
 
@@ -102,15 +104,19 @@ class Library:
                 "shelter": (1, lambda r: self.add(furniture.shelter(r), 0.4, 0.8)),
                 "shed": (3, lambda r: self.add(buildings.shed(r), 0.45, 0.8)),
                 "house": (7, self._house),
-                "gantry": (1, lambda r: self.add(furniture.gantry(r, self._street.left.kerb + 1, -self._street.right.kerb - 1))),
-                "bridge": (1, lambda r: self.add(furniture.bridge(r, self._street.left.kerb + 3, -self._street.right.kerb - 3), 0.5, 2.0)),
+                "gantry": (1, lambda r: self.add(furniture.gantry(r, *self._edges(1.0)))),
+                "bridge": (1, lambda r: self.add(furniture.bridge(r, *self._edges(3.0)), 0.5, 2.0)),
                 "wires": (2, lambda r: self.add(furniture.wires(r, 60.0, r.uniform(6.5, 8.5)))),
-                "hill": (4, lambda r: self.add(Model().ellipsoid((0, 0, 0), (r.uniform(150, 330), r.uniform(120, 230), r.uniform(3, 45)), HILL))),
+                "hill": (4, lambda r: self.add(_hill(r))),
             }  # fmt: skip
             count, make = makers[name]
             rng = np.random.default_rng([self._seed, 5, sorted(makers).index(name)])
             self._families[name] = [make(rng) for _ in range(count)]
         return self._families[name]
+
+    def _edges(self, margin: float) -> tuple[float, float]:
+        """Offsets d a margin beyond the road's left and right edges."""
+        return self._street.left.kerb + margin, -self._street.right.kerb - margin
 
     def _lamp(self, rng: np.random.Generator) -> int:
         arm = rng.uniform(0.8, 2.2) if rng.random() < 0.75 else 0.0
@@ -166,7 +172,7 @@ class Population:
 
     # ---- looks -------------------------------------------------------------------------------------------------
 
-    def look(self, rng: np.random.Generator, family: str) -> tuple[int, np.ndarray, np.ndarray, int]:
+    def look(self, rng: np.random.Generator, family: str) -> Look:
         """A random member of a family with colours: (model, palette, params, seed)."""
         members = self.library.family(family)
         number = members[int(rng.integers(len(members)))]
@@ -225,7 +231,7 @@ class Population:
 
     def _draw_hills(self, rng: np.random.Generator) -> Block:
         """Distant rises that close the horizon, around the whole of the road."""
-        looks: list[tuple[int, np.ndarray, np.ndarray, int]] = []
+        looks: list[Look] = []
         poses: list[np.ndarray] = []
         road = self.street.road
         if rng.random() < 0.75:
@@ -236,7 +242,8 @@ class Population:
                     angle = float(road.heading(min(s, road.end)))
                     far, ahead = sign * rng.uniform(320.0, 700.0), max(0.0, s - road.end)
                     pose = np.eye(4)
-                    pose[:3, 3] = base + [
+                    pose[:3, 3] = base
+                    pose[:3, 3] += [
                         math.cos(angle) * ahead - math.sin(angle) * far,
                         math.sin(angle) * ahead + math.cos(angle) * far,
                         -3.0,
@@ -264,11 +271,12 @@ class Population:
         street, road = self.street, self.street.road
         rng = np.random.default_rng([self._seed, 8, number + 1000])
         start = number * CHUNK
-        looks: list[tuple[int, np.ndarray, np.ndarray, int]] = []
+        looks: list[Look] = []
         spots: list[tuple[float, float, float, bool]] = []  # s, d, yaw, whether it tilts with the road
         movers = Movers()
         lamps: list[tuple[float, float]] = []
         ego_d, across = street.ego_offset, abs(street.ego_yaw) > 1.0 and street.speed == 0.0
+
         def free(s: float, d: float, size: float) -> bool:
             """Whether nothing of that radius would stand on the ego car or close before its camera."""
             if street.speed == 0.0 or across:
@@ -277,7 +285,7 @@ class Population:
                 return not (-4.0 < ahead < 6.0 + size and abs(side) < keep + size)
             return abs(d - ego_d) > 1.3 + size
 
-        def put(family: str, s: float, d: float, yaw: float = 0.0, size: float = 0.4, look=None) -> bool:
+        def put(family: str, s: float, d: float, yaw: float = 0.0, size: float = 0.4, look: Look | None = None) -> bool:
             if not (road.start < s < road.end - 1) or not free(s, d, size):
                 return False
             if street.closed is not None and s > street.closed - size:
@@ -313,7 +321,8 @@ class Population:
             put("wires", start, rng.uniform(-3, 3), size=-50.0)
         self._crossers(rng, start, movers)
         ground = np.array(lamps).reshape(-1, 2)
-        heads = road.point(ground[:, 0], ground[:, 1]) + [0.0, 0.0, street.lamp_height]
+        heads = road.point(ground[:, 0], ground[:, 1])
+        heads[:, 2] += street.lamp_height
         return _block(looks, self._poses(spots)), movers, heads
 
     def _poses(self, spots: list[tuple[float, float, float, bool]]) -> np.ndarray:
@@ -330,7 +339,16 @@ class Population:
         poses[plumb, :3, :3] = upright
         return poses
 
-    def _fill_side(self, rng, side: Side, sign: int, start: float, put, movers: Movers, lamps: list[tuple[float, float]]) -> None:
+    def _fill_side(
+        self,
+        rng: np.random.Generator,
+        side: Side,
+        sign: int,
+        start: float,
+        put: Put,
+        movers: Movers,
+        lamps: list[tuple[float, float]],
+    ) -> None:
         street, road = self.street, self.street.road
         end = start + CHUNK
         towards = math.pi if sign > 0 else 0.0  # traffic on the left comes towards the ego car
@@ -377,18 +395,32 @@ class Population:
                     look = self.look(rng, kind)
                     if self._regular:
                         look = (members[self._street_tree % len(members)], *look[1:])
-                    d = band[0] + 0.35 if street.layout in ("town", "suburb", "square") else side.property + rng.uniform(1.0, 8.0)
+                    d = (
+                        band[0] + 0.35
+                        if street.layout in ("town", "suburb", "square")
+                        else side.property + rng.uniform(1.0, 8.0)
+                    )
                     put(kind, s, sign * d, rng.uniform(0, 6.28), size=1.2, look=look)
                 s += self._tree_pace if self._regular else self._tree_pace * rng.uniform(0.4, 1.6)
         for _ in range(rng.poisson(side.clutter * 9)):
             s, d = rng.uniform(start, end), rng.uniform(*band)
-            family = str(rng.choice(["sign", "post", "clutter", "rack", "shrub", "shelter"], p=[0.3, 0.25, 0.27, 0.08, 0.07, 0.03]))
+            family = str(
+                rng.choice(
+                    ["sign", "post", "clutter", "rack", "shrub", "shelter"], p=[0.3, 0.25, 0.27, 0.08, 0.07, 0.03]
+                )
+            )
             if street.layout in ("country", "highway"):
                 family = str(rng.choice(["sign", "post", "shrub"], p=[0.35, 0.35, 0.3]))
                 d = side.kerb + rng.uniform(0.8, 4.0)
             if not beside(s, 0.5):
                 yaw = 0.0 if sign < 0 else math.pi
-                put(family, s, sign * d, yaw + (rng.normal(0, 0.08) if family == "sign" else rng.choice([0.0, 1.57])), size=0.5)
+                put(
+                    family,
+                    s,
+                    sign * d,
+                    yaw + (rng.normal(0, 0.08) if family == "sign" else rng.choice([0.0, 1.57])),
+                    size=0.5,
+                )
         for j in road.junctions:
             if start <= j.start < end and street.layout == "town" and rng.random() < 0.35:
                 put("signal", j.start - 1.0, sign * band[0], 0.0 if sign < 0 else math.pi, size=0.4)
@@ -406,7 +438,7 @@ class Population:
         s = start + rng.uniform(0.0, 1.0)
         while s < end - 6.0 and side.houses > 0.0:
             look = self.look(rng, "house")
-            width, depth, _ = self.library.house_info[look[0]]
+            width = self.library.house_info[look[0]][0]
             if s + width > end + 0.5:
                 s += 4.0
                 continue
@@ -418,9 +450,17 @@ class Population:
             ):
                 set_back = near if street.terraced else near + rng.uniform(0.0, 2.5)
                 turn = 0.0 if street.terraced else rng.normal(0.0, 0.05)
-                if put("house", centre, sign * set_back, (0.0 if sign > 0 else math.pi) + turn, size=width / 2, look=look):
+                if put(
+                    "house", centre, sign * set_back, (0.0 if sign > 0 else math.pi) + turn, size=width / 2, look=look
+                ):
                     if side.setback > 2.0 and rng.random() < 0.4:
-                        put("shed", centre + width / 2 + 2.5, sign * (set_back + 2.0), 0.0 if sign > 0 else math.pi, size=3.0)
+                        put(
+                            "shed",
+                            centre + width / 2 + 2.5,
+                            sign * (set_back + 2.0),
+                            0.0 if sign > 0 else math.pi,
+                            size=3.0,
+                        )
                     if side.setback > 4.5 and rng.random() < 0.35:
                         put("car", centre + width / 2 + 1.6, sign * (set_back - 1.0), math.pi / 2 * sign, size=2.4)
             s += width + (0.02 if street.terraced else rng.uniform(1.5, 9.0))
@@ -429,16 +469,34 @@ class Population:
                 s = rng.uniform(start, end)
                 family = str(rng.choice(["shrub", "broadleaf", "conifer", "hedge"], p=[0.55, 0.2, 0.15, 0.1]))
                 if not beside(s, 4.0):
-                    put(family, s, sign * rng.uniform(side.property + 0.8, side.property + side.setback), rng.uniform(0, 6.28), size=1.2)
+                    put(
+                        family,
+                        s,
+                        sign * rng.uniform(side.property + 0.8, side.property + side.setback),
+                        rng.uniform(0, 6.28),
+                        size=1.2,
+                    )
         # Behind: woods, trees, other houses.
         back = side.property + (side.setback + 16.0 if side.houses > 0.3 else 3.0)
         if side.woods > 0.0:
             for s in np.arange(start, end, 10.0):
                 if rng.random() < side.woods and not beside(s, 8.0):
-                    put("thicket", s + rng.uniform(-2, 2), sign * (back + rng.uniform(0, 7)), rng.normal(0, 0.2), size=4.0)
+                    put(
+                        "thicket",
+                        s + rng.uniform(-2, 2),
+                        sign * (back + rng.uniform(0, 7)),
+                        rng.normal(0, 0.2),
+                        size=4.0,
+                    )
         for _ in range(rng.poisson(1.5)):
             family = str(rng.choice(["house", "broadleaf", "thicket", "conifer"], p=[0.35, 0.3, 0.2, 0.15]))
-            put(family, rng.uniform(start, end), sign * (back + rng.uniform(12.0, 60.0)), rng.choice([0, 1.57, 3.14, -1.57]), size=8.0)
+            put(
+                family,
+                rng.uniform(start, end),
+                sign * (back + rng.uniform(12.0, 60.0)),
+                rng.choice([0, 1.57, 3.14, -1.57]),
+                size=8.0,
+            )
         # Down the side streets.
         for j in road.junctions:
             if start <= j.start < end and (j.left if sign > 0 else j.right):
@@ -448,10 +506,23 @@ class Population:
                         look = self.look(rng, "house")
                         width = self.library.house_info[look[0]][0]
                         if rng.random() < 0.75:
-                            put("house", edge + outwards * rng.uniform(0.5, 3), sign * (d + width / 2), 0.0 if outwards > 0 else math.pi, size=0.0, look=look)
+                            put(
+                                "house",
+                                edge + outwards * rng.uniform(0.5, 3),
+                                sign * (d + width / 2),
+                                0.0 if outwards > 0 else math.pi,
+                                size=0.0,
+                                look=look,
+                            )
                         d += width + rng.uniform(0.5, 4.0)
                     if rng.random() < 0.5:
-                        put("car", (j.start + j.end) / 2 + outwards * 2.0, sign * (side.walk + rng.uniform(3.0, 30.0)), math.pi / 2 * rng.choice([-1, 1]), size=1.0)
+                        put(
+                            "car",
+                            (j.start + j.end) / 2 + outwards * 2.0,
+                            sign * (side.walk + rng.uniform(3.0, 30.0)),
+                            math.pi / 2 * rng.choice([-1, 1]),
+                            size=1.0,
+                        )
         # People on the pavement; some stand, most walk past about the time the ego car does.
         near_time = 0.0 if street.speed < 0.5 else max(0.0, start / street.speed)
         for _ in range(rng.poisson(side.people * 9)):
@@ -462,19 +533,39 @@ class Population:
                 put("pedestrian", s, sign * d, rng.uniform(0, 6.28), size=0.4)
             else:
                 pace = rng.uniform(0.8, 1.7) * rng.choice([-1.0, 1.0])
-                movers.add(self.look(rng, "pedestrian"), s - pace * near_time, sign * d, pace, 0.0 if pace > 0 else math.pi)
+                movers.add(
+                    self.look(rng, "pedestrian"), s - pace * near_time, sign * d, pace, 0.0 if pace > 0 else math.pi
+                )
 
-    def _furnish_square(self, rng: np.random.Generator, start: float, put) -> None:
+    def _furnish_square(self, rng: np.random.Generator, start: float, put: Put) -> None:
         """Things on the open ground of a square or yard, and a fringe along the building that closes it."""
         street = self.street
         low, high = -street.right.kerb, street.left.kerb
-        kinds = ["shrub", "rack", "clutter", "post", "broadleaf", "pedestrian", "hedge", "car", "sign", "cyclist", "wall"]
+        kinds = [
+            "shrub",
+            "rack",
+            "clutter",
+            "post",
+            "broadleaf",
+            "pedestrian",
+            "hedge",
+            "car",
+            "sign",
+            "cyclist",
+            "wall",
+        ]
         shares = [0.16, 0.13, 0.15, 0.14, 0.12, 0.1, 0.06, 0.05, 0.04, 0.03, 0.02]
         for _ in range(rng.poisson(rng.choice([3.0, 10.0, 20.0]))):
             family = str(rng.choice(kinds, p=shares))
             d = rng.uniform(low, high)
             if street.speed < 0.5 or abs(d - street.ego_offset) > 3.0:
-                put(family, rng.uniform(start, start + CHUNK), d, rng.choice([0.0, 1.57, 3.14]) + rng.normal(0, 0.1), size=1.0)
+                put(
+                    family,
+                    rng.uniform(start, start + CHUNK),
+                    d,
+                    rng.choice([0.0, 1.57, 3.14]) + rng.normal(0, 0.1),
+                    size=1.0,
+                )
         if street.closed is not None and start <= street.closed < start + CHUNK:
             fringe = ["shrub", "hedge", "rack", "broadleaf", "clutter", "post", "pedestrian", "shed", "fence"]
             for d in np.arange(low - 6.0, high + 6.0, rng.uniform(1.5, 5.0)):
@@ -552,7 +643,12 @@ class Population:
         return movers
 
 
-def _block(looks, poses: np.ndarray) -> Block:
+def _hill(rng: np.random.Generator) -> Model:
+    radii = (rng.uniform(150, 330), rng.uniform(120, 230), rng.uniform(3, 45))
+    return Model().ellipsoid((0, 0, 0), radii, HILL)
+
+
+def _block(looks: list[Look], poses: np.ndarray) -> Block:
     if not looks:
         return Block(
             np.zeros(0, np.int64), np.zeros((0, 4, 4)), np.zeros((0, 6, 4)), np.zeros((0, 12)), np.zeros(0, np.int64)

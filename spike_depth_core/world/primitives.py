@@ -1,7 +1,7 @@
 """The shapes the ray caster knows, as rows of tables, and the builder that collects them into models.
 
-A model is a rigid group of primitives in its own frame (x forward, y left, z up, metres). Instances of models, each with
-a pose and a palette, make the scene.
+A model is a rigid group of primitives in its own frame (x forward, y left, z up, metres). Instances of models, each
+with a pose and a palette, make the scene.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PrimitiveTable:
 
 
 def _corner_points(planes: np.ndarray) -> np.ndarray:
-    """Vertices [V, 3] of the convex polyhedron n.p + w <= 0 given as [N, 4]: every triple of planes that meets inside."""
+    """Vertices [V, 3] of the convex polyhedron n.p + w <= 0 [N, 4]: each triple of planes that meets inside."""
     n = len(planes)
     i, j, k = np.array([(a, b, c) for a in range(n) for b in range(a + 1, n) for c in range(b + 1, n)]).T
     a, b, c = planes[i], planes[j], planes[k]
@@ -57,11 +57,7 @@ def _corner_points(planes: np.ndarray) -> np.ndarray:
     ok = np.abs(det) > 1e-9
     a, b, c, bc, det = a[ok], b[ok], c[ok], bc[ok], det[ok]
     points = (
-        -(
-            a[:, 3:] * bc
-            + b[:, 3:] * np.cross(c[:, :3], a[:, :3])
-            + c[:, 3:] * np.cross(a[:, :3], b[:, :3])
-        )
+        -(a[:, 3:] * bc + b[:, 3:] * np.cross(c[:, :3], a[:, :3]) + c[:, 3:] * np.cross(a[:, :3], b[:, :3]))
         / det[:, None]
     )
     inside = (points @ planes[:, :3].T + planes[:, 3] <= 1e-7).all(1)
@@ -76,7 +72,17 @@ class Model:
     rows: list[list[float]] = field(default_factory=list)
     faces: list[np.ndarray | None] = field(default_factory=list)
 
-    def _add(self, shape, material, slot, low, high, numbers, planes=None, **options) -> Model:
+    def _add(
+        self,
+        shape: int,
+        material: int,
+        slot: int,
+        low: Sequence[float],
+        high: Sequence[float],
+        numbers: Sequence[float],
+        planes: np.ndarray | None = None,
+        **options: float,
+    ) -> Model:
         row = [0.0] * DATA_WIDTH
         row[LOW : LOW + 3] = low
         row[HIGH : HIGH + 3] = high
@@ -94,7 +100,7 @@ class Model:
         self.faces.append(planes)
         return self
 
-    def polyhedron(self, planes: Sequence[Sequence[float]], material: int, slot: int = 0, **options) -> Model:
+    def polyhedron(self, planes: Sequence[Sequence[float]], material: int, slot: int = 0, **options: float) -> Model:
         """The convex body where n.p + w <= 0 for every plane (nx, ny, nz, w); normals need not be unit. At most 14."""
         faces = np.asarray(planes, dtype=np.float64)
         if len(faces) > MAX_PLANES:
@@ -114,7 +120,7 @@ class Model:
         material: int,
         slot: int = 0,
         yaw: float = 0.0,
-        **options,
+        **options: float,
     ) -> Model:
         """A box of full extents `size`, turned by `yaw` about its own vertical axis."""
         cx, cy, cz = centre
@@ -143,13 +149,24 @@ class Model:
             **options,
         )
 
-    def ellipsoid(self, centre, radii, material: int, slot: int = 0, **options) -> Model:
+    def ellipsoid(
+        self, centre: Sequence[float], radii: Sequence[float], material: int, slot: int = 0, **options: float
+    ) -> Model:
         """An ellipsoid with axes along the model's."""
         low = [c - r for c, r in zip(centre, radii, strict=True)]
         high = [c + r for c, r in zip(centre, radii, strict=True)]
         return self._add(ELLIPSOID, material, slot, low, high, [*centre, *radii], **options)
 
-    def cone(self, start, end, radius: float, end_radius: float, material: int, slot: int = 0, **options) -> Model:
+    def cone(
+        self,
+        start: Sequence[float],
+        end: Sequence[float],
+        radius: float,
+        end_radius: float,
+        material: int,
+        slot: int = 0,
+        **options: float,
+    ) -> Model:
         """A capped cone (a cylinder where the radii agree) between two points."""
         length = math.dist(start, end)
         axis = [(b - a) / length for a, b in zip(start, end, strict=True)]
@@ -158,14 +175,31 @@ class Model:
         high = [max(p + radius * e, q + end_radius * e) for p, q, e in zip(start, end, spread, strict=True)]
         return self._add(CONE, material, slot, low, high, [*start, *end, radius, end_radius], **options)
 
-    def panel(self, centre, half_u, half_v, material: int, slot: int = 0, **options) -> Model:
+    def panel(
+        self,
+        centre: Sequence[float],
+        half_u: Sequence[float],
+        half_v: Sequence[float],
+        material: int,
+        slot: int = 0,
+        **options: float,
+    ) -> Model:
         """A rectangle without thickness: centre and two half edges (perpendicular vectors)."""
         reach = [abs(u) + abs(v) for u, v in zip(half_u, half_v, strict=True)]
         low = [c - r for c, r in zip(centre, reach, strict=True)]
         high = [c + r for c, r in zip(centre, reach, strict=True)]
         return self._add(PANEL, material, slot, low, high, [*centre, *half_u, *half_v], **options)
 
-    def ring(self, centre, normal, radius: float, hole: float, material: int, slot: int = 0, **options) -> Model:
+    def ring(
+        self,
+        centre: Sequence[float],
+        normal: Sequence[float],
+        radius: float,
+        hole: float,
+        material: int,
+        slot: int = 0,
+        **options: float,
+    ) -> Model:
         """A flat disc with a hole of radius `hole`."""
         length = math.sqrt(sum(n * n for n in normal))
         unit = [n / length for n in normal]

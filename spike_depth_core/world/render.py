@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -87,7 +88,9 @@ def render(
         offsets = np.zeros((1, 2))
     else:
         # The centre for geometry, then a rotated grid for colour.
-        offsets = np.array([[0, 0], [-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]], dtype=np.float64)
+        offsets = np.array(
+            [[0, 0], [-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]], dtype=np.float64
+        )
     samples = len(offsets)
     depth = np.full((samples, height, width), FAR)
     instances = np.full((samples, height, width), SKY, dtype=np.int32)
@@ -115,7 +118,16 @@ def render(
 
     def band(row0: int, row1: int) -> None:
         for k in range(samples):
-            view = (rotation, position, camera.fx, camera.fy, camera.cx - offsets[k, 0], camera.cy - offsets[k, 1], row0, row1)
+            view = (
+                rotation,
+                position,
+                camera.fx,
+                camera.fy,
+                camera.cx - offsets[k, 0],
+                camera.cy - offsets[k, 1],
+                row0,
+                row1,
+            )
             cast_instances(
                 *view, order, snap.poses, snap.bounds, snap.ranges, snap.seeds,
                 table.kind, table.data, table.planes, exhaustive, depth[k], instances[k], primitives[k],
@@ -138,7 +150,7 @@ def render(
         workers = min(workers, os.cpu_count() or 1)
         # Bands are cut finer than the workers: rows of sky cost little, rows of street much.
         edges = np.linspace(0, height, 4 * workers + 1).astype(int)
-        list(_pool(workers).map(lambda e: band(int(e[0]), int(e[1])), zip(edges[:-1], edges[1:], strict=True)))
+        list(_pool(workers).map(lambda e: band(int(e[0]), int(e[1])), pairwise(edges)))
     found = depth[0]
     return RenderPass(radiance, temperature, np.where(found < FAR, found, np.inf).astype(np.float32), velocity)
 

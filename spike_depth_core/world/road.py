@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.surfaces import ASPHALT
@@ -122,11 +123,11 @@ class Road:
             np.array(right_material[::-1] + left_material, dtype=np.int64),
         )
 
-    def heading(self, s):
+    def heading(self, s: ArrayLike) -> np.ndarray:
         """Direction of the road at s, radians in the x-y plane."""
         return np.interp(s, self._s, self._heading)
 
-    def slope(self, s):
+    def slope(self, s: ArrayLike) -> np.ndarray:
         """dz/ds at s."""
         return np.interp(s, self._s, self._slope)
 
@@ -137,7 +138,7 @@ class Road:
                 return True
         return False
 
-    def height(self, s, d):
+    def height(self, s: ArrayLike, d: ArrayLike) -> np.ndarray:
         """Height of the ground over the line's: cross-section and relief, without the line's own z. Broadcasts."""
         s, d = np.broadcast_arrays(np.asarray(s, dtype=np.float64), np.asarray(d, dtype=np.float64))
         offsets, heights, _ = self._columns
@@ -145,7 +146,7 @@ class Road:
         _heights(s.ravel(), d.ravel(), offsets, heights, self._junction_table, self._waves, self.relief, flat)
         return flat.reshape(s.shape)
 
-    def point(self, s, d):
+    def point(self, s: ArrayLike, d: ArrayLike) -> np.ndarray:
         """World points [..., 3] on the ground at (s, d)."""
         s, d = np.broadcast_arrays(np.asarray(s, dtype=np.float64), np.asarray(d, dtype=np.float64))
         heading = self.heading(s)
@@ -183,8 +184,8 @@ class Road:
         labels = np.repeat(np.stack([material, column], -1).reshape(-1, 1, 2), 2, axis=1).reshape(-1, 2)
         return corners(points), corners(coordinates), np.ascontiguousarray(labels)
 
-    def frames(self, s, d, yaw) -> np.ndarray:
-        """Poses [N, 4, 4] on the ground at (s, d): x along the road turned by `yaw`, z up but for the road's gradient."""
+    def frames(self, s: ArrayLike, d: ArrayLike, yaw: ArrayLike) -> np.ndarray:
+        """Poses [N, 4, 4] on the ground at (s, d): x along the road turned by `yaw`, z up but for its gradient."""
         s, d, yaw = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (s, d, yaw)))
         heading = self.heading(s) + yaw
         pitch = np.arctan(self.slope(s) * np.cos(yaw))

@@ -110,7 +110,9 @@ class Scene:
         land[surfaces.GRAVEL] = rng.uniform(0.14, 0.42) * np.array([1.12, 1.0, 0.82, 1.25])
         land[surfaces.CONCRETE] = surfaces.grey(rng, 0.18, 0.5)
         land[surfaces.FIELD] = (
-            surfaces.foliage(rng) * 1.4 if rng.random() < 0.5 else rng.uniform(0.1, 0.4) * np.array([1.2, 1.0, 0.6, 1.6])
+            surfaces.foliage(rng) * 1.4
+            if rng.random() < 0.5
+            else rng.uniform(0.1, 0.4) * np.array([1.2, 1.0, 0.6, 1.6])
         )
         land[surfaces.KERB] = surfaces.grey(rng, 0.15, 0.5)
         return np.clip(land, 0.01, 0.85)
@@ -198,7 +200,9 @@ class Scene:
                 params = np.concatenate([params, [look[2] for look in kept]])
                 seeds = np.concatenate([seeds, [look[3] for look in kept]])
         shapes = population.library.shapes
-        bounds = np.array([[*(shape.low + shape.high) / 2, np.linalg.norm(shape.high - shape.low) / 2] for shape in shapes])
+        bounds = np.array(
+            [[*(shape.low + shape.high) / 2, np.linalg.norm(shape.high - shape.low) / 2] for shape in shapes]
+        )
         ranges = np.array([[shape.first, shape.last] for shape in shapes], dtype=np.int64)
         footprints = np.array([shape.footprint for shape in shapes])
         triangles, coordinates, labels = road.mesh(ego - VIEW_BEHIND, ego + VIEW_AHEAD)
@@ -219,10 +223,10 @@ class Scene:
             labels=labels,
             plain=float(triangles[..., 2].min()) - 0.5,
             zones=zones,
-            lamps=self._lamps(time_s, ego, np.concatenate(places_of_lamps), vehicles, models[len(still) :]),
+            lamps=self._lamps(time_s, np.concatenate(places_of_lamps), vehicles, models[len(still) :]),
         )
 
-    def _lamps(self, time_s, ego: float, street_lamps, moving: np.ndarray, models: np.ndarray) -> np.ndarray:
+    def _lamps(self, time_s: float, street_lamps: np.ndarray, moving: np.ndarray, models: np.ndarray) -> np.ndarray:
         """Lamp table [L, 13] of what shines near: street lamps, the ego car's head lamps, other vehicles'."""
         light = self.light
         if light.dark <= 0.0:
@@ -254,16 +258,18 @@ class Scene:
         return np.array(rows, dtype=np.float64).reshape(-1, LAMP_WIDTH)
 
 
-def build_scene(seed: int, condition: str | None = None, **options) -> Scene:
+def build_scene(
+    seed: int, condition: str | None = None, layout: str | None = None, speed: float | None = None
+) -> Scene:
     """The street of a seed, the same on every call.
 
     Args:
         seed: any non-negative integer.
         condition: "day", "dusk" or "night"; None draws it from the seed.
-        options: `layout` ("town", "suburb", "country", "highway", "square") and `speed` (m/s) fix what else the seed
-            draws.
+        layout: "town", "suburb", "country", "highway" or "square"; None draws it from the seed.
+        speed: of the ego car in m/s; None draws it from the seed. A car that stands before a building stays.
 
     Raises:
         ValueError: an unknown condition or layout, a speed outside 0..40 m/s, a negative seed.
     """
-    return Scene(seed, condition, **options)
+    return Scene(seed, condition, layout, speed)

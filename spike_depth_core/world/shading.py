@@ -1,7 +1,7 @@
-"""From what each pixel sees to what it measures: radiance, temperature, image velocity. Compiled, a band of rows a call.
+"""From what a pixel sees to what it measures: radiance, temperature, image velocity. Compiled, a band of rows a call.
 
 Diffuse light by the sun (with shadow), the sky's half-space, light from below and lamps; a mirror term (Schlick's
-approximation of Fresnel reflection) shows the sky in glass, paint and wet asphalt; haze mixes in airlight with distance.
+approximation of Fresnel reflection) shows the sky in glass, paint and wet asphalt; haze adds airlight with distance.
 """
 
 from __future__ import annotations
@@ -210,8 +210,12 @@ def shade(
                             nn = n[0] * n[0] + n[1] * n[1] + n[2] * n[2]
                             qx, qy, qz = px - tri[0, 0], py - tri[0, 1], pz - tri[0, 2]
                             # Barycentric weights of the second and third corner.
-                            w2 = (n[0] * (ay * qz - az * qy) + n[1] * (az * qx - ax * qz) + n[2] * (ax * qy - ay * qx)) / nn
-                            w1 = (n[0] * (qy * bz - qz * by) + n[1] * (qz * bx - qx * bz) + n[2] * (qx * by - qy * bx)) / nn
+                            w2 = (
+                                n[0] * (ay * qz - az * qy) + n[1] * (az * qx - ax * qz) + n[2] * (ax * qy - ay * qx)
+                            ) / nn
+                            w1 = (
+                                n[0] * (qy * bz - qz * by) + n[1] * (qz * bx - qx * bz) + n[2] * (qx * by - qy * bx)
+                            ) / nn
                             size = math.sqrt(nn) * (1.0 if n[2] > 0.0 else -1.0)
                             n[0] /= size
                             n[1] /= size
@@ -291,9 +295,8 @@ def shade(
                         lit *= sun_cosine
                     half_up = 0.5 + 0.5 * n[2]
                     for c in range(4):
-                        total[c] = (
-                            lit * light[SUNLIGHT + c]
-                            + occlusion * (half_up * light[AMBIENT + c] + (1.0 - half_up) * light[BOUNCE + c])
+                        total[c] = lit * light[SUNLIGHT + c] + occlusion * (
+                            half_up * light[AMBIENT + c] + (1.0 - half_up) * light[BOUNCE + c]
                         )
                     if dark > 0.0:
                         _lamp_light(lamps, px, py, pz, n[0], n[1], n[2], total)
@@ -302,7 +305,9 @@ def shade(
                     if mirror > 0.0:
                         cosine = max(0.0, -(n[0] * hx + n[1] * hy + n[2] * hz))
                         grazing = (1.0 - cosine) ** 5
-                        reflect = mirror + (min(0.9, 1.0 - 0.7 * out[ROUGH]) - mirror) * grazing * (1.0 - 0.8 * out[ROUGH])
+                        reflect = mirror + (min(0.9, 1.0 - 0.7 * out[ROUGH]) - mirror) * grazing * (
+                            1.0 - 0.8 * out[ROUGH]
+                        )
                         reflect = max(reflect, 0.0)
                         rx, ry, rz = hx + 2.0 * cosine * n[0], hy + 2.0 * cosine * n[1], hz + 2.0 * cosine * n[2]
                         # What stands around hides the sky near the horizon.
@@ -312,7 +317,7 @@ def shade(
                         for c in range(4):
                             around = 0.35 * light[AMBIENT + c] + 0.3 * light[BOUNCE + c]
                             above[c] = around + (min(above[c], 6.0) - around) * open_sky
-                        if lit > 0.0 and (material == CAR_BODY or material == CAR_CABIN):
+                        if lit > 0.0 and (material in (CAR_BODY, CAR_CABIN)):
                             towards = rx * basis[2, 0] + ry * basis[2, 1] + rz * basis[2, 2]
                             if towards > 0.8:
                                 shine = 12.0 * smoothstep(0.985, 0.999, towards) + 0.5 * towards**20
@@ -327,7 +332,11 @@ def shade(
                         colours[k, c] = shine * haze + light[AIRLIGHT + c] * (1.0 - haze)
                     absorbed = 1.0 - 0.25 * (out[0] + out[1] + out[2] + out[3])
                     share = 0.15 if material == LEAF else 1.0
-                    kelvin = light[AIR] + out[WARM] + light[HEATING] * absorbed * share * (0.25 + 0.75 * lit + 0.3 * max(n[2], 0.0))
+                    kelvin = (
+                        light[AIR]
+                        + out[WARM]
+                        + light[HEATING] * absorbed * share * (0.25 + 0.75 * lit + 0.3 * max(n[2], 0.0))
+                    )
                     if reflect > 0.02:
                         kelvin += min(0.5, reflect) * (above[4] - kelvin) * max(0.0, n[2] + 0.4) * 0.7
                 if k == 0:

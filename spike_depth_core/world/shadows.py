@@ -1,8 +1,8 @@
 """Lists of what may stand between a point and the sun: a grid across the sun's rays, compiled.
 
-The grid lies in the plane across the sun's direction; every primitive is entered in the cells its shadow can touch, so a
-shadow ray tests the handful of primitives of one cell. A second grid over the ground holds models that darken the ground
-beside and below them (ambient occlusion).
+The grid lies in the plane across the sun's direction; every primitive is entered in the cells its shadow can touch, so
+a shadow ray tests the handful of primitives of one cell. A second grid over the ground holds models that darken the
+ground beside and below them (ambient occlusion).
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ AO_CELL = 4.0
 
 @njit(**JIT)
 def occluder_grid(centre, poses, footprints):
-    """Cell lists over models near the ground: starts [AO_CELLS^2 + 1], entries [N]; footprint x0 x1 y0 y1 strength reach."""
+    """Cell lists over models near the ground: starts [AO_CELLS^2 + 1], entries [N].
+
+    footprints [I, 6]: x0, x1, y0, y1 (model frame), strength, reach.
+    """
     starts = np.zeros(AO_CELLS * AO_CELLS + 1, dtype=np.int64)
     fill = np.zeros(AO_CELLS * AO_CELLS, dtype=np.int64)
     entries = np.empty(0, dtype=np.int32)
@@ -145,8 +148,8 @@ def occluder_grid(centre, poses, footprints):
             y = p[1, 0] * mx + p[1, 1] * my + p[1, 3] - centre[1] + half
             rx = abs(p[0, 0]) * hx + abs(p[0, 1]) * hy + 3.0 * f[5]
             ry = abs(p[1, 0]) * hx + abs(p[1, 1]) * hy + 3.0 * f[5]
-            i0, i1 = max(0, int(math.floor((x - rx) / AO_CELL))), min(AO_CELLS - 1, int(math.floor((x + rx) / AO_CELL)))
-            j0, j1 = max(0, int(math.floor((y - ry) / AO_CELL))), min(AO_CELLS - 1, int(math.floor((y + ry) / AO_CELL)))
+            i0, i1 = max(0, math.floor((x - rx) / AO_CELL)), min(AO_CELLS - 1, math.floor((x + rx) / AO_CELL))
+            j0, j1 = max(0, math.floor((y - ry) / AO_CELL)), min(AO_CELLS - 1, math.floor((y + ry) / AO_CELL))
             for j in range(j0, j1 + 1):
                 for i in range(i0, i1 + 1):
                     k = j * AO_CELLS + i

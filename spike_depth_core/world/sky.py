@@ -33,7 +33,11 @@ def sky(x, y, z, light, out):
         scale = 1.3 / (up + 0.12)
         seed = int(light[SEED])
         u, v = x * scale, y * scale
-        n = 0.55 * noise2(u, v, seed) + 0.28 * noise2(2.1 * u, 2.1 * v, seed + 1) + 0.17 * noise2(4.7 * u, 4.7 * v, seed + 2)
+        n = (
+            0.55 * noise2(u, v, seed)
+            + 0.28 * noise2(2.1 * u, 2.1 * v, seed + 1)
+            + 0.17 * noise2(4.7 * u, 4.7 * v, seed + 2)
+        )
         cloud = smoothstep(0.95 - cover, 1.25 - 0.85 * cover, n + 0.12)
         shade = 0.65 + 0.6 * noise2(1.7 * u + 9.0, 1.7 * v, seed + 3)
     else:

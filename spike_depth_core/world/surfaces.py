@@ -39,9 +39,7 @@ def colour(rng: np.random.Generator, low: float = 0.04, high: float = 0.7, satur
     value_draw, amount_draw, hue, dye, stray = rng.random(5).tolist()
     value = low + (high - low) * value_draw
     amount = saturation * amount_draw**1.5
-    rgb = [
-        value * max(0.0, 1.0 - amount * abs((3.0 * hue - c + 1.5) % 3.0 - 1.5) / 0.75) for c in range(3)
-    ]
+    rgb = [value * max(0.0, 1.0 - amount * abs((3.0 * hue - c + 1.5) % 3.0 - 1.5) / 0.75) for c in range(3)]
     # Dyes are mostly transparent to near infrared, so it does not follow the visible colour.
     nir = sum(rgb) / 3.0 + (0.35 * dye - 0.05) * amount / 0.35 + 0.12 * stray - 0.04
     return np.array([*rgb, min(0.85, max(0.02, nir))])
@@ -82,7 +80,9 @@ def foliage(rng: np.random.Generator) -> np.ndarray:
     """Leaves: dark to yellowish green, some autumnal; bright in near infrared."""
     value = rng.uniform(0.05, 0.15)
     warm = rng.uniform(0.5, 1.0) if rng.random() < 0.85 else rng.uniform(0.9, 1.7)
-    return np.array([value * warm, value * rng.uniform(1.0, 1.25), value * rng.uniform(0.12, 0.42), rng.uniform(0.3, 0.5)])
+    return np.array(
+        [value * warm, value * rng.uniform(1.0, 1.25), value * rng.uniform(0.12, 0.42), rng.uniform(0.3, 0.5)]
+    )
 
 
 def bark(rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+Look = tuple[int, np.ndarray, np.ndarray, int]
+"""What an instance looks like: model number, palette [6, 4], facade style [12], seed of its textures."""
+
 WINDOW, BEHIND = 300.0, 60.0
 # Columns of a mover.
 START, SPEED, WITH_EGO, SWAY, RATE, PHASE, STREAM, OFFSET, SIDEWAYS, MOMENT, YAW, LIFT = range(12)
@@ -20,11 +23,11 @@ class Movers:
     """Rows of movers; `models`, `palettes`, `params`, `seeds` describe what each looks like."""
 
     rows: list[list[float]] = field(default_factory=list)
-    looks: list[tuple[int, np.ndarray, np.ndarray, int]] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def add(
         self,
-        look: tuple[int, np.ndarray, np.ndarray, int],
+        look: Look,
         start: float,
         offset: float,
         speed: float = 0.0,

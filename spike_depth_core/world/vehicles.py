@@ -275,6 +275,11 @@ def bicycle_rack(rng: np.random.Generator) -> Model:
     """A row of bicycles side by side, each model frame a little askew."""
     model = Model()
     for k in range(int(rng.integers(2, 7))):
-        bicycle(model, y=0.55 * k + rng.uniform(-0.08, 0.08), lean=rng.uniform(-0.15, 0.15), slot=int(rng.choice([0, 2, 3, 4])))
+        bicycle(
+            model,
+            y=0.55 * k + rng.uniform(-0.08, 0.08),
+            lean=rng.uniform(-0.15, 0.15),
+            slot=int(rng.choice([0, 2, 3, 4])),
+        )
         model.box((0.6, 0.55 * k + 0.25, 0.35), (0.06, 0.05, 0.7), PLAIN, 5)
     return model

@@ -32,7 +32,7 @@ def _extend(rect, x, y, z, fx, fy, cx, cy):
 
 @njit(**JIT)
 def _box_rectangle(row, m, offset, fx, fy, cx, cy, corners, rect):
-    """Pixel bounds (u0, u1, v0, v1) and least depth of a model-frame box, into rect; False where all of it is behind."""
+    """Pixel bounds (u0, u1, v0, v1) and least depth of a model-frame box, into rect; False where it is all behind."""
     rect[0], rect[1], rect[2], rect[3], rect[4] = FAR, -FAR, FAR, -FAR, FAR
     behind = 0
     for c in range(8):
@@ -68,7 +68,9 @@ def _box_rectangle(row, m, offset, fx, fy, cx, cy, corners, rect):
 
 
 @njit(**JIT)
-def _cast_polyhedron(planes, count, o, d0, du, dv, u0, u1, v0, v1, index, primitive, depth, instance_of, primitive_of, enter, leave):
+def _cast_polyhedron(
+    planes, count, o, d0, du, dv, u0, u1, v0, v1, index, primitive, depth, instance_of, primitive_of, enter, leave
+):
     """Solid polyhedra, a row at a time and a plane at a time: a form compilers turn into vector code."""
     for v in range(v0, v1):
         for u in range(u0, u1):
@@ -154,10 +156,10 @@ def cast_instances(
                     continue
                 if rect[0] > width or rect[1] < 0.0 or rect[2] > row1 or rect[3] < row0:
                     continue
-                u0 = int(math.ceil(max(rect[0] - 1e-6, 0.0)))
-                u1 = int(math.floor(min(rect[1] + 1e-6, width - 1.0))) + 1
-                v0 = int(math.ceil(max(rect[2] - 1e-6, row0 + 0.0)))
-                v1 = int(math.floor(min(rect[3] + 1e-6, row1 - 1.0))) + 1
+                u0 = math.ceil(max(rect[0] - 1e-6, 0.0))
+                u1 = math.floor(min(rect[1] + 1e-6, width - 1.0)) + 1
+                v0 = math.ceil(max(rect[2] - 1e-6, row0 + 0.0))
+                v1 = math.floor(min(rect[3] + 1e-6, row1 - 1.0)) + 1
                 nearest = rect[4]
             shape, count = kind[primitive, 0], kind[primitive, 3]
             if shape == POLYHEDRON and row[CUTOUT] == 0.0:
@@ -225,10 +227,10 @@ def cast_ground(
         else:
             if low_u > width or high_u < 0.0 or low_v > row1 or high_v < row0:
                 continue
-            u0 = int(math.ceil(max(low_u - 1e-6, 0.0)))
-            u1 = int(math.floor(min(high_u + 1e-6, width - 1.0))) + 1
-            v0 = int(math.ceil(max(low_v - 1e-6, row0 + 0.0)))
-            v1 = int(math.floor(min(high_v + 1e-6, row1 - 1.0))) + 1
+            u0 = math.ceil(max(low_u - 1e-6, 0.0))
+            u1 = math.floor(min(high_u + 1e-6, width - 1.0)) + 1
+            v0 = math.ceil(max(low_v - 1e-6, row0 + 0.0))
+            v1 = math.floor(min(high_v + 1e-6, row1 - 1.0)) + 1
             if u0 >= u1 or v0 >= v1:
                 continue
         # Rows of V^-1: cross products of the corners over the determinant.

@@ -103,12 +103,14 @@ def test_velocity_of_moving_objects_matches_finite_differences(day):
     u, v = np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height))
     ray = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones_like(u)], -1)
     seen = np.isfinite(out.depth)
-    world = (ray[seen] * out.depth[seen, None].astype(np.float64)) @ camera_pose(0.0)[:3, :3].T + camera_pose(0.0)[:3, 3]
+    world = (ray[seen] * out.depth[seen, None].astype(np.float64)) @ camera_pose(0.0)[:3, :3].T + camera_pose(0.0)[
+        :3, 3
+    ]
     on_object = world[:, 2] > 0.01
     assert 50 < on_object.sum() < seen.sum() - 50
 
     def projected(t):
-        local = (np.c_[world, np.ones(len(world))] @ np.linalg.inv(object_pose(0.0)).T)
+        local = np.c_[world, np.ones(len(world))] @ np.linalg.inv(object_pose(0.0)).T
         moved = np.where(on_object[:, None], (local @ object_pose(t).T)[:, :3], world)
         p = (moved - camera_pose(t)[:3, 3]) @ camera_pose(t)[:3, :3]
         return np.stack([CAMERA.fx * p[:, 0] / p[:, 2], CAMERA.fy * p[:, 1] / p[:, 2]], -1)
@@ -135,7 +137,9 @@ def test_shadow_of_a_box_falls_where_the_sun_says(day):
     assert scene.light.sunlight[0] > 0.3, "this seed must have sun"
     height, size = 6.0, 3.0
     snapshot = placed(scene, Model().box((0, 0, height), (size, size, 0.1), PLAIN), at(14.0, 0, 0)[None])
-    bare = dataclasses.replace(snapshot, poses=snapshot.poses + np.array([[[0, 0, 0, 0], [0, 0, 0, 900.0], [0, 0, 0, 0]]]))
+    bare = dataclasses.replace(
+        snapshot, poses=snapshot.poses + np.array([[[0, 0, 0, 0], [0, 0, 0, 900.0], [0, 0, 0, 0]]])
+    )
     camera = PinholeCamera(120, 80, 60.0, 60.0, 59.5, 20.0)
     with_box = render(scene, camera, pose_at(), 0.0, snapshot=snapshot)
     without = render(scene, camera, pose_at(), 0.0, snapshot=bare)
@@ -154,7 +158,9 @@ def test_shadow_of_a_box_falls_where_the_sun_says(day):
         assert darker[ground & (away < -0.2)].all()
 
 
-@pytest.mark.parametrize(("seed", "condition", "layout"), [(3, "day", "suburb"), (8, "night", "town"), (21, "day", "highway")])
+@pytest.mark.parametrize(
+    ("seed", "condition", "layout"), [(3, "day", "suburb"), (8, "night", "town"), (21, "day", "highway")]
+)
 def test_accelerated_image_is_the_exhaustive_one(seed, condition, layout):
     scene = build_scene(seed, condition, layout=layout)
     camera = PinholeCamera(40, 24, 26.0, 26.0, 19.5, 10.5)

@@ -105,7 +105,7 @@ def test_motion_of_the_ego_car_is_continuous():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="condition must be one of .* found 'noon'"):
+    with pytest.raises(ValueError, match=r"condition must be one of .* found 'noon'"):
         build_scene(1, "noon")
     with pytest.raises(ValueError, match="layout must be one of"):
         build_scene(1, layout="desert")
