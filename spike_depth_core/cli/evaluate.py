@@ -6,12 +6,9 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from spike_depth_core.evaluation.baselines import RowPrior
 
 
 def evaluate(
@@ -71,16 +68,13 @@ def evaluate(
         raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
 
     from spike_depth_core.cli.console import console, print_table, track
-    from spike_depth_core.evaluation.evaluate import Evaluation, truth_of
-    from spike_depth_core.evaluation.evaluation_report import (
-        HEADINGS,
-        evaluation_report,
-        method_rows,
-    )
+    from spike_depth_core.evaluation.baselines import RowPrior
+    from spike_depth_core.evaluation.evaluate import Evaluation
+    from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
     from spike_depth_core.evaluation.frames import Frames, KittiFrames, StoredFrames, WorldFrames
     from spike_depth_core.evaluation.pictures import write_png
     from spike_depth_core.evaluation.results import markdown_table, write_json
-    from spike_depth_core.evaluation.sheets import estimate_sheet, sensor_names
+    from spike_depth_core.evaluation.sheets import ranked_sheets, sensor_names
     from spike_depth_core.inference import DepthEstimator
 
     estimator = DepthEstimator.load(checkpoint, device)
@@ -101,34 +95,16 @@ def evaluate(
         assert samples is not None
         source = StoredFrames(samples)
         where = f"{len(source)} samples of {samples}"
-    prior = row_prior_of(estimator.info.row_prior)
+    prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
     evaluation = Evaluation(prior, crop="garg" if kitti is not None else "none")
 
     began = time.perf_counter()
     evaluation.run(track(source, "Evaluating", len(source)), estimator, chosen, reference)
     elapsed = time.perf_counter() - began
 
-    sheets = []
-    used: tuple[str, ...] = ()
-    for label, position in evaluation.ranked().items():
-        frame, score = source[evaluation.frames[position].index], evaluation.frames[position]
-        estimate = estimator.estimate(frame, reference, chosen)
-        used = estimate.sensors
-        caption = f"{label}: {score.name}, AbsRel {score.abs_rel:.3f}"
-        sheet = estimate_sheet(
-            frame,
-            estimate,
-            truth_of(frame, estimate.reference),
-            caption[0].upper() + caption[1:],
-            prior.predict(estimate.camera) if prior else None,
-        )
-        write_png(out / f"{label}.png", sheet)
-        sheets.append((caption, sheet))
-
-    name = sensor_names(used)
+    used = evaluation.sensors
     command = shlex.join(["spike-depth", *sys.argv[1:]])
-    summary = evaluation.summary()
-    summary |= {
+    summary = evaluation.summary() | {
         "sensors": list(used),
         "reference": reference or used[0],
         "source": where,
@@ -138,11 +114,15 @@ def evaluate(
         "elapsed_s": elapsed,
     }
     write_json(out / "metrics.json", summary)
+    sheets = []
+    for label, caption, sheet in ranked_sheets(evaluation, source, estimator, chosen, reference):
+        write_png(out / f"{label}.png", sheet)
+        sheets.append((caption, sheet))
+    name = sensor_names(used)
     rows = method_rows(evaluation, name)
     title = f"Depth from {name}"
-    (out / "table.md").write_text(
-        f"# {title}\n\n{where}; `{command}`\n\n" + markdown_table(["method", *HEADINGS], rows), encoding="utf-8"
-    )
+    table = markdown_table(["method", *HEADINGS], rows)
+    (out / "table.md").write_text(f"# {title}\n\n{where}; `{command}`\n\n{table}", encoding="utf-8")
     print_table(f"{title}: {where}", ["method", *HEADINGS], rows, verdict(summary))
     try:
         from spike_depth_core.evaluation.report import write_report
@@ -152,9 +132,8 @@ def evaluate(
         write_report(out / "report.html", report)
     except ImportError as error:
         console.print(f"no report.html: {error}", style="yellow", highlight=False)
-    console.print(
-        f"{out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}", highlight=False
-    )
+    written = sorted(path.name for path in out.iterdir() if path.is_file())
+    console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
 
 
 def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -166,13 +145,6 @@ def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] |
     if unknown or not asked:
         raise ValueError(f"--sensors takes some of {','.join(known)}, found {text!r}")
     return tuple(name for name in known if name in asked)
-
-
-def row_prior_of(data: dict[str, Any]) -> RowPrior | None:
-    """The row prior of a checkpoint; None where it has none."""
-    from spike_depth_core.evaluation.baselines import RowPrior
-
-    return RowPrior.from_dict(data) if data else None
 
 
 def verdict(summary: dict[str, Any]) -> str:

@@ -71,6 +71,11 @@ class Evaluation:
         row_prior: the baseline; without one its rows are left out.
         near, far: the scored range in metres.
         crop: `none`, or `garg` for KITTI.
+
+    Attributes:
+        frames: scores of the frames, in order.
+        skipped: names of the frames that had no truth to be scored against.
+        sensors: the sensors that `run` used last.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Evaluation:
         self.row_prior, self.near, self.far, self.crop = row_prior, near, far, crop
         self.frames: list[FrameScore] = []
         self.skipped: list[str] = []
+        self.sensors: tuple[str, ...] = ()
         methods = [NETWORK] + ([ROW_PRIOR] if row_prior else [])
         self.averages = {(m, s): MetricAverage(near, far, s) for m in methods for s in SCALINGS}
         self.reliability = Reliability()
@@ -188,6 +194,7 @@ class Evaluation:
         """
         for index, sample in enumerate(samples):
             estimate = estimator.estimate(sample, reference, sensors)
+            self.sensors = estimate.sensors
             self.add(
                 estimate.depth,
                 truth_of(sample, estimate.reference),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from spike_depth_core.evaluation import pictures
+from spike_depth_core.evaluation.evaluate import Estimator, Evaluation, truth_of
+from spike_depth_core.evaluation.frames import Frames
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
 
@@ -81,3 +85,28 @@ def estimate_sheet(
         cell_width = cell_width * 3 // 2
     page = columns * (cell_width + 8) - 8
     return pictures.grid(rows, cell_width, title, pictures.bars(page, tuple(scales)))
+
+
+def ranked_sheets(
+    evaluation: Evaluation,
+    frames: Frames,
+    estimator: Estimator,
+    sensors: tuple[str, ...] | None = None,
+    reference: str | None = None,
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Sheets of the best, the median and the worst frame of an evaluation, whose depth is estimated once more.
+
+    Args:
+        evaluation: that has run over `frames`.
+        frames, estimator, sensors, reference: what it was run with.
+
+    Yields:
+        (label, caption, picture): label is `best`, `median` or `worst`.
+    """
+    for label, position in evaluation.ranked().items():
+        score = evaluation.frames[position]
+        sample = frames[score.index]
+        estimate = estimator.estimate(sample, reference, sensors)
+        caption = f"{label.capitalize()}: {score.name}, AbsRel {score.abs_rel:.3f}"
+        prior = evaluation.row_prior.predict(estimate.camera) if evaluation.row_prior else None
+        yield label, caption, estimate_sheet(sample, estimate, truth_of(sample, estimate.reference), caption, prior)
