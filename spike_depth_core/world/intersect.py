@@ -29,9 +29,9 @@ from spike_depth_core.world.primitives import (
     PANEL,
     PICKETS,
     POLYHEDRON,
-    PrimitiveTable,
     SHAPE,
     SPOKES,
+    PrimitiveTable,
 )
 
 FAR = 1e30

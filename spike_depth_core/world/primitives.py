@@ -155,7 +155,7 @@ class Model:
         """An ellipsoid with axes along the model's."""
         low = [c - r for c, r in zip(centre, radii, strict=True)]
         high = [c + r for c, r in zip(centre, radii, strict=True)]
-        return self._add(ELLIPSOID, material, slot, low, high, [*centre, *radii], **options)
+        return self._add(ELLIPSOID, material, slot, low, high, [*centre, *radii], None, **options)
 
     def cone(
         self,
@@ -173,7 +173,7 @@ class Model:
         spread = [math.sqrt(max(0.0, 1.0 - a * a)) for a in axis]
         low = [min(p - radius * e, q - end_radius * e) for p, q, e in zip(start, end, spread, strict=True)]
         high = [max(p + radius * e, q + end_radius * e) for p, q, e in zip(start, end, spread, strict=True)]
-        return self._add(CONE, material, slot, low, high, [*start, *end, radius, end_radius], **options)
+        return self._add(CONE, material, slot, low, high, [*start, *end, radius, end_radius], None, **options)
 
     def panel(
         self,
@@ -188,7 +188,7 @@ class Model:
         reach = [abs(u) + abs(v) for u, v in zip(half_u, half_v, strict=True)]
         low = [c - r for c, r in zip(centre, reach, strict=True)]
         high = [c + r for c, r in zip(centre, reach, strict=True)]
-        return self._add(PANEL, material, slot, low, high, [*centre, *half_u, *half_v], **options)
+        return self._add(PANEL, material, slot, low, high, [*centre, *half_u, *half_v], None, **options)
 
     def ring(
         self,
@@ -206,7 +206,7 @@ class Model:
         spread = [radius * math.sqrt(max(0.0, 1.0 - n * n)) for n in unit]
         low = [c - e for c, e in zip(centre, spread, strict=True)]
         high = [c + e for c, e in zip(centre, spread, strict=True)]
-        return self._add(RING, material, slot, low, high, [*centre, *unit, radius, hole], **options)
+        return self._add(RING, material, slot, low, high, [*centre, *unit, radius, hole], None, **options)
 
     def table(self) -> PrimitiveTable:
         planes = np.zeros((len(self.rows), MAX_PLANES, 4))

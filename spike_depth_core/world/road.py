@@ -125,11 +125,11 @@ class Road:
 
     def heading(self, s: ArrayLike) -> np.ndarray:
         """Direction of the road at s, radians in the x-y plane."""
-        return np.interp(s, self._s, self._heading)
+        return np.interp(np.asarray(s, dtype=np.float64), self._s, self._heading)
 
     def slope(self, s: ArrayLike) -> np.ndarray:
         """dz/ds at s."""
-        return np.interp(s, self._s, self._slope)
+        return np.interp(np.asarray(s, dtype=np.float64), self._s, self._slope)
 
     def in_junction(self, s: float, margin: float, side: int = 0) -> bool:
         """Whether s lies within `margin` of a junction with a street on the side (1 left, -1 right, 0 either)."""
