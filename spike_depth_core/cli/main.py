@@ -20,40 +20,39 @@ from spike_depth_core import __version__
 
 # name: (module, function, the line of help in the list)
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "evaluate": (
-        "spike_depth_core.cli.evaluate",
-        "evaluate",
-        "Measure accuracy on unseen streets, or on KITTI frames, beside the row prior.",
-    ),
     "infer": (
         "spike_depth_core.cli.infer",
         "infer",
         "Depth from files: spikes, pictures, or both.",
-    ),
-    "train": (
-        "spike_depth_core.cli.train",
-        "train",
-        "Teach a network on rendered streets, with a recipe.",
-    ),
-    "info": (
-        "spike_depth_core.cli.info",
-        "info",
-        "Tell what a checkpoint, a spike recording, a rig or a folder of samples holds.",
     ),
     "simulate": (
         "spike_depth_core.cli.simulate",
         "simulate",
         "Drive through a rendered street and keep what the sensors see.",
     ),
+    "evaluate": (
+        "spike_depth_core.cli.evaluate",
+        "evaluate",
+        "Measure accuracy on unseen streets, or on KITTI frames, beside the row prior.",
+    ),
+    "train": (
+        "spike_depth_core.cli.train",
+        "train",
+        "Teach a network on rendered streets, with a recipe.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",
         "Convert spike recordings between formats, or a video to spikes.",
     ),
+    "info": (
+        "spike_depth_core.cli.info",
+        "info",
+        "Tell what a checkpoint, a spike recording, a rig or a folder of samples holds.",
+    ),
 }
 
-# What a user can cause: a wrong argument, file or format. Anything else is a fault of ours and keeps its
-# traceback.
+# What a user can cause: a wrong argument, file or format. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError)
 
 
