@@ -14,14 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def _mean_within_ties(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Replace each value by the mean over all entries with the same key.
+def _ranked(error: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+    """Errors [n] in the order of rising uncertainty, those of equal uncertainty replaced by their mean.
 
-    Sorting by a key breaks ties by position, and in a depth map position is informative (upper rows are far).
-    With tied values averaged, an uncertainty that says nothing gets exactly the score of a random order.
+    Sorting breaks ties by position, and in a depth map position is informative (upper rows are far). With tied errors
+    averaged, an uncertainty that says nothing gets exactly the score of a random order.
     """
-    _, group = np.unique(keys, return_inverse=True)
-    return (np.bincount(group, values) / np.bincount(group))[group]
+    order = np.argsort(uncertainty, kind="stable")
+    keys, ranked = uncertainty[order], error[order]
+    starts = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1])
+    lengths = np.diff(starts, append=keys.size)
+    return np.repeat(np.add.reduceat(ranked, starts) / lengths, lengths)
 
 
 def _check(relative_error: np.ndarray, uncertainty: np.ndarray) -> None:
@@ -46,8 +49,7 @@ def certain_half(p: np.ndarray, t: np.ndarray, uncertainty: np.ndarray) -> tuple
     """
     error = np.abs(p - t) / t
     _check(error, uncertainty)
-    order = np.argsort(uncertainty, kind="stable")
-    ranked = _mean_within_ties(error, uncertainty)[order]
+    ranked = _ranked(error, uncertainty)
     return float(ranked[: error.size // 2].mean()), float(error.mean())
 
 
@@ -80,7 +82,7 @@ def sparsification(p: np.ndarray, t: np.ndarray, uncertainty: np.ndarray, steps:
     dropped = np.arange(steps) / steps
     kept = np.maximum(np.round((1 - dropped) * error.size).astype(int), 1)
     whole = max(float(error.mean()), np.finfo(np.float64).tiny)
-    by_uncertainty = _mean_within_ties(error, uncertainty)[np.argsort(uncertainty, kind="stable")]
+    by_uncertainty = _ranked(error, uncertainty)
     by_error = np.sort(error)
     return Sparsification(
         dropped,
