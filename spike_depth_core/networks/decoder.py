@@ -53,4 +53,7 @@ class DepthDecoder(nn.Module):
         x = self.to_eighth(x, eighth)
         x = self.to_quarter(x, quarter)
         x = self.to_half(x, half)
-        return convex_upsample(self.head(x), self.mask(x))
+        # bfloat16 cannot tell 12.0 m from 12.1 m in log-depth: the last step stays in float32 whatever came before.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            return convex_upsample(self.head(x), self.mask(x))
