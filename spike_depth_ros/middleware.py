@@ -21,10 +21,14 @@ def load_profile(environment: MutableMapping[str, str] = os.environ) -> str:
     middleware = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if "fastrtps" not in middleware:
         return f"{middleware} is used as it is: see to it that it carries packets of 1 MB at 300 Hz"
-    for variable in PROFILE_VARIABLES:
-        if environment.get(variable):
-            return f"Fast DDS profile of the user: {environment[variable]} ({variable})"
     path = str(config_path(PROFILE))
+    for variable in PROFILE_VARIABLES:
+        if environment.get(variable) not in (
+            None,
+            "",
+            path,
+        ):  # else it was set here, or by the process that started this one
+            return f"Fast DDS profile of the user: {environment[variable]} ({variable})"
     for variable in PROFILE_VARIABLES:
         environment[variable] = path
     return f"Fast DDS profile of the package, for spike packets over shared memory: {path}"
