@@ -26,6 +26,7 @@ from spike_depth_ros.parameters import SIMULATOR_NODE, declare
 from spike_depth_ros.process import run_node
 from spike_depth_ros.time import to_stamp
 
+DISCOVERY_S = 0.5
 ENCODINGS = {"rgb": "rgb8", "nir": "mono8", "thermal": "mono16"}
 
 
@@ -120,6 +121,8 @@ class SimulatorNode(Node):
         while self.parameters.wait_for_subscriber and self._spikes.get_subscription_count() == 0:
             if self._stopping.wait(0.05) or self._ended():
                 raise _Stopped
+        # Each side finds the other on its own: what is sent before the subscriber knows of it would be lost.
+        self._stopping.wait(DISCOVERY_S)
 
     def _play(self, player: DrivePlayer, start_ns: int, begin_ns: int) -> None:
         """Play one round. `start_ns` is the stamp of its start, `begin_ns` the steady clock's time of it."""

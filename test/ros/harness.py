@@ -152,15 +152,16 @@ class Observer(Node):
         ):
             self.listen(kind, topic)
 
-    def listen(self, kind: type, topic: str) -> None:
-        name = topic.rpartition("/")[2]
+    def listen(self, kind: type, topic: str, name: str | None = None, depth: int = 10) -> None:
+        """Collect a topic under a name, the last part of its own by default."""
+        name = name or topic.rpartition("/")[2]
 
         def take(message: Any) -> None:
             with self._changed:
                 self.received[name].append(message)
                 self._changed.notify_all()
 
-        self.create_subscription(kind, topic, take, 10)
+        self.create_subscription(kind, topic, take, depth)
 
     def wait(self, predicate: Callable[[], Any], what: str) -> Any:
         """Wait until the predicate holds; looked at after every message and every 20 ms. Returns its value."""
