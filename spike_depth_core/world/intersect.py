@@ -116,7 +116,7 @@ def polyhedron_interval(planes, count, ox, oy, oz, dx, dy, dz):
 
 
 @njit(**JIT)
-def leaf_march(enter, leave, size, density, reach, seed, ox, oy, oz, dx, dy, dz, near, pixel):
+def leaf_march(enter, leave, size, density, reach, seed, ox, oy, oz, dx, dy, dz, near, limit, pixel):
     """First leaf along a ray inside a clump of foliage, or MISS.
 
     Foliage is where noise fixed in the model exceeds a threshold that is high at the clump's skin and relaxes inwards,
@@ -130,7 +130,7 @@ def leaf_march(enter, leave, size, density, reach, seed, ox, oy, oz, dx, dy, dz,
     deep = length2 / (0.6 * reach * reach)
     lump = max(0.6 * reach, 1.5 * size)
     for _ in range(8):
-        if t > leave:
+        if t > leave or t >= limit:
             return MISS
         skin = 1.0 - min(1.0, deep * (t - enter) * (leave - t))
         threshold = 1.0 - density + 0.3 * skin
@@ -240,7 +240,7 @@ def hit(shape, count, row, planes, seed, ox, oy, oz, dx, dy, dz, near, limit, pi
         return MISS
     if cutout == LEAVES:
         reach = 0.5 * min(row[HIGH] - row[LOW], min(row[HIGH + 1] - row[LOW + 1], row[HIGH + 2] - row[LOW + 2]))
-        t = leaf_march(enter, leave, row[CUT_A], row[CUT_B], reach, seed, ox, oy, oz, dx, dy, dz, near, pixel)
+        t = leaf_march(enter, leave, row[CUT_A], row[CUT_B], reach, seed, ox, oy, oz, dx, dy, dz, near, limit, pixel)
         return t if near < t < limit else MISS
     return enter if enter > near else MISS
 
