@@ -51,6 +51,7 @@ def main(
         ("training samples", f"{training['samples']}, scene seeds {training['scene_seeds']}"),
         ("steps x batch", f"{options['steps']} x {options['batch_size']}"),
         ("time of the steps", f"{losses[-1]['seconds'] / 60:.1f} min (rendering the samples not counted)"),
+        ("processes", str(training["processes"])),
         ("hardware", hardware),
         ("kept", f"step {training['step']}, best mean AbsRel on validation streets"),
         ("steps skipped (gradient not finite)", str(losses[-1]["skipped"])),

@@ -45,6 +45,7 @@ def train(
     from spike_depth_core.networks.checkpoint import load_checkpoint
     from spike_depth_core.recipes import RECIPES
     from spike_depth_core.samples.files import list_samples, load_sample
+    from spike_depth_core.training import distributed
     from spike_depth_core.training.data import SampleFolders
     from spike_depth_core.training.loop import LoopOptions
     from spike_depth_core.training.run import TrainingRun
@@ -59,15 +60,16 @@ def train(
     if recipe not in RECIPES:
         raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
     chosen_device = checked_device(device)
+    distributed.start(chosen_device)
+    first = distributed.place()[0] == 0
     data = data or out / "data"
     with progress_bar() as bar:
-        for split, count, first in (
-            ("train", frames, TRAIN_SEED),
-            ("validation", validation_frames, VALIDATION_SEED),
-        ):
+        splits = (("train", frames, TRAIN_SEED), ("validation", validation_frames, VALIDATION_SEED))
+        for split, count, seed_of_split in splits if first else ():
             task = bar.add_task(f"rendering {split} samples", total=count)
-            for done, total in render_samples(data / split, count, first):
+            for done, total in render_samples(data / split, count, seed_of_split):
                 bar.update(task, completed=done, total=total)
+    distributed.barrier()
     folders = [data / "train" / f.name for f in FORMATS]
 
     def truths():
@@ -110,6 +112,7 @@ def train(
         time_limit_s=None if stop_after is None else 60 * stop_after,
         about={
             "command": shlex.join(["spike-depth", *sys.argv[1:]]),
+            "processes": distributed.place()[1],
             "samples": frames,
             "formats": [dataclasses.asdict(f) for f in FORMATS],
             "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
@@ -128,6 +131,9 @@ def train(
                 bar.update(task, description=" ".join(f"{k} {v:.3f}" for k, v in list(values.items())[:3]))
 
         finished = run(show)
+    distributed.stop()
+    if not first:
+        return
     lines = [line for line in run.log_lines() if "validation" in line]
     if lines:
         best = min(lines, key=lambda line: line["mean"])

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from spike_depth_core.recipes import Recipe
 from spike_depth_core.samples.batch import SampleBatch, collate
 from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.training import distributed
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,15 @@ class SampleFolders:
 class Draws(Dataset):
     """Step number to the batch it trains on.
 
-    Folders are drawn by their weights. Samples within a step are distinct.
+    Folders are drawn by their weights. Samples within a step are distinct. Of several processes each reads its share.
     """
 
     def __init__(self, folders: SampleFolders, recipe: Recipe, batch_size: int, steps: int, seed: int):
         self.folders, self.recipe = folders, recipe
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
+        self.rank, self.processes = distributed.place()
+        if batch_size % self.processes:
+            raise ValueError(f"a batch of {batch_size} samples cannot be shared by {self.processes} processes evenly")
 
     def __len__(self) -> int:
         return self.steps
@@ -71,7 +75,9 @@ class Draws(Dataset):
 
     def __getitem__(self, step: int) -> tuple[int, str, SampleBatch]:
         draw = self.draw(step)
-        samples = [load_sample(path, {*draw.sensors}, {draw.reference}) for path in draw.paths]
+        samples = [
+            load_sample(path, {*draw.sensors}, {draw.reference}) for path in draw.paths[self.rank :: self.processes]
+        ]
         return step, draw.reference, collate(samples)
 
 

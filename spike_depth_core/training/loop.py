@@ -16,6 +16,7 @@ from spike_depth_core.networks.checkpoint import write_atomically
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe
 from spike_depth_core.samples.batch import SampleBatch
+from spike_depth_core.training import distributed
 from spike_depth_core.training.ema import ExponentialMovingAverage
 
 
@@ -105,7 +106,8 @@ class Trainer:
         A step whose gradient is not finite changes no weight; it is counted in `skipped`.
         """
         generator = torch.Generator(self.device)
-        generator.manual_seed(self.options.seed * 1_000_003 + self.next_step)
+        rank, processes = distributed.place()
+        generator.manual_seed((self.options.seed * 1_000_003 + self.next_step) * processes + rank)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.next_step, self.options)
         if self.next_step >= self.options.freeze_norm * self.options.steps:
@@ -117,6 +119,7 @@ class Trainer:
             total, parts = self.recipe.loss(self.network, batch, reference, self.next_step, generator)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        distributed.average(self.network)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         if torch.isfinite(norm):
             self.optimizer.step()

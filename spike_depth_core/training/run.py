@@ -14,6 +14,7 @@ import torch
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe
+from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolders, load_batches
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.validation import Validation
@@ -68,19 +69,21 @@ class TrainingRun:
         trainer = Trainer(self.recipe, self.options, self.device, self.start)
         if state.exists():
             trainer.load(state)
-            self._cut_log(trainer.next_step)
+            if distributed.place()[0] == 0:
+                self._cut_log(trainer.next_step)
         draws = Draws(self.folders, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
         lines = self.log_lines()
         best = min((line["mean"] for line in lines if "mean" in line), default=float("inf"))
         spent = max((line.get("seconds", 0.0) for line in lines), default=0.0)  # by earlier calls of the same run
         sums: dict[str, torch.Tensor] = {}
+        first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
         for step, reference, batch in batches:
             for name, value in trainer.step(batch, reference).items():
                 sums[name] = sums[name] + value if name in sums else value
             done = step + 1
             shown: dict[str, float] = {}
-            if done % LOG_EVERY == 0:
+            if done % LOG_EVERY == 0 and first:
                 shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in sums.items()}
                 sums = {}
                 rate = learning_rate(step, self.options)
@@ -88,11 +91,13 @@ class TrainingRun:
                 self._log(
                     {"step": done, "seconds": seconds, "learning_rate": rate, "skipped": trainer.skipped, **shown}
                 )
-            over_time = self.time_limit_s is not None and time.monotonic() - begin > self.time_limit_s
+            over_time = self.time_limit_s is not None and distributed.any_process(
+                time.monotonic() - begin > self.time_limit_s
+            )
             last = done == self.options.steps
-            if done % self.validate_every == 0 or last or over_time:
+            if (done % self.validate_every == 0 or last or over_time) and first:
                 trainer.save(state)
-            if done % self.validate_every == 0 or last:
+            if (done % self.validate_every == 0 or last) and first:
                 scores = self._validate(trainer.average.network)
                 mean = sum(scores.values()) / max(1, len(scores))
                 self._log({"step": done, "validation": scores, "mean": mean})
@@ -102,8 +107,9 @@ class TrainingRun:
                     self._keep(trainer.average.network, done, scores)
             progress(done, shown)
             if over_time and not last:
-                return False
-        return True
+                break
+        distributed.barrier()  # nobody leaves before the first process has written everything
+        return trainer.next_step == self.options.steps
 
     def _validate(self, network: DepthNetwork) -> dict[str, float]:
         return {

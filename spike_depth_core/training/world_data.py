@@ -90,9 +90,9 @@ class WideFormat(Format):
 
 FORMATS: tuple[Format, ...] = (
     # Pictures without spikes take a sixth of the space, so there can be many more of them: streets nobody else shows.
-    VehicleFormat("vehicle", 0.15, 0.4, SENSORS),
-    WideFormat("wide", 0.25, 0.25, SENSORS),
-    WideFormat("wide_frames", 0.6, 0.35, ("rgb", "nir", "thermal")),
+    VehicleFormat("vehicle", 0.21, 0.4, SENSORS),
+    WideFormat("wide", 0.2, 0.25, SENSORS),
+    WideFormat("wide_frames", 0.59, 0.35, ("rgb", "nir", "thermal")),
 )
 
 
