@@ -131,7 +131,11 @@ def _source(velocity, depth, near, u, v, x, y, dt):
         if there < _NEARER * here and _NEARER * there < near:
             return sx, sy
     sx, sy = px - velocity[y, x, 0] * dt, py - velocity[y, x, 1] * dt
-    if here < _NEARER * _depth_at(depth, sx, sy):
+    there = _depth_at(depth, sx, sy)
+    if there < _NEARER * _NEARER * here:
+        # It is hidden at time 0 by something near that is elsewhere at dt: like it, what is beside.
+        return px, py
+    if here < _NEARER * there:
         # What is here at time 0 is not here at dt: the far surface behind it is seen.
         bu, bv = _velocity_at(velocity, sx, sy)
         bx, by = px - bu * dt, py - bv * dt

@@ -43,6 +43,7 @@ def test_nothing_is_copied():
         ({"count": 2**32 - 1}, "count"),
         ({"period_ns": 0}, "period"),
         ({"length": 23}, "length"),
+        ({"length": 25}, "length"),
         ({"length": 0}, "length"),
     ],
 )

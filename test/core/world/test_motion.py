@@ -40,6 +40,23 @@ def test_a_near_surface_covers_and_uncovers_the_far_one(dt):
     assert np.mean(np.abs(moved - expected) > 0.05) < 0.01
 
 
+@pytest.mark.parametrize("dt", [-0.03, 0.03])
+def test_what_a_near_surface_uncovers_moves_on_its_own(dt):
+    # A post moves to the right, the striped wall behind it to the left, as when a camera turns after the post.
+    def street(shift: int) -> np.ndarray:
+        light = np.broadcast_to(0.2 + 0.1 * ((np.arange(96) + shift) // 6 % 2), (48, 96)).astype(np.float32)
+        light[:, 46 + shift : 50 + shift] = 0.9
+        return light
+
+    depth = np.full((48, 96), 20.0, np.float32)
+    velocity = np.full((48, 96, 2), (-500.0, 0.0), np.float32)
+    depth[:, 46:50], velocity[:, 46:50] = 5.0, (500.0, 0.0)
+    moved = Motion(velocity, depth, 0.03).moved(street(0), dt)
+    error = np.abs(moved - street(round(500 * dt)))[:, 20:-20]
+    assert error.max() < 0.15  # no second post
+    assert np.mean(error > 0.03) < 0.09  # but the stripes that the post hides are not known
+
+
 def test_exposure_blurs_along_the_velocity_only():
     light, depth, velocity = square_over_ground(40)
     blurred = Motion(velocity, depth, 0.02).exposed(light[..., None], -0.01, 0.01)[..., 0]
