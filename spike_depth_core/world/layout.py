@@ -71,8 +71,11 @@ def _lines(rows: list[tuple[float, ...]]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 8)
 
 
-def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: float) -> Street:
-    """Draw a street. `across`: the ego car stands beside it and looks at the other side."""
+def draw_street(
+    rng: np.random.Generator, layout: str, across: bool, duration: float, fixed_speed: float | None = None
+) -> Street:
+    """Draw a street. `across`: the ego car stands beside it and looks at the other side; only a car
+    with the way free before it takes the `fixed_speed` (m/s). The road lasts for `duration` seconds."""
     country, highway, square = layout == "country", layout == "highway", layout == "square"
     lane = rng.uniform(3.4, 3.8) if highway else rng.uniform(2.6, 3.6)
     if highway:
@@ -90,6 +93,8 @@ def draw_street(rng: np.random.Generator, layout: str, across: bool, duration: f
     closed = None
     if square and rng.random() < 0.6:
         closed = rng.uniform(11.0, 42.0)
+    if fixed_speed is not None:
+        speed = fixed_speed
     if across or closed is not None:
         speed = 0.0
 

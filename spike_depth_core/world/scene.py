@@ -73,12 +73,10 @@ class Scene:
         self.layout = layout or kind
         if self.layout in ("highway", "country", "square"):
             across = False
-        self.street: Street = draw_street(np.random.default_rng([seed, 2]), self.layout, across, DURATION)
-        if speed is not None:
-            if not 0.0 <= speed <= 40.0:
-                raise ValueError(f"speed must be within 0..40 m/s, found {speed}")
-            if self.street.closed is None and not across:
-                self.street.speed = speed
+        if speed is not None and not 0.0 <= speed <= 40.0:
+            raise ValueError(f"speed must be within 0..40 m/s, found {speed}")
+        rng = np.random.default_rng([seed, 2])
+        self.street: Street = draw_street(rng, self.layout, across, DURATION, speed)
         self.speed: float = self.street.speed
         self.light: Lighting = draw_lighting(np.random.default_rng([seed, 3]), self.condition)
         rng = np.random.default_rng([seed, 4])

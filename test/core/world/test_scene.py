@@ -105,6 +105,17 @@ def test_motion_of_the_ego_car_is_continuous():
     np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (4001, 1, 1)), atol=1e-12)
 
 
+@pytest.mark.parametrize("time", [-1.0, 300.0])
+def test_the_road_lasts_from_first_to_last_moment(time):
+    scene = build_scene(2, layout="highway", speed=35.0)
+    out = render(scene, SMALL, scene.world_from_reference, time)
+    assert np.isfinite(out.depth[-1]).all()
+    assert 2.0 < np.median(out.depth[-1]) < 12.0
+    # There is road, traffic and country far ahead too.
+    assert np.isfinite(out.depth).mean() > 0.4
+    assert ((out.depth > 50) & (out.depth < 200)).sum() > 10
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"condition must be one of .* found 'noon'"):
         build_scene(1, "noon")
