@@ -34,8 +34,9 @@ class SpikeCameraParameters:
     Attributes:
         gain: charge a plane under light 1.
         threshold: charge at which a pixel fires. The mean rate is `gain / threshold * light` spikes a plane.
-        electrons: photoelectrons a threshold. Shot noise: intervals vary by `electrons ** -0.5`. Infinite:
-        none. dark_rate: median rate in the dark, spikes a plane (dark current).
+        electrons: photoelectrons a threshold. Shot noise makes intervals vary by `electrons ** -0.5`; infinitely
+            many make none.
+        dark_rate: median rate in the dark, spikes a plane (dark current).
         gain_spread: standard deviation of the pixels' gains, relative (fixed pattern).
         dark_spread: standard deviation of the logarithm of the pixels' dark currents (fixed pattern).
         hot_fraction: fraction of pixels with a dark current near saturation.

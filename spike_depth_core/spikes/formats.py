@@ -13,8 +13,7 @@ A `.dat` plane is read row by row, eight pixels a byte, the least significant bi
 | `camera` | W bits | bottom to top: the sensor image is upside down |
 | `upright` | W bits | top to bottom, as simulators write them |
 | `with_head` | W + 16 bits, the last 16 are not pixels (416 for 400; USB cameras) | bottom to top |
-| `sps100` | 1024 bits: 500 pixels, 12 to drop, 500 pixels, 12 to drop (1000x1000, PCIe cameras) | top to
-bottom |
+| `sps100` | 1024 bits: twice 500 pixels and 12 to drop (1000x1000; PCIe cameras) | top to bottom |
 
 Of `sps100`, planes that follow one another without gaps are read. A raw capture, in which planes have to be
 found by a start pattern, is not: the pattern is not published, so a file that is no whole number of planes is

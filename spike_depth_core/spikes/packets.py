@@ -1,9 +1,8 @@
-"""Packets of spike planes: what a message carries between processes, and how to tell a good one from a bad
-one.
+"""Packets of spike planes: what a message carries between processes, and how to tell a good one from a bad one.
 
 A packet is `count` consecutive planes of `height` x `width` pixels, `period_ns` apart, as bytes. A plane is
-`height` rows of ceil(width / 8) bytes; bit b (value 2 ** b) of byte i of a row is the pixel in column 8 i +
-b, 1 where it fired; bits beyond the width are zero. Planes follow one another without gaps, oldest first.
+`height` rows of ceil(width / 8) bytes. Bit b (of value 2 ** b) of byte i of a row is the pixel in column
+8 i + b: 1 where it fired. Bits beyond the width are zero. Planes follow one another without gaps, oldest first.
 Encodings:
 
 | encoding | rows of a plane |
