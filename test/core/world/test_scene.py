@@ -58,6 +58,11 @@ def test_all_below_the_horizon_is_ground_or_stands_on_it(layout):
         ray = np.stack([(u - SMALL.cx) / SMALL.fx, (v - SMALL.cy) / SMALL.fy, np.ones_like(u)], -1) @ pose[:3, :3].T
         below = ray[..., 2] < -1e-3
         assert np.isfinite(out.depth[below]).all()
+        # So is the strip up to the horizon, beyond the end of the mesh.
+        strip = PinholeCamera(32, 40, 37.0, 900.0, 15.5, -2.0)
+        level = pose.copy()
+        level[:3, :3] = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+        assert np.isfinite(render(scene, strip, level, 3.0).depth).all()
         # The road just ahead lies the camera's height below it, but for what stands or rises there.
         near = below & (out.depth < 12.0)
         if near.any():
@@ -65,25 +70,27 @@ def test_all_below_the_horizon_is_ground_or_stands_on_it(layout):
             assert abs(np.percentile(heights, 90) - scene.camera_height) < 0.6
 
 
-def test_the_way_of_the_ego_car_is_free():
-    """No primitive's box holds the camera, nor points of the car's body around it, at any time looked at."""
-    # Camera frame: right, down, forward. Camera, roof corners, bumper.
-    body = np.array([[0, 0, 0], [-0.8, 0.3, -1.5], [0.8, 0.3, -1.5], [-0.7, 0.9, 1.2], [0.7, 0.9, 1.2], [0, 0.8, 2.0]])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_way_of_the_ego_car_is_free(layout):
+    """No primitive's box holds a point of the car, or of the air just ahead of its camera."""
+    # Camera frame: right, down, forward.
+    body = np.stack(np.meshgrid([-0.8, 0.0, 0.8], [0.1, 0.6, 1.1], [-1.5, -0.7, 0.0, 0.8, 1.6, 2.4]), -1).reshape(-1, 3)
     inside = []
-    for seed in range(60, 110):
-        scene = build_scene(seed)
-        for time in (0.0, 7.7, 41.3):
+    for seed in range(60, 75):
+        scene = build_scene(seed, layout=layout)
+        for time in (0.0, 41.3):
             snap = scene.snapshot(time)
-            points = body @ scene.world_from_reference(time)[:3, :3].T + scene.world_from_reference(time)[:3, 3]
+            camera = scene.world_from_reference(time)
+            points = body @ camera[:3, :3].T + camera[:3, 3]
             for pose, (first, last) in zip(snap.poses, snap.ranges, strict=True):
-                if np.linalg.norm(pose[:, 3] - points[0]) > 40:
+                if np.linalg.norm(pose[:, 3] - camera[:3, 3]) > 40:
                     continue
                 local = (points - pose[:, 3]) @ pose[:, :3]
                 rows = snap.table.data[first:last]
                 rows = rows[rows[:, CUTOUT] != LEAVES]
                 hit = (local[:, None] > rows[:, LOW : LOW + 3]) & (local[:, None] < rows[:, HIGH : HIGH + 3])
                 if hit.all(-1).any():
-                    inside.append((seed, time, scene.layout))
+                    inside.append((seed, time, np.abs(local).min()))
     assert not inside
 
 
