@@ -92,11 +92,10 @@ def to_camera(
     distortion: Tensor | None = None,
 ) -> Tensor:
     """Resample [B, C, H, W] to the target camera, with the field-of-view mask appended: [B, C + 1, h, w]."""
-    ratio = float((target[:, 0] / source[:, 0]).mean())
-    if ratio < 0.75:  # average before sampling, or fine texture turns into false detail
-        shape = (max(1, round(image.shape[2] * ratio)), max(1, round(image.shape[3] * ratio)))
-        source = resized_intrinsics(source, shape[1] / image.shape[3], shape[0] / image.shape[2])
-        image = F.interpolate(image, shape, mode="area")
+    factor = int(float((source[:, 0] / target[:, 0]).mean()))
+    if factor > 1:  # average before sampling, or fine texture turns into false detail
+        image = F.avg_pool2d(image, factor)
+        source = resized_intrinsics(source, 1 / factor, 1 / factor)
     pixels, front = infinity_grid(source, target, size, source_from_target, distortion)
     seen = (front & inside(pixels, (image.shape[2], image.shape[3])))[:, None].to(image.dtype)
     return torch.cat([sample_at(image, pixels) * seen, seen], dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
-from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, network_camera, prepare
+from spike_depth_core.networks.preprocess import STRIDE, NetworkInput, depth_in_camera, network_camera, prepare
 from spike_depth_core.samples.augmentation import jitter_counts, jitter_rgb
 from spike_depth_core.samples.batch import SampleBatch
 
@@ -29,16 +29,19 @@ class Supervised:
         prefer: how often each sensor is the reference, before normalising over those there are.
         edge_weight, sky_weight, uncertainty_weight: of the terms beside the L1.
         zoom: range of random scaling of the network camera; 1 keeps the image's own scale.
+        crop: sides of the training canvas as a share of the network's, rounded to whole strides: two thirds of the
+            work, and the smaller zooms still show the whole picture.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
     depth_range: tuple[float, float] = (0.5, 100.0)
-    single: float = 0.4
+    single: float = 0.5
     prefer: dict[str, float] = field(default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12})
     edge_weight: float = 0.5
     sky_weight: float = 0.2
     uncertainty_weight: float = 0.1
-    zoom: tuple[float, float] = (0.85, 1.35)
+    zoom: tuple[float, float] = (0.72, 1.25)
+    crop: float = 0.77
     seed: int = 0
     name: str = "supervised"
 
@@ -53,7 +56,7 @@ class Supervised:
         if rng.random() < self.single:
             return reference, (reference,)
         others = [s for s in known if s != reference]
-        keep_all = rng.random() < 0.3
+        keep_all = rng.random() < 0.2
         chosen = {reference, *(s for s in others if keep_all or rng.random() < 0.5)}
         return reference, tuple(s for s in known if s in chosen)
 
@@ -96,13 +99,15 @@ class Supervised:
         Depth along the optical axis does not change with either; only the intrinsics the network is told do.
         """
         pixels = self.architecture.pixels
-        camera, (height, width) = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
+        camera, full = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
+        height, width = (max(1, round(self.crop * side / STRIDE)) * STRIDE for side in full)
         draw = torch.rand((len(batch), 3), generator=generator, device=camera.device)
         low, high = (math.log(z) for z in self.zoom)
         scale = torch.exp(low + (high - low) * draw[:, :1])
         zoomed = torch.cat([camera[:, :2] * scale, (camera[:, 2:] + 0.5) * scale - 0.5], dim=1)
         # When the zoomed image is larger than the canvas the window moves over it; when smaller, within the canvas.
-        slack = torch.tensor([width, height], device=camera.device) * (scale - 1)
+        slack = torch.tensor([full[1], full[0]], device=camera.device) * scale
+        slack = slack - torch.tensor([width, height], device=camera.device)
         zoomed[:, 2:] -= slack * draw[:, 1:]
         return zoomed, (height, width)
 
