@@ -92,7 +92,8 @@ def write_metrics(out: Path, metrics: Mapping[str, Any]) -> None:
 def write_video(out: Path, frames: Sequence[Frame]) -> Path:
     """The drive side by side, at the speed of life: RGB, spikes, thermal; depth, truth, error."""
     shown = list(at_rate(frames, VIDEO_RATE_HZ))
-    sheets = (video_sheet(frame) for frame in track(shown, "Composing the video", len(shown)))
+    blanks = {name: np.zeros_like(image) for frame in frames for name, image in frame.images.items()}
+    sheets = (video_sheet(frame, blanks) for frame in track(shown, "Composing the video", len(shown)))
     return pictures.write_video(out / "demo.mp4", sheets, VIDEO_RATE_HZ)
 
 
@@ -105,22 +106,26 @@ def at_rate(frames: Sequence[Frame], rate_hz: float) -> Iterator[Frame]:
         yield frames[index]
 
 
-def video_sheet(frame: Frame, cell_width: int = 320) -> np.ndarray:
-    """One picture of the video, uint8 [H, W, 3]. What is missing leaves its cell empty."""
-    images = frame.images
+def video_sheet(frame: Frame, blanks: Mapping[str, np.ndarray], cell_width: int = 320) -> np.ndarray:
+    """One picture of the video, uint8 [H, W, 3].
 
-    def cell(name: str, label: str) -> tuple[str, np.ndarray] | None:
-        if name not in images:
-            return None
-        draw = {"rgb": np.asarray, "thermal": pictures.thermal_picture, "spikes": pictures.gray_picture}[name]
-        return label, draw(images[name])
-
-    truth = images.get("truth")
-    lower: list[tuple[str, np.ndarray] | None] = [("depth", pictures.colorize_depth(images["depth"])), None, None]
-    if truth is not None:
-        lower[1] = ("true depth", pictures.colorize_depth(truth))
-        lower[2] = ("error", pictures.colorize_error(images["depth"], truth))
-    upper = [cell("rgb", "RGB"), cell("spikes", "spikes"), cell("thermal", "thermal")]
+    `blanks` has an image of each name that any frame has: it stands in where this one has none, so that all sheets of a
+    video are of one size.
+    """
+    images = {**blanks, **frame.images}
+    upper = [
+        (label, draw(images[name]))
+        for name, label, draw in (
+            ("rgb", "RGB", np.asarray),
+            ("spikes", "spikes", pictures.gray_picture),
+            ("thermal", "thermal", pictures.thermal_picture),
+        )
+        if name in images
+    ]
+    lower = [("depth", pictures.colorize_depth(images["depth"]))]
+    if "truth" in images:
+        lower.append(("true depth", pictures.colorize_depth(images["truth"])))
+        lower.append(("error", pictures.colorize_error(images["depth"], images["truth"])))
     scales = pictures.bars(3 * (cell_width + 8) - 8, dark=True)
     return pictures.grid([upper, lower], cell_width, f"{frame.time_s:.1f} s", scales, dark=True)
 

@@ -11,8 +11,10 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,7 @@ from spike_depth_core.world.sensors import PLANES_PER_LEVEL
 
 LIGHTS_PER_FRAME = 6  # kept between two key frames: at 30 Hz, 5.6 ms apart
 _CHUNK = 10  # key frames a job
+_TICK_S = 0.2  # between calls of `progress`
 _FULL_LIGHT = 1.5  # spikes a plane that the largest code stands for; the camera saturates at 1
 
 
@@ -93,6 +96,7 @@ class DrivePlayer:
         start_s: float = 1.0,
         workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        supersample: int = 1,
         **options: Any,
     ) -> DrivePlayer:
         """Render a drive.
@@ -104,7 +108,8 @@ class DrivePlayer:
             sensors: which frames there are, besides the spikes.
             start_s: time in the scene at which the drive begins.
             workers: processes; all cores by default, 0 to stay in this one.
-            progress: called with (key frames done, key frames in all). What it raises stops the work.
+            progress: called with (key frames done, key frames in all), some times a second. What it raises stops
+                the work.
         """
         frames = max(1, math.ceil(duration_s * rate_hz - 1e-9))
         world = World(seed, condition, rig, **options)
@@ -127,8 +132,6 @@ class DrivePlayer:
                     images[sensor] = np.empty((frames + 1, *stack.shape[1:]), stack.dtype)
                 images[sensor][job.first :][: len(stack)] = stack
             done += len(some_depth)
-            if progress:
-                progress(done, frames + 1)
 
         workers = min((os.cpu_count() or 1) if workers is None else workers, len(jobs))
         if progress:
@@ -136,16 +139,24 @@ class DrivePlayer:
         if workers == 0:
             for job in jobs:
                 keep(job, _render(world, plan, job))
+                if progress:
+                    progress(done, frames + 1)
         else:
             # Spawned, not forked: a fork of a process with running threads can hang.
             context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, context, _start_worker, (plan,)) as pool:
+            others = set(multiprocessing.active_children())
+            with ProcessPoolExecutor(workers, context, _start_worker, (plan, os.getpid())) as pool:
                 futures = {pool.submit(_work, job): job for job in jobs}
                 try:
-                    for future in as_completed(futures):
-                        keep(futures.pop(future), future.result())
+                    while futures:
+                        for future in wait(futures, _TICK_S, FIRST_COMPLETED).done:
+                            keep(futures.pop(future), future.result())
+                        if progress:
+                            progress(done, frames + 1)
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
+                    for worker in set(multiprocessing.active_children()) - others:
+                        worker.terminate()  # what it is at may take long, and nobody wants it any more
                     raise
         return cls(world, rate_hz, lights, images, depth, start_s)
 
@@ -228,10 +239,18 @@ def _blend(before, after, weight, scale, out):
 _worker: tuple[World, _Plan] | None = None
 
 
-def _start_worker(plan: _Plan) -> None:
+def _start_worker(plan: _Plan, parent: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _worker = World(plan.seed, plan.condition, plan.rig, **plan.options), plan
+
+
+def _end_with(parent: int) -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _work(job: _Job) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

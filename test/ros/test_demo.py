@@ -114,8 +114,9 @@ def test_a_sheet_is_drawn_of_whatever_there_is():
         "spikes": np.zeros((4, 8), np.uint8),
         "thermal": np.full((5, 9), 29_000, np.uint16),
     }
+    blanks = {name: np.zeros_like(image) for name, image in everything.items()}
     sizes = set()
     for left_out in (None, "truth", "rgb", "spikes", "thermal"):
         images = {name: image for name, image in everything.items() if name != left_out}
-        sizes.add(demo_results.video_sheet(Frame(0.0, images)).shape)
+        sizes.add(demo_results.video_sheet(Frame(0.0, images), blanks).shape)
     assert len(sizes) == 1  # a video's pictures are of one size
