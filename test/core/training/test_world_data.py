@@ -1,0 +1,46 @@
+"""Rendered training samples: whole, of the streets they say, and taken up where an interruption left them."""
+
+import numpy as np
+import pytest
+
+from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.training.world_data import FORMATS, TEST_SEED, VALIDATION_SEED, WideFormat, render_samples
+
+TINY = (WideFormat("a", 0.5, 1.0, ("rgb",), 64, 32), WideFormat("b", 0.5, 1.0, ("spikes", "thermal"), 64, 32))
+
+
+def test_rendering_goes_on_where_it_stopped(tmp_path):
+    assert list(render_samples(tmp_path, 4, 100, TINY, workers=1))[-1] == (4, 4)
+    kept = {path: path.read_bytes() for name in "ab" for path in list_samples(tmp_path / name)}
+    assert len(kept) == 4
+    assert [load_sample(path).meta["seed"] for path in kept] == [100, 101, 102, 103]
+    assert {load_sample(path).sensors for path in kept} == {("rgb",), ("spikes", "thermal")}
+    lost = list_samples(tmp_path / "b")[1]
+    lost.unlink()
+    assert list(render_samples(tmp_path, 4, 100, TINY, workers=1)) == [(3, 4), (4, 4)]
+    first, again = (load_from(content, tmp_path) for content in (kept[lost], lost.read_bytes()))
+    np.testing.assert_array_equal(again.spikes.data, first.spikes.data)
+    np.testing.assert_array_equal(again.depth["spikes"], first.depth["spikes"])
+
+
+def load_from(content, folder):
+    path = folder / "copy.npz"
+    path.write_bytes(content)
+    return load_sample(path)
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
+def test_rigs_differ_by_draw_and_cover_the_sensors(kind):
+    first, same, other = (kind.rig(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert set(kind.sensors) <= set(first.cameras)
+    assert first.to_dict() == same.to_dict()
+    assert first.to_dict() != other.to_dict()
+    sizes = {s: (c.width, c.height) for s, c in first.cameras.items()}
+    assert sizes == {s: (c.width, c.height) for s, c in other.cameras.items()}  # or they could not share a batch
+
+
+def test_splits_do_not_reach_into_each_other_or_into_the_reserved_seeds():
+    with pytest.raises(ValueError, match="at most 200000"):
+        next(render_samples("nowhere", 200_001, 0))
+    assert VALIDATION_SEED + 200_000 <= TEST_SEED
+    assert TEST_SEED + 200_000 <= 900_000
