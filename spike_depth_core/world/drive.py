@@ -31,7 +31,7 @@ class World:
         condition: "day", "dusk" or "night"; None draws it from the seed.
         rig: where the sensors are; by default `vehicle_rig()`. Sensors that share a camera and a pose share a
             rendering.
-        supersample: 2 casts four rays a pixel: smooth edges for about a quarter more time. 1 casts one.
+        supersample: 2 casts four rays a pixel: smooth edges for nearly twice the time. 1 casts one.
         workers: threads that render.
         options: `layout` and `speed`, see `build_scene`.
     """
