@@ -100,7 +100,7 @@ def test_a_drive_has_its_frames_and_planes(player):
 
 
 def test_frames_of_a_drive_are_those_of_the_world(player, rig):
-    sample = World(3, "day", rig, speed=10.0).sample(2.2, sensors=("spikes", "rgb", "thermal"))
+    sample = World(3, "day", rig, supersample=1, speed=10.0).sample(2.2, sensors=("spikes", "rgb", "thermal"))
     np.testing.assert_array_equal(player.rgb(2), sample.rgb)
     np.testing.assert_array_equal(player.thermal(2), sample.thermal)
     np.testing.assert_array_equal(player.depth(2), sample.depth["spikes"])
@@ -121,18 +121,18 @@ def test_planes_of_a_drive_go_on_in_time_and_end(rig):
 
 def test_planes_of_a_drive_are_those_of_the_moment(rig):
     # Between key frames the light is moved and blended: compare with renderings of moments between them.
-    player = DrivePlayer.prepare(3, 0.2, "day", rig, rate_hz=10.0, start_s=2.0, workers=0, sensors=(), speed=10.0)
-    world = World(3, "day", rig, speed=10.0)
+    player = DrivePlayer.prepare(3, 0.2, "day", rig, 10.0, (), start_s=2.0, workers=0, supersample=2, speed=10.0)
+    world = World(3, "day", rig, supersample=2, speed=10.0)
     rates = []
     for window in range(15):
         rate = spike_counts(player.planes(256), [256])[0] / 256
         if window % 4 == 3:
             moment = 2.0 + (window + 1) * 256 * 50e-6
             truth = spike_counts(world.sample(moment, sensors=("spikes",)).spikes, [256])[0] / 256
-            assert np.corrcoef(rate.ravel(), truth.ravel())[0, 1] > 0.97
+            assert np.corrcoef(rate.ravel(), truth.ravel())[0, 1] > 0.965
             assert abs(rate.mean() - truth.mean()) < 0.01
         rates.append(rate.mean())
-    assert np.abs(np.diff(rates)).max() < 0.01  # no pumping at the key frames
+    assert np.abs(np.diff(rates)).max() < 0.012  # no pumping at the key frames
 
 
 def test_what_progress_raises_stops_the_work(rig):
