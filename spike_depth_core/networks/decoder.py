@@ -31,7 +31,7 @@ class DepthDecoder(nn.Module):
         widths: channels at 1/2, 1/4, 1/8, 1/16, 1/32.
 
     Returns (forward):
-        [B, 2, H, W]: log canonical depth, and log relative scale of the error (Laplace b).
+        [B, 2, H, W]: log of depth over that of `level_road`, and log relative scale of the error (Laplace b).
     """
 
     def __init__(self, widths: Sequence[int]):
@@ -43,9 +43,9 @@ class DepthDecoder(nn.Module):
         self.to_half = _Merge(quarter, half, blocks=0)
         self.head = nn.Conv2d(half, 2, 3, 1, 1)
         self.mask = nn.Conv2d(half, 4 * 9, 1)
-        nn.init.zeros_(self.head.weight)
-        # 12 m, give or take a third: what a street is before one looks.
-        self.head.bias = nn.Parameter(torch.tensor([2.5, -1.0]))
+        nn.init.normal_(self.head.weight, std=0.01)
+        # Begin at the level road, give or take a third.
+        self.head.bias = nn.Parameter(torch.tensor([0.0, -1.0]))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         half, quarter, eighth, sixteenth, coarsest = levels

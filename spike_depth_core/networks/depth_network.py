@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from spike_depth_core.networks.blocks import ConvNormAct, GlobalContext, Residual
 from spike_depth_core.networks.decoder import DepthDecoder
-from spike_depth_core.networks.encoder import CANONICAL_FOCAL, RAY_CHANNELS, SensorEncoder, ray_maps
+from spike_depth_core.networks.encoder import RAY_CHANNELS, SensorEncoder, level_road, ray_maps
 from spike_depth_core.networks.fusion import FeatureMean, SelectiveFusion
 from spike_depth_core.networks.preprocess import CHANNELS, NetworkInput
 
-LOG_DEPTH_RANGE = (-2.0, 6.0)  # 0.14 m to 403 m: keeps a wild weight from overflowing exp
+LOG_RATIO_RANGE = (-5.0, 5.0)  # to the level road: keeps a wild weight from overflowing exp
 LOG_SCALE_RANGE = (-5.0, 2.0)
 
 
@@ -82,7 +81,7 @@ class Prediction:
 class DepthNetwork(nn.Module):
     """Stem and shared encoder by sensor, selective fusion by level, one trunk and decoder.
 
-    Depth is predicted for a canonical focal length and scaled by the camera's own (Metric3D, Yin et al., ICCV 2023).
+    Depth is predicted as a departure from a level road, see `encoder.level_road`.
     """
 
     def __init__(self, architecture: Architecture | None = None):
@@ -120,9 +119,8 @@ class DepthNetwork(nn.Module):
         coarsest = self.coarsest(self.to_coarsest(sixteenth))
         levels = [*levels[:3], sixteenth, coarsest]
         out = self.decoder(levels).float()
-        focal = torch.log(camera[:, 0] / CANONICAL_FOCAL).reshape(-1, 1, 1)
         return Prediction(
-            log_depth=out[:, 0].clamp(*LOG_DEPTH_RANGE) + focal,
+            log_depth=level_road(camera, (height, width)) + out[:, 0].clamp(*LOG_RATIO_RANGE),
             log_scale=out[:, 1].clamp(*LOG_SCALE_RANGE),
             features=levels,
         )

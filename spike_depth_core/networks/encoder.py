@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,34 +11,50 @@ from torch import Tensor, nn
 from spike_depth_core.networks.blocks import ConvNormAct, SensorConv, SensorResidual
 
 CANONICAL_FOCAL = 210.0
-"""Focal length in network pixels at which depth is predicted; other cameras' depth scales with theirs (Metric3D)."""
+"""Focal length in network pixels that "far" is measured by, see `level_road`."""
 RAY_CHANNELS = 4
 _NOMINAL_CAMERA_HEIGHT = 1.65  # metres above the road
-_GROUND_HORIZON = 80.0  # metres
+_FAR = 50.0  # metres
 
 
-def ray_maps(camera: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """What the camera itself tells of each position, [B, RAY_CHANNELS, H / stride, W / stride].
-
-    Channels: ray slope x/z; slope y/z; log of the focal length over the canonical one; and log depth of a level road
-    1.65 m below the camera over 10 m, cut at 80 m. The last is a hint only: the network learns what slope and bumps
-    make of it.
+def ray_slopes(camera: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+    """Slopes x/z [B, 1, W / stride] and y/z [B, H / stride, 1] of the viewing rays.
 
     Args:
         camera: (fx, fy, cx, cy) [B, 4] of the full-size network image.
         size: (height, width) of that image.
+        stride: every how many pixels.
     """
     height, width = size
     fx, fy, cx, cy = (c.reshape(-1, 1, 1) for c in camera.unbind(-1))
     offset = (stride - 1) / 2
     u = torch.arange(width // stride, device=camera.device, dtype=camera.dtype) * stride + offset
     v = torch.arange(height // stride, device=camera.device, dtype=camera.dtype) * stride + offset
-    shape = (len(camera), height // stride, width // stride)
-    x = ((u.reshape(1, 1, -1) - cx) / fx).expand(shape)
-    y = ((v.reshape(1, -1, 1) - cy) / fy).expand(shape)
-    focal = torch.log(fx / CANONICAL_FOCAL).expand(shape)
-    ground = torch.log(_NOMINAL_CAMERA_HEIGHT / y.clamp(min=_NOMINAL_CAMERA_HEIGHT / _GROUND_HORIZON) / 10.0)
-    return torch.stack([x, y, focal, ground], dim=1)
+    return (u.reshape(1, 1, -1) - cx) / fx, (v.reshape(1, -1, 1) - cy) / fy
+
+
+def level_road(camera: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
+    """Log-depth [B, H / stride, 1] of a level road 1.65 m below the camera, cut at 50 m: what depth is guessed from.
+
+    The network says how the scene departs from this. The cut scales with the focal length over the canonical one:
+    without a road to go by, twice the focal length shows the same picture at twice the distance (Metric3D, Yin et
+    al., ICCV 2023).
+    """
+    _, slope = ray_slopes(camera, size, stride)
+    far = _FAR / CANONICAL_FOCAL * camera[:, 0].reshape(-1, 1, 1)
+    return torch.log(_NOMINAL_CAMERA_HEIGHT / torch.maximum(slope, _NOMINAL_CAMERA_HEIGHT / far))
+
+
+def ray_maps(camera: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """What the camera itself tells of each position, [B, RAY_CHANNELS, H / stride, W / stride].
+
+    Channels: ray slopes x/z and y/z, log of the focal length over the canonical one, and `level_road` less log 10 m.
+    """
+    x, y = ray_slopes(camera, size, stride)
+    shape = (len(camera), y.shape[1], x.shape[2])
+    focal = torch.log(camera[:, :1] / CANONICAL_FOCAL).reshape(-1, 1, 1)
+    road = level_road(camera, size, stride) - math.log(10.0)
+    return torch.stack([x.expand(shape), y.expand(shape), focal.expand(shape), road.expand(shape)], dim=1)
 
 
 class Stem(nn.Module):
