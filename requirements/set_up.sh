@@ -16,12 +16,12 @@ fail() { printf '%s\n' "set-up: $*" >&2; exit 1; }
 if [ -n "${ROS_DISTRO:-}" ]; then
     candidates="python3"
     requirements="core report dev"
-    options="--system-site-packages"
+    shared=true
     say "ROS 2 $ROS_DISTRO is sourced: using its rclpy and its build tools"
 else
     candidates="python3 python3.12 python3.11"
     requirements="core report dev ros build"
-    options=""
+    shared=false
 fi
 
 usable='
@@ -41,12 +41,21 @@ for tool in g++ cmake; do
 done
 [ -z "$missing" ] || fail "missing: $missing. On Debian and Ubuntu: apt install g++ cmake python3-venv python3-dev"
 
-# Also made anew: an environment of another Python, or one that was made elsewhere and moved here (its scripts name the
-# old place).
-wanted=$("$python" -c 'import sys; print(sys.version_info[:2])')
-found=$("$venv/bin/python" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null || true)
-if [ -e "$venv" ] && { [ -e "$venv/incomplete" ] || [ "$found" != "$wanted" ] || ! grep -qF "$venv/bin/python" "$venv/bin/pip"; }; then
-    say "the environment in .venv is incomplete or of another Python: making it anew"
+# Made anew: an environment that is incomplete, that is of another Python than was asked for, or whose Python has gone,
+# and one that was made elsewhere and moved here (its scripts name the old place).
+version_of() { "$1" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null || true; }
+found=$(version_of "$venv/bin/python")
+wanted=$found
+[ -z "${PYTHON:-}" ] || wanted=$(version_of "$python")
+why=
+if [ -e "$venv/incomplete" ]; then why="was left incomplete"
+elif [ -z "$found" ]; then why="has no working Python"
+elif [ "$found" != "$wanted" ]; then why="is of Python $found, not $wanted"
+elif ! grep -qF "$venv/bin/python" "$venv/bin/pip"; then why="was made elsewhere"
+elif ! grep -q "include-system-site-packages = $shared" "$venv/pyvenv.cfg"; then why="was made with other ROS"
+fi
+if [ -e "$venv" ] && [ -n "$why" ]; then
+    say ".venv $why: making it anew"
     rm -rf "$venv"
 fi
 mkdir -p "$venv"
@@ -54,6 +63,8 @@ touch "$venv/incomplete"
 rm -f "$venv"/complete-*
 if [ ! -x "$venv/bin/pip" ]; then
     say "making .venv with $("$python" --version)"
+    options=
+    [ $shared = false ] || options=--system-site-packages
     "$python" -m venv $options "$venv"
 fi
 
