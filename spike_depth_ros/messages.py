@@ -18,9 +18,9 @@ from std_msgs.msg import Header
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.spikes.packets import check_packet, decode_packet, encode_packet
 from spike_depth_ros.time import from_stamp, to_stamp
 
-PACKED_LSB = "packed_lsb"
 MAX_SIDE = 16_384  # pixels: what claims to be larger is damaged
 
 # dtype and channels of the encodings that are understood.
@@ -81,8 +81,8 @@ def spikes_to_message(spikes: PackedSpikes, seq: int, frame_id: str) -> SpikePac
         seq=seq,
         period_ns=spikes.period_ns,
         count=len(spikes),
-        encoding=PACKED_LSB,
-        data=_bytes(spikes.data),
+        encoding="packed_lsb",
+        data=_bytes(encode_packet(spikes)),
     )
 
 
@@ -92,21 +92,11 @@ def spikes_from_message(message: SpikePacket) -> PackedSpikes:
     Raises:
         MessageError: for an unknown encoding, or fields that do not fit one another.
     """
-    if message.encoding != PACKED_LSB:
-        raise MessageError("encoding", f"spike encoding {message.encoding!r} is unknown, expected {PACKED_LSB!r}")
-    _check_size(message.width, message.height)
-    if message.period_ns < 1:
-        raise MessageError("period", f"the plane period must be positive, found {message.period_ns} ns")
-    stride = (message.width + 7) // 8
-    expected = message.count * message.height * stride
-    if message.count < 1 or len(message.data) != expected:
-        raise MessageError(
-            "length",
-            f"{message.count} planes of {message.width}x{message.height} take {expected} bytes, "
-            f"found {len(message.data)}",
-        )
-    data = np.frombuffer(message.data, np.uint8).reshape(message.count, message.height, stride)
-    return PackedSpikes(data, message.width, message.period_ns, _check_stamp(message.header.stamp))
+    fields = (message.height, message.width, message.count, message.period_ns, message.encoding)
+    fault = check_packet(*fields, len(message.data))
+    if fault is not None:
+        raise MessageError(fault.reason, fault.detail)
+    return decode_packet(*fields, message.data, _check_stamp(message.header.stamp))
 
 
 def image_to_message(image: np.ndarray, encoding: str, time_ns: int, frame_id: str) -> Image:

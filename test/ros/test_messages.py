@@ -91,11 +91,11 @@ def test_no_packet_does_worse_than_a_message_error(fields):
 @pytest.mark.parametrize(
     ("field", "value", "reason", "text"),
     [
-        ("encoding", "evt3", "encoding", "'evt3' is unknown, expected 'packed_lsb'"),
-        ("count", 3, "length", "3 planes of 8x3 take 9 bytes, found 6"),
-        ("width", 0, "size", "0x3"),
-        ("height", 20_000, "size", "8x20000"),
-        ("period_ns", 0, "period", "positive"),
+        ("encoding", "evt3", "encoding", "unknown encoding 'evt3', expected one of packed_lsb"),
+        ("count", 3, "length", "3 planes of 8x3 pixels take 9 bytes, found 6"),
+        ("width", 0, "size", "width must be 1 to 65535, found 0"),
+        ("height", 70_000, "size", "found 70000"),
+        ("period_ns", 0, "period", "found 0"),
     ],
 )
 def test_a_bad_packet_is_named(field, value, reason, text):
@@ -104,6 +104,13 @@ def test_a_bad_packet_is_named(field, value, reason, text):
     with pytest.raises(MessageError, match=text) as caught:
         spikes_from_message(message)
     assert caught.value.reason == reason
+
+
+def test_rows_from_the_bottom_up_are_turned_over():
+    planes = np.random.default_rng(0).integers(0, 2, (2, 3, 8), dtype=np.uint8)
+    message = spikes_to_message(PackedSpikes.from_planes(planes[:, ::-1]), 0, "")
+    message.encoding = "packed_lsb_flipped"
+    np.testing.assert_array_equal(spikes_from_message(message).planes(), planes)
 
 
 def test_a_default_packet_is_refused():
