@@ -15,9 +15,7 @@ def config_path(relative: str = "") -> Path:
     package = Path(__file__).resolve().parent
     # A ROS prefix holds lib/python3.X/site-packages/spike_depth_core beside share/spike_depth.
     prefixes = list(package.parents[3:4])
-    prefixes += [
-        Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix
-    ]
+    prefixes += [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
     places = [
         package / "config",  # pip
         package.parent / "config",  # checkout

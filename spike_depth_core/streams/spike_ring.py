@@ -151,5 +151,3 @@ class SpikeRing:
         self._planes -= len(packet.spikes)
         if not packet.used:
             self.ledger.dropped[reason] += 1
-        if self._packets:
-            self._packets[0].follows = False
