@@ -31,6 +31,7 @@ class Supervised:
         zoom: range of random scaling of the network camera; 1 keeps the image's own scale.
         crop: sides of the training canvas as a share of the network's, rounded to whole strides: two thirds of the
             work, and the smaller zooms still show the whole picture.
+        jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -40,8 +41,9 @@ class Supervised:
     edge_weight: float = 0.5
     sky_weight: float = 0.2
     uncertainty_weight: float = 0.1
-    zoom: tuple[float, float] = (0.72, 1.25)
+    zoom: tuple[float, float] = (0.8, 1.1)
     crop: float = 0.77
+    jitter: float = 0.4
     seed: int = 0
     name: str = "supervised"
 
@@ -111,16 +113,15 @@ class Supervised:
         zoomed[:, 2:] -= slack * draw[:, 1:]
         return zoomed, (height, width)
 
-    @staticmethod
-    def augment(inputs: NetworkInput, generator: torch.Generator) -> None:
+    def augment(self, inputs: NetworkInput, generator: torch.Generator) -> None:
         """Change the looks of every sensor in place; the field-of-view mask stays, and blanks what it hides."""
         for sensor, image in inputs.images.items():
             picture, seen = image[:, :-1], image[:, -1:]
             if sensor == "rgb":
-                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator)
+                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
-                picture = jitter_counts(picture, generator)
+                picture = jitter_counts(picture, generator, self.jitter)
             inputs.images[sensor] = torch.cat([picture * seen, seen], dim=1)
 
 

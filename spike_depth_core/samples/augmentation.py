@@ -30,28 +30,34 @@ def soften(image: Tensor, factor: float) -> Tensor:
     return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
 
 
-def jitter_rgb(rgb: Tensor, generator: Generator) -> Tensor:
+def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     """Exposure, contrast, gamma, colour cast, saturation, softness and noise of an RGB image in [0, 1], [B, 3, H, W].
 
-    Strong on purpose: a network that has seen only synthetic streets must not lean on any one camera's look.
+    A network that has seen only synthetic streets must not lean on any one camera's look; but the stronger the
+    change, the more steps it takes to learn anything at all.
     """
+
+    def factor(limit: float) -> Tensor:
+        return torch.exp(strength * uniform(-limit, limit, rgb, generator))
+
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
-    image = with_probability(0.2, soften(rgb, 1.7), rgb, generator)
-    image = image.clamp(0, 1) ** torch.exp(uniform(-0.5, 0.5, rgb, generator))
-    cast = torch.exp(0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))
-    image = image * cast * uniform(0.65, 1.45, rgb, generator)
+    image = with_probability(0.2 * strength, soften(rgb, 1.7), rgb, generator)
+    image = image.clamp(0, 1) ** factor(0.5)
+    cast = torch.exp(strength * 0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))
+    image = image * cast * factor(0.4)
     mean = (image * weights).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    image = mean + (image - mean) * uniform(0.6, 1.5, rgb, generator)
+    image = mean + (image - mean) * factor(0.45)
     grey = (image * weights).sum(1, keepdim=True)
-    image = grey + (image - grey) * uniform(0.0, 1.5, rgb, generator)
-    image = with_probability(0.1, grey.expand_as(image), image, generator)
+    image = grey + (image - grey) * (1 + strength * uniform(-1.0, 0.5, rgb, generator))
+    image = with_probability(0.1 * strength, grey.expand_as(image), image, generator)
     noise = torch.randn(image.shape, device=rgb.device, generator=generator)
-    return (image + noise * uniform(0.0, 0.04, rgb, generator)).clamp(0, 1)
+    return (image + noise * strength * uniform(0.0, 0.04, rgb, generator)).clamp(0, 1)
 
 
-def jitter_counts(image: Tensor, generator: Generator) -> Tensor:
-    """Gain, offset, softness and noise of an image of order one (standardised thermal, near infrared, spike rates)."""
-    image = with_probability(0.15, soften(image, 1.7), image, generator)
-    image = image * uniform(0.8, 1.25, image, generator) + uniform(-0.2, 0.2, image, generator)
+def jitter_counts(image: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
+    """Gain, offset, softness and noise of an image of order one: standardised thermal and near infrared, spike rates."""
+    image = with_probability(0.15 * strength, soften(image, 1.7), image, generator)
+    image = image * torch.exp(strength * uniform(-0.22, 0.22, image, generator))
+    image = image + strength * uniform(-0.2, 0.2, image, generator)
     noise = torch.randn(image.shape, device=image.device, generator=generator)
-    return image + noise * uniform(0.0, 0.08, image, generator)
+    return image + noise * strength * uniform(0.0, 0.08, image, generator)
