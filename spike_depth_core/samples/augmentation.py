@@ -55,7 +55,7 @@ def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tens
 
 
 def jitter_counts(image: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Gain, offset, softness and noise of an image of order one: standardised thermal and near infrared, spike rates."""
+    """Gain, offset, softness and noise of an image of order one: standardised thermal, near infrared, spike rates."""
     image = with_probability(0.15 * strength, soften(image, 1.7), image, generator)
     image = image * torch.exp(strength * uniform(-0.22, 0.22, image, generator))
     image = image + strength * uniform(-0.2, 0.2, image, generator)
