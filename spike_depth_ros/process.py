@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from spike_depth_ros.middleware import load_profile
@@ -20,10 +21,10 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     """
     done = load_profile()
     rclpy.init(args=arguments)
+    get_logger("spike_depth").info(done)
     node = executor = None
     try:
         node = make()
-        node.get_logger().info(done)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
@@ -32,6 +33,10 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     except (ValueError, OSError, rclpy.exceptions.ParameterException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal while the node was being made: whatever it needed of ROS next was no longer there.
     finally:
         if executor is not None:
             executor.shutdown()

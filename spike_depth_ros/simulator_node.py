@@ -43,7 +43,7 @@ class SimulatorNode(Node):
         self._message = "preparing"
         self._error = ""
         self._prepared = self._elapsed_s = self._behind_ms = 0.0
-        self._packets = self._planes = self._frames = 0
+        self._packets = self._planes = self._frames = self._begin_ns = 0
         self._stopping = threading.Event()
 
         def publisher(kind: type, topic: str, profile: QoSProfile = qos.IMAGE_PUBLISHER):
@@ -78,13 +78,12 @@ class SimulatorNode(Node):
             player = self._prepare()
             self._wait_for_subscriber()
             start_ns = self.get_clock().now().nanoseconds
-            begin = time.monotonic_ns()
+            begin = self._begin_ns = time.monotonic_ns()
             played_ns = 0  # by the rounds before this one
             while not self._ended():
                 self._message = "driving"
                 self._play(player, start_ns + played_ns, begin + played_ns)
                 played_ns += round(player.duration_s * 1e9)
-                self._elapsed_s = (time.monotonic_ns() - begin) / 1e9
                 if not self.parameters.loop:
                     break
                 player = player.again()
@@ -147,6 +146,7 @@ class SimulatorNode(Node):
         self._spikes.publish(message)
         self._packets += 1
         self._planes += len(spikes)
+        self._elapsed_s = (time.monotonic_ns() - self._begin_ns) / 1e9
 
     def _publish_frame(self, player: DrivePlayer, frame: int, stamp_ns: int) -> None:
         for sensor, publisher in self._images.items():

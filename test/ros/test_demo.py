@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_ctrl_c_while_rendering_ends_it_cleanly(checkpoint, tmp_path):
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert "nothing to report" in output
+
+
+@pytest.mark.parametrize("moment", ["import", "start"])
+def test_ctrl_c_at_the_beginning_ends_it_cleanly(checkpoint, moment):
+    with demo("--checkpoint", str(checkpoint)) as process:
+        if moment == "start":
+            process.stdout.readline()
+        else:
+            wait_for_handler(process.pid)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def wait_for_handler(pid: int) -> None:
+    """Wait until a process listens for signals itself: Python alone catches SIGINT, but not SIGTERM."""
+    while not signals_caught(pid) & (1 << (signal.SIGTERM - 1)):
+        time.sleep(0.005)
+
+
+def signals_caught(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
 
 
 def test_a_checkpoint_that_is_not_there_is_named():

@@ -67,6 +67,15 @@ def test_depth_from_a_process_that_ends_when_told_to(graph, checkpoint, stop):
         assert "fastdds_shared_memory.xml" in output
 
 
+def test_a_signal_while_the_network_is_loaded_ends_the_process_cleanly(checkpoint):
+    with program("depth_node", "--ros-args", "-p", f"checkpoint:={checkpoint}") as process:
+        process.stdout.readline()  # the first line is about the middleware, before the node is made
+        process.terminate()
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     ("parameter", "said"),
     [
