@@ -13,14 +13,14 @@ def read_rgb(path: str | Path) -> np.ndarray:
     image = _open(path)
     if image.mode not in ("RGB", "RGBA", "L", "P", "LA", "CMYK", "YCbCr"):
         raise ValueError(f"{path}: an 8-bit colour picture was expected, found mode {image.mode}")
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))  # writable, as torch wants it
 
 
 def read_grey(path: str | Path) -> np.ndarray:
     """A one-channel picture, uint8 or uint16 [H, W] as stored; colour is an error, not silently averaged."""
     image = _open(path)
     if image.mode == "L":
-        return np.asarray(image)
+        return np.array(image)
     if image.mode in ("I;16", "I;16B", "I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
