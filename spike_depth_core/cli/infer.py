@@ -45,7 +45,7 @@ def infer(
     """
     import numpy as np
 
-    from spike_depth_core.cli.console import print_table
+    from spike_depth_core.cli.console import print_facts
     from spike_depth_core.evaluation.pictures import (
         bars,
         colorize_depth,
@@ -136,7 +136,7 @@ def infer(
     rows += [("estimate", f"{metrics['timings_ms']['estimate']:.0f} ms")]
     if truth is not None:
         rows += [("AbsRel", f"{metrics['abs_rel']:.4f}"), ("RMSE", f"{metrics['rmse']:.2f} m")]
-    print_table(f"Depth in {out}", ["", "value"], rows)
+    print_facts(f"Depth in {out}", rows)
 
 
 def size_of(image: Any) -> tuple[int, int]:
