@@ -33,6 +33,9 @@ def train(
     stop_after: Annotated[
         float | None, typer.Option(help="Minutes after which to stop; the same command goes on from there.")
     ] = None,
+    pixels: Annotated[
+        int | None, typer.Option(min=1024, help="Image size the network works on; its own when left out.")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
 ) -> None:
     """Train a network. Ends with OUT/checkpoint.safetensors and its JSON, the best weights by validation.
@@ -43,6 +46,7 @@ def train(
     from spike_depth_core.evaluation.baselines import RowPrior
     from spike_depth_core.inference.estimator import checked_device
     from spike_depth_core.networks.checkpoint import load_checkpoint
+    from spike_depth_core.networks.depth_network import Architecture
     from spike_depth_core.recipes import RECIPES
     from spike_depth_core.samples.files import list_samples, load_sample
     from spike_depth_core.training import distributed
@@ -87,7 +91,12 @@ def train(
     if init is not None:
         start, about_parent = load_checkpoint(init)
         parent = about_parent.sha256
-    chosen = RECIPES[recipe](seed=seed)
+    architecture = Architecture() if start is None else start.architecture
+    if pixels is not None:
+        architecture = dataclasses.replace(architecture, pixels=pixels)
+    if start is not None:
+        start.architecture = architecture
+    chosen = RECIPES[recipe](architecture=architecture, seed=seed)
     run = TrainingRun(
         recipe=chosen,
         options=options,

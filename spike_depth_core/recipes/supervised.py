@@ -29,20 +29,20 @@ class Supervised:
         prefer: how often each sensor is the reference, before normalising over those there are.
         edge_weight, sky_weight, uncertainty_weight: of the terms beside the L1.
         zoom: range of random scaling of the network camera; 1 keeps the image's own scale.
-        crop: sides of the training canvas as a share of the network's, rounded to whole strides: two thirds of the
-            work, and the smaller zooms still show the whole picture.
+        crop: sides of the training canvas as a share of the network's, rounded to whole strides: less work a sample,
+            and less of the picture to reason from.
         jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
     depth_range: tuple[float, float] = (0.5, 100.0)
-    single: float = 0.5
+    single: float = 0.6
     prefer: dict[str, float] = field(default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12})
     edge_weight: float = 0.5
     sky_weight: float = 0.2
     uncertainty_weight: float = 0.1
-    zoom: tuple[float, float] = (0.8, 1.1)
-    crop: float = 0.77
+    zoom: tuple[float, float] = (0.9, 1.15)
+    crop: float = 1.0
     jitter: float = 0.4
     seed: int = 0
     name: str = "supervised"
