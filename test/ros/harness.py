@@ -177,7 +177,10 @@ class Observer(Node):
         """What has come, and what the nodes last said of themselves."""
         counts = {name: len(messages) for name, messages in self.received.items()}
         last = self.received["diagnostics"][-1].status if self.received["diagnostics"] else []
-        return f"received {counts}; " + "; ".join(f"{s.name}: {s.message}" for s in last)
+        statuses = [
+            f"{s.name}: {s.message} {({pair.key: pair.value for pair in s.values if pair.value != '0'})}" for s in last
+        ]
+        return "; ".join([f"received {counts}", *statuses])
 
     def status(self, name: str) -> dict[str, str]:
         """The values of the newest status of a name, its level and message among them."""

@@ -110,7 +110,7 @@ def test_malformed_packets_are_counted_and_survived(scene):
     send(width=packet.width - 8)
     send(encoding="packed_msb")
     send(period_ns=0)
-    expected = {"length": "6", "size": "2", "encoding": "1", "period": "1"}
+    expected = {"length": "4", "count": "2", "size": "2", "encoding": "1", "period": "1"}
     observer.wait(
         lambda: all(counts(observer, "spikes").get(f"dropped/{r}") == n for r, n in expected.items()), str(expected)
     )
