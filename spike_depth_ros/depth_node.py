@@ -40,7 +40,7 @@ from spike_depth_ros.messages import (
     sensor_image,
     spikes_from_message,
 )
-from spike_depth_ros.parameters import DEPTH_NODE, declare
+from spike_depth_ros.parameters import DEPTH_NODE, SENSORS, declare
 from spike_depth_ros.process import run_node
 from spike_depth_ros.time import from_stamp, to_stamp
 
@@ -87,7 +87,7 @@ class DepthNode(Node):
         self._planes = RateMeter(time.monotonic_ns)
         self._depths = RateMeter(time.monotonic_ns)
         self._latency_ms, self._inference_ms = Percentiles(), Percentiles()
-        self._published = self._failures = 0
+        self._published = self._skipped = self._failures = 0
         self._failure = ""
 
         def publisher(kind: type, topic: str):
@@ -117,6 +117,7 @@ class DepthNode(Node):
         self._topics: dict[str, str] = {}
         for sensor in self.parameters.sensors:
             self._subscribe(sensor)
+        self._reference_seen_ns = dict.fromkeys(self._topics, time.monotonic_ns())
         self._reports = {s: diagnostics.StreamReport(s, topic) for s, topic in self._topics.items()}
         self._worker = threading.Thread(target=self._work, name="estimate", daemon=True)
         self._worker.start()
@@ -223,6 +224,9 @@ class DepthNode(Node):
 
     def _estimate(self, moment: Moment) -> None:
         begin = time.monotonic_ns()
+        if not self._has_reference(moment):
+            self._skipped += 1
+            return
         sample = sample_from_moment(moment, self._rig, self._cameras.get("spikes"))
         estimate = self._estimator.estimate(sample)
         self._inference_ms.add((time.monotonic_ns() - begin) / 1e6)
@@ -235,6 +239,22 @@ class DepthNode(Node):
             self._spike_image_publisher.publish(
                 image_to_message(picture, "mono8", moment.time_ns, self._frame_ids["spikes"])
             )
+
+    def _has_reference(self, moment: Moment) -> bool:
+        """Whether depth of this moment would be in the frame that users of the topic expect.
+
+        It is that of the first sensor somebody publishes. A moment without it is passed over for a while, because a
+        depth image that changes its frame for a few lost messages is of no use to anybody.
+        """
+        now = time.monotonic_ns()
+        for sensor in SENSORS:
+            if sensor in moment.frames or (sensor == "spikes" and moment.spikes is not None):
+                self._reference_seen_ns[sensor] = now
+                return True
+            published = sensor in self._topics and self.count_publishers(self._topics[sensor]) > 0
+            if published and now - self._reference_seen_ns[sensor] < self.parameters.fallback * 1e9:
+                return False
+        return False
 
     def _publish(self, estimate: DepthEstimate) -> None:
         frame_id = self._frame_ids[estimate.reference]
@@ -258,6 +278,7 @@ class DepthNode(Node):
             statuses.append(diagnostics.status(f"{name}: {sensor}", level, text, values))
         values = {
             "published": self._published,
+            "skipped": self._skipped,
             "failures": self._failures,
             "rate_hz": self._depths.rate_hz(),
             "latency_ms_p50": self._latency_ms(50),

@@ -117,6 +117,14 @@ DEPTH_NODE = (
         0.0,
         60.0,
     ),
+    Parameter(
+        "fallback",
+        1.0,
+        "How long there is no depth when the sensor in whose frame it is given falls silent, before it is given in the "
+        "frame of the next one, in seconds.",
+        0.0,
+        3600.0,
+    ),
     Parameter("max_rate", 0.0, "The most depth images in a second, in Hz; 0 for as many as can be.", 0.0, 1000.0),
     Parameter(
         "spike_history",

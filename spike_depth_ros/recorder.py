@@ -49,7 +49,7 @@ class Recorder(Node):
     Attributes:
         latencies_ms: of each depth image, from its moment to its publication.
         times_ns: the moments of all depth images.
-        camera: of the depth images.
+        camera: of the depth images that are kept.
     """
 
     def __init__(self, capacity: int = 400, **options: Any):
@@ -88,8 +88,8 @@ class Recorder(Node):
             # The time of writing is the publisher's: what this process takes to wake up is not counted.
             self.latencies_ms.append((info["source_timestamp"] - time_ns) / 1e6)
             self.times_ns.append(time_ns)
-            if len(self.times_ns) % self._stride:
-                return
+            if len(self.times_ns) % self._stride or message.header.frame_id != topics.optical_frame("spikes"):
+                return  # the truth is in the spike camera's frame
             record = self._records[time_ns] = Record(time_ns, {DEPTH: image_from_message(message)})
             for name, (_, _, exact) in _BESIDE.items():
                 recent = self._recent[name]
@@ -115,7 +115,8 @@ class Recorder(Node):
         return keep
 
     def _on_camera(self, message: CameraInfo) -> None:
-        self.camera = camera_from_message(message)
+        if message.header.frame_id == topics.optical_frame("spikes"):
+            self.camera = camera_from_message(message)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._lock:

@@ -139,7 +139,7 @@ class SimulatorNode(Node):
                 frame += 1
 
     def _publish_spikes(self, player: DrivePlayer, spikes: Any, start_ns: int) -> None:
-        message = spikes_to_message(spikes, self._packets, "spikes_optical_frame")
+        message = spikes_to_message(spikes, self._packets, topics.optical_frame("spikes"))
         message.header.stamp = to_stamp(start_ns + spikes.start_ns)
         if self._packets % 10 == 0:
             self._publish_camera(player, "spikes", "spikes", start_ns + spikes.start_ns)
@@ -152,14 +152,14 @@ class SimulatorNode(Node):
         for sensor, publisher in self._images.items():
             self._publish_camera(player, sensor, sensor, stamp_ns)
             image = player.image(sensor, frame)
-            publisher.publish(image_to_message(image, ENCODINGS[sensor], stamp_ns, f"{sensor}_optical_frame"))
+            publisher.publish(image_to_message(image, ENCODINGS[sensor], stamp_ns, topics.optical_frame(sensor)))
         self._publish_camera(player, "truth", "spikes", stamp_ns)
-        self._truth.publish(image_to_message(player.depth(frame), "32FC1", stamp_ns, "spikes_optical_frame"))
+        self._truth.publish(image_to_message(player.depth(frame), "32FC1", stamp_ns, topics.optical_frame("spikes")))
         self._frames += 1
 
     def _publish_camera(self, player: DrivePlayer, name: str, sensor: str, stamp_ns: int) -> None:
         camera = player.world.rig.cameras[sensor]
-        self._cameras[name].publish(camera_to_message(camera, stamp_ns, f"{sensor}_optical_frame"))
+        self._cameras[name].publish(camera_to_message(camera, stamp_ns, topics.optical_frame(sensor)))
 
     # Diagnostics
 

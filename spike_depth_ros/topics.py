@@ -11,6 +11,11 @@ IMAGES = {"rgb": "rgb/image_raw", "nir": "nir/image_raw", "thermal": "thermal/im
 TRUTH = "truth/depth/image_rect"
 
 
+def optical_frame(sensor: str) -> str:
+    """The frame of a sensor of the simulated vehicle."""
+    return f"{sensor}_optical_frame"
+
+
 def beside(image_topic: str) -> str:
     """The camera_info topic of an image topic."""
     return f"{image_topic.rpartition('/')[0]}/camera_info"

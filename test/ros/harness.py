@@ -178,7 +178,8 @@ class Observer(Node):
         counts = {name: len(messages) for name, messages in self.received.items()}
         last = self.received["diagnostics"][-1].status if self.received["diagnostics"] else []
         statuses = [
-            f"{s.name}: {s.message} {({pair.key: pair.value for pair in s.values if pair.value != '0'})}" for s in last
+            f"{s.name}: {s.message} { ({pair.key: pair.value for pair in s.values if pair.value != '0'}) }"
+            for s in last
         ]
         return "; ".join([f"received {counts}", *statuses])
 

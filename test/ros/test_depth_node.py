@@ -180,6 +180,37 @@ def test_inputs_add_up_in_the_diagnostics(scene):
     assert int(values["used"]) + dropped + int(values["pending"]) == vehicle.seq
 
 
+def test_depth_keeps_its_frame_while_the_spikes_are_away_for_a_moment(graph):
+    graph.add(DepthNode, CountingEstimator(), parameter_overrides=[*PARAMETERS, Parameter("fallback", value=3600.0)])
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    vehicle.connect(observer.wait)
+
+    def skipped():
+        vehicle.announce()
+        vehicle.send_frame("rgb")
+        vehicle.time_ns += 33 * MS
+        return int(observer.status("depth_node: depth").get("skipped", 0)) > 2
+
+    observer.wait(skipped, "moments without spikes")
+    assert observer.status("depth_node: depth")["published"] == "0"
+
+
+def test_depth_goes_over_to_the_next_frame_when_the_spikes_stay_away(graph):
+    graph.add(DepthNode, CountingEstimator(), parameter_overrides=[*PARAMETERS, Parameter("fallback", value=0.05)])
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    vehicle.connect(observer.wait)
+
+    def depth():
+        vehicle.announce()
+        vehicle.send_frame("rgb")
+        vehicle.time_ns += 33 * MS
+        return observer.received["image_rect"] and observer.received["camera_info"]
+
+    observer.wait(depth, "depth from RGB alone")
+    assert observer.received["image_rect"][0].header.frame_id == "rgb_optical_frame"
+    assert camera_from_message(observer.received["camera_info"][0]) == CAMERAS["rgb"]
+
+
 def test_images_without_intrinsics_are_dropped_and_said_so(graph):
     graph.add(DepthNode, CountingEstimator(), parameter_overrides=PARAMETERS)
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)

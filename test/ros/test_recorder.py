@@ -22,8 +22,8 @@ def recorder():
     rclpy.shutdown(context=context)
 
 
-def depth(recorder, time_ns, published_ns=None):
-    message = image_to_message(np.full((2, 3), time_ns, np.float32), "32FC1", time_ns, "")
+def depth(recorder, time_ns, published_ns=None, frame_id="spikes_optical_frame"):
+    message = image_to_message(np.full((2, 3), time_ns, np.float32), "32FC1", time_ns, frame_id)
     recorder._on_depth(message, {"source_timestamp": published_ns or time_ns})
 
 
@@ -46,6 +46,12 @@ def test_truth_of_another_time_is_no_truth(recorder):
     beside(recorder, "truth", 100 * MS + 1)
     depth(recorder, 100 * MS)
     assert set(recorder.records()[0].images) == {"depth"}
+
+
+def test_depth_in_another_frame_than_the_truth_is_not_kept(recorder):
+    depth(recorder, 100 * MS, frame_id="rgb_optical_frame")
+    assert recorder.records() == []
+    assert recorder.times_ns == [100 * MS]
 
 
 def test_latency_is_from_the_moment_to_the_publication(recorder):
