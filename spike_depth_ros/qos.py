@@ -20,8 +20,9 @@ def _qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
     )
 
 
-# 128 packets of 64 planes at 20,000 planes/s are 0.4 s: what a node may be kept from its queue without loss.
-SPIKES_SUBSCRIPTION = _qos(128, ReliabilityPolicy.BEST_EFFORT)
+# 256 packets of 64 planes at 20,000 planes/s are 0.8 s: what a node may be kept from its queue without loss. They are
+# held only while they wait.
+SPIKES_SUBSCRIPTION = _qos(256, ReliabilityPolicy.BEST_EFFORT)
 SPIKES_PUBLISHER = _qos(128, ReliabilityPolicy.RELIABLE)
 IMAGE_SUBSCRIPTION = _qos(10, ReliabilityPolicy.BEST_EFFORT)
 IMAGE_PUBLISHER = _qos(10, ReliabilityPolicy.RELIABLE)

@@ -125,13 +125,16 @@ class SimulatorNode(Node):
 
     def _play(self, player: DrivePlayer, start_ns: int, begin_ns: int) -> None:
         """Play one round. `start_ns` is the stamp of its start, `begin_ns` the steady clock's time of it."""
-        frame = 0
+        frame = sent_ns = 0
         while not self._ended():
             spikes = player.planes(self.parameters.planes_per_packet)
             if len(spikes) == 0:
                 return
             due_ns = begin_ns + spikes.end_ns
-            self._stopping.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+            # After being kept from the processor it catches up, but not in a burst that no receiver could take.
+            earliest_ns = sent_ns + len(spikes) * spikes.period_ns // 2
+            self._stopping.wait(max(0.0, (max(due_ns, earliest_ns) - time.monotonic_ns()) / 1e9))
+            sent_ns = time.monotonic_ns()
             self._publish_spikes(player, spikes, start_ns)
             self._behind_ms = max(self._behind_ms, (time.monotonic_ns() - due_ns) / 1e6)
             while frame < player.frame_count - 1 and player.frame_time_ns(frame) <= spikes.end_ns:
