@@ -61,10 +61,9 @@ class SampleBatch:
 def raw_image(sample: DepthSample, sensor: str) -> Tensor:
     """One sensor's image as a tensor, see `SampleBatch.images`."""
     image = getattr(sample, sensor)
-    if sensor == "spikes":
-        return torch.from_numpy(np.ascontiguousarray(image.data))
-    if sensor == "rgb":
-        return torch.from_numpy(np.ascontiguousarray(image))
+    if sensor in ("spikes", "rgb"):
+        # Torch wants memory it may write to; views into messages and decoded pictures are read-only.
+        return torch.from_numpy(np.require(image.data if sensor == "spikes" else image, requirements=["C", "W"]))
     return torch.from_numpy(image.astype(np.float32))
 
 

@@ -89,3 +89,11 @@ def test_a_device_that_is_not_there_is_an_error_not_a_fall_back():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="CUDA"):
             checked_device("cuda")
+
+
+def test_read_only_images_are_taken_without_a_warning(estimator, recwarn):
+    sample = small_sample()
+    for image in (sample.rgb, sample.thermal, sample.spikes.data):
+        image.flags.writeable = False
+    estimator.estimate(sample)
+    assert not [w for w in recwarn if "writable" in str(w.message)]
