@@ -21,6 +21,7 @@ from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input, network_input_torch
 
 STRIDE = 32
+RGB_MEAN, RGB_STD = 0.45, 0.25
 CHANNELS = {"spikes": len(NETWORK_CHANNELS), "rgb": 3, "nir": 1, "thermal": 1}
 
 
@@ -79,7 +80,7 @@ def normalised(sensor: str, image: Tensor, width: int) -> Tensor:
             return torch.from_numpy(np.stack(inputs))
         return network_input_torch(image, width)
     if sensor == "rgb":
-        return (image.permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.25
+        return (image.permute(0, 3, 1, 2).float() / 255 - RGB_MEAN) / RGB_STD
     return standardised(image)[:, None]
 
 

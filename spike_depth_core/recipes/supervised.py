@@ -11,11 +11,17 @@ from torch import Tensor
 
 from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
-from spike_depth_core.networks.preprocess import STRIDE, NetworkInput, depth_in_camera, network_camera, prepare
+from spike_depth_core.networks.preprocess import (
+    RGB_MEAN,
+    RGB_STD,
+    STRIDE,
+    NetworkInput,
+    depth_in_camera,
+    network_camera,
+    prepare,
+)
 from spike_depth_core.samples.augmentation import jitter_counts, jitter_rgb
 from spike_depth_core.samples.batch import SampleBatch
-
-RGB_MEAN, RGB_STD = 0.45, 0.25  # as `networks.preprocess.normalised` has them
 
 
 @dataclass

@@ -13,14 +13,13 @@ import numpy as np
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.resources import config_path
+from spike_depth_core.samples import SENSORS
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes.windows import NETWORK_WINDOW
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 500_000, 700_000
 """First scene seed of each split. From 900,000 up they belong to outsiders' tests: nothing here uses them."""
 SEEDS_PER_SPLIT = 200_000
-
-SENSORS = ("spikes", "rgb", "nir", "thermal")
 
 
 @dataclass(frozen=True)
