@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from spike_depth.msg import SpikePacket
 
-from spike_depth_core.world import DrivePlayer
+from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros import diagnostics, qos, topics
 from spike_depth_ros.messages import camera_to_message, image_to_message, spikes_to_message
 from spike_depth_ros.parameters import SIMULATOR_NODE, declare
@@ -108,7 +108,7 @@ class SimulatorNode(Node):
             self._prepared = done / total
 
         player = DrivePlayer.prepare(
-            p.seed, p.duration, p.condition, rate_hz=p.frame_rate, sensors=p.sensors, progress=progress
+            p.seed, p.duration, p.condition, vehicle_rig(), rate_hz=p.frame_rate, sensors=p.sensors, progress=progress
         )
         # The first planes compile what makes them, and leave the camera at its start again.
         player.planes(p.planes_per_packet)

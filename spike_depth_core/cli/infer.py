@@ -26,6 +26,10 @@ def infer(
     focal: Annotated[
         float | None, typer.Option(help="Focal length in pixels of the one sensor given, where there is no rig.")
     ] = None,
+    camera_height: Annotated[
+        float | None,
+        typer.Option(help="Metres from the sensor down to the road, where no rig says; 1.65 when left out."),
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Network to use; the package's own when left out.")] = None,
     reference: Annotated[
         str | None, typer.Option(help="Sensor in whose frame depth is given. Default: spikes, rgb, nir, thermal.")
@@ -77,13 +81,15 @@ def infer(
     if not images:
         raise ValueError("nothing to look at: give at least one of --spikes, --rgb, --nir, --thermal")
     assumed = False
+    if rig is not None and (focal is not None or camera_height is not None):
+        raise ValueError("--focal and --camera-height are for a sensor without a --rig; the rig says both")
     if rig is not None:
         sensor_rig = fitted_rig(SensorRig.load(rig), {s: size_of(image) for s, image in images.items()}, rig)
     else:
         if len(images) > 1:
             raise ValueError(f"{' and '.join(images)} together need a --rig that says how they lie to each other")
         (sensor, image), assumed = next(iter(images.items())), focal is None
-        sensor_rig = single_rig(sensor, size_of(image), focal)
+        sensor_rig = single_rig(sensor, size_of(image), focal, camera_height)
         if assumed:
             used = sensor_rig.cameras[sensor].fx
             typer.echo(
@@ -144,12 +150,12 @@ def size_of(image: Any) -> tuple[int, int]:
     return (image.height, image.width) if hasattr(image, "height") else image.shape[:2]
 
 
-def single_rig(sensor: str, size: tuple[int, int], focal: float | None) -> SensorRig:
+def single_rig(sensor: str, size: tuple[int, int], focal: float | None, over_road: float | None) -> SensorRig:
     """A rig of one camera with its principal point in the middle."""
     from spike_depth_core.geometry import PinholeCamera, SensorRig
 
     height, width = size
-    return SensorRig.single(sensor, PinholeCamera.from_focal(width, height, focal or 0.8 * width))
+    return SensorRig.single(sensor, PinholeCamera.from_focal(width, height, focal or 0.8 * width), over_road)
 
 
 def fitted_rig(rig: SensorRig, sizes: dict[str, tuple[int, int]], path: Path) -> SensorRig:
@@ -166,7 +172,7 @@ def fitted_rig(rig: SensorRig, sizes: dict[str, tuple[int, int]], path: Path) ->
                 f"the {sensor} picture is {width}x{height} pixels, its camera in {path} {camera.width}x{camera.height}"
             )
         cameras[sensor] = camera.resized(width, height)
-    return SensorRig(cameras, rig.poses, rig.reference)
+    return SensorRig(cameras, rig.poses, rig.reference, rig.height)
 
 
 def read_truth(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,6 +12,9 @@ import yaml
 
 from spike_depth_core.geometry.cameras import PinholeCamera
 
+NOMINAL_HEIGHT = 1.65
+"""Metres over the road that a camera is taken to have where nobody says: that of KITTI's, and of a car's roof."""
+
 
 def rotation_from_quaternion(quaternion: tuple[float, float, float, float]) -> np.ndarray:
     """3x3 rotation matrix of a quaternion (x, y, z, w), ROS order; it is normalised first."""
@@ -67,11 +70,14 @@ class SensorRig:
         poses: 4x4 `reference_from_sensor`: maps points in the sensor's optical frame to the reference's (metres).
             A sensor left out sits at the reference.
         reference: the sensor in whose frame the others are placed.
+        height: of the reference over the road, metres; None where unknown. One picture tells ratios of lengths only:
+            metric depth is as right as this height.
     """
 
     cameras: Mapping[str, PinholeCamera]
     poses: Mapping[str, np.ndarray] = field(default_factory=dict)
     reference: str = "spikes"
+    height: float | None = None
 
     def __post_init__(self) -> None:
         if self.reference not in self.cameras:
@@ -81,6 +87,8 @@ class SensorRig:
         for name, matrix in self.poses.items():
             if np.shape(matrix) != (4, 4) or not np.isfinite(matrix).all():
                 raise ValueError(f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}")
+        if self.height is not None and not 0.1 <= self.height <= 10.0:
+            raise ValueError(f"height is that of the reference over the road, 0.1 to 10 m; found {self.height}")
 
     def reference_from(self, sensor: str) -> np.ndarray:
         """4x4 transform from a sensor's optical frame to the reference's."""
@@ -92,10 +100,15 @@ class SensorRig:
         """4x4 `target_from_source`: maps points in one sensor's optical frame to another's."""
         return np.linalg.inv(self.reference_from(target)) @ self.reference_from(source)
 
+    def height_of(self, sensor: str) -> float:
+        """Metres from a sensor down to the road, with the reference's axes level; `NOMINAL_HEIGHT` where unknown."""
+        height = NOMINAL_HEIGHT if self.height is None else self.height
+        return height - float(self.reference_from(sensor)[1, 3])
+
     @classmethod
-    def single(cls, sensor: str, camera: PinholeCamera) -> SensorRig:
+    def single(cls, sensor: str, camera: PinholeCamera, height: float | None = None) -> SensorRig:
         """A rig of one sensor."""
-        return cls({sensor: camera}, {}, sensor)
+        return cls({sensor: camera}, {}, sensor, height)
 
     @classmethod
     def load(cls, path: str | Path) -> SensorRig:
@@ -112,6 +125,9 @@ class SensorRig:
         """Build a rig from the plain structure that `to_dict` gives."""
         if not isinstance(data, dict) or not isinstance(data.get("sensors"), dict):
             raise ValueError("expected a mapping with keys 'reference' and 'sensors'")
+        unknown = set(data) - {"reference", "sensors", "height"}
+        if unknown:
+            raise ValueError(f"unknown {sorted(unknown)}; a rig has 'reference', 'height' and 'sensors'")
         cameras, poses = {}, {}
         for name, entry in data["sensors"].items():
             missing = {"width", "height", "fx", "fy", "cx", "cy"} - set(entry)
@@ -135,7 +151,9 @@ class SensorRig:
                 tuple(entry.get("translation", (0.0, 0.0, 0.0))),
                 tuple(entry.get("rotation", (0.0, 0.0, 0.0, 1.0))),
             )
-        return cls(cameras, poses, str(data.get("reference", next(iter(cameras)))))
+        height = data.get("height")
+        reference = str(data.get("reference", next(iter(cameras))))
+        return cls(cameras, poses, reference, None if height is None else float(height))
 
     def to_dict(self) -> dict[str, Any]:
         """A plain structure of lists and numbers: what the YAML holds, and what JSON can hold."""
@@ -153,7 +171,8 @@ class SensorRig:
                 "translation": [float(v) for v in matrix[:3, 3]],
                 "rotation": list(quaternion_from_rotation(matrix[:3, :3])),
             }
-        return {"reference": self.reference, "sensors": sensors}
+        known = {} if self.height is None else {"height": float(self.height)}
+        return {"reference": self.reference, **known, "sensors": sensors}
 
     def save(self, path: str | Path) -> None:
         """Write the rig as YAML."""

@@ -31,4 +31,6 @@ def sample_from_moment(moment: Moment, rig: SensorRig, spike_camera: PinholeCame
     poses = {sensor: rig.reference_from(sensor) for sensor in cameras if sensor in rig.cameras}
     reference = rig.reference if rig.reference in cameras else next(iter(cameras))
     images: dict[str, Any] = {sensor: frame.image for sensor, frame in moment.frames.items()}
-    return DepthSample(rig=SensorRig(cameras, poses, reference), time_ns=moment.time_ns, spikes=moment.spikes, **images)
+    return DepthSample(
+        rig=SensorRig(cameras, poses, reference, rig.height), time_ns=moment.time_ns, spikes=moment.spikes, **images
+    )

@@ -25,14 +25,14 @@ class Architecture:
     Attributes:
         sensors: which sensors have stems, in order.
         widths: channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
-        trunk_blocks: residual blocks at 1/16 after fusion.
+        trunk_blocks: pairs of a residual block and a `GlobalContext` at 1/16, after fusion.
         fusion: `selective`, or `mean` for a network whose fusion module is left off.
         pixels: size of the image it works on; larger ones are scaled down to it.
     """
 
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
     widths: tuple[int, ...] = (16, 32, 64, 128, 192)
-    trunk_blocks: int = 3
+    trunk_blocks: int = 2
     fusion: str = "selective"
     pixels: int = 160 * 256
 
@@ -93,7 +93,9 @@ class DepthNetwork(nn.Module):
             SelectiveFusion(w) if architecture.fusion == "selective" else FeatureMean() for w in widths[:4]
         )
         self.rays = nn.Conv2d(RAY_CHANNELS, widths[3], 1)
-        self.trunk = nn.Sequential(*(Residual(widths[3]) for _ in range(architecture.trunk_blocks)))
+        self.trunk = nn.Sequential(
+            *(part(widths[3]) for _ in range(architecture.trunk_blocks) for part in (Residual, GlobalContext))
+        )
         self.to_coarsest = ConvNormAct(widths[3], widths[4], stride=2)
         self.coarsest = nn.Sequential(Residual(widths[4]), GlobalContext(widths[4]))
         self.decoder = DepthDecoder(widths)
@@ -106,24 +108,24 @@ class DepthNetwork(nn.Module):
         if not inputs.images:
             raise ValueError("the network needs at least one sensor")
         size = next(iter(inputs.images.values())).shape[-2:]
-        rays = ray_maps(inputs.camera, (size[0], size[1]), 4)
+        rays = ray_maps(inputs.camera, inputs.height, (size[0], size[1]), 4)
         return {s: self.encoder(s, inputs.images[s], rays) for s in self.architecture.sensors if s in inputs.images}
 
-    def decode(self, features: dict[str, list[Tensor]], camera: Tensor) -> Prediction:
-        """Fuse what `encode` gave and decode it."""
+    def decode(self, features: dict[str, list[Tensor]], camera: Tensor, camera_height: Tensor) -> Prediction:
+        """Fuse what `encode` gave and decode it; `camera` and `camera_height` are those of the `NetworkInput`."""
         levels = [
             fusion([of_sensor[level] for of_sensor in features.values()]) for level, fusion in enumerate(self.fusions)
         ]
         height, width = levels[0].shape[-2] * 2, levels[0].shape[-1] * 2
-        sixteenth = self.trunk(levels[3] + self.rays(ray_maps(camera, (height, width), 16)))
+        sixteenth = self.trunk(levels[3] + self.rays(ray_maps(camera, camera_height, (height, width), 16)))
         coarsest = self.coarsest(self.to_coarsest(sixteenth))
         levels = [*levels[:3], sixteenth, coarsest]
         out = self.decoder(levels).float()
         return Prediction(
-            log_depth=level_road(camera, (height, width)) + out[:, 0].clamp(*LOG_RATIO_RANGE),
+            log_depth=level_road(camera, camera_height, (height, width)) + out[:, 0].clamp(*LOG_RATIO_RANGE),
             log_scale=out[:, 1].clamp(*LOG_SCALE_RANGE),
             features=levels,
         )
 
     def forward(self, inputs: NetworkInput) -> Prediction:
-        return self.decode(self.encode(inputs), inputs.camera)
+        return self.decode(self.encode(inputs), inputs.camera, inputs.height)

@@ -13,7 +13,6 @@ from spike_depth_core.networks.blocks import ConvNormAct, SensorConv, SensorResi
 CANONICAL_FOCAL = 210.0
 """Focal length in network pixels that "far" is measured by, see `level_road`."""
 RAY_CHANNELS = 4
-_NOMINAL_CAMERA_HEIGHT = 1.65  # metres above the road
 _FAR = 50.0  # metres
 
 
@@ -33,27 +32,33 @@ def ray_slopes(camera: Tensor, size: tuple[int, int], stride: int) -> tuple[Tens
     return (u.reshape(1, 1, -1) - cx) / fx, (v.reshape(1, -1, 1) - cy) / fy
 
 
-def level_road(camera: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
-    """Log-depth [B, H / stride, 1] of a level road 1.65 m below the camera, cut at 50 m: what depth is guessed from.
+def level_road(camera: Tensor, height: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
+    """Log-depth [B, H / stride, 1] of a level road under the camera, cut at 50 m: what depth is guessed from.
 
     The network says how the scene departs from this. The cut scales with the focal length over the canonical one:
     without a road to go by, twice the focal length shows the same picture at twice the distance (Metric3D, Yin et
     al., ICCV 2023).
+
+    Args:
+        camera: (fx, fy, cx, cy) [B, 4] of the full-size network image.
+        height: of the camera over the road, metres [B].
+        size, stride: see `ray_slopes`.
     """
     _, slope = ray_slopes(camera, size, stride)
     far = _FAR / CANONICAL_FOCAL * camera[:, 0].reshape(-1, 1, 1)
-    return torch.log(_NOMINAL_CAMERA_HEIGHT / torch.maximum(slope, _NOMINAL_CAMERA_HEIGHT / far))
+    height = height.reshape(-1, 1, 1)
+    return torch.log(height / torch.maximum(slope, height / far))
 
 
-def ray_maps(camera: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """What the camera itself tells of each position, [B, RAY_CHANNELS, H / stride, W / stride].
+def ray_maps(camera: Tensor, height: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """What the camera and its place tell of each position, [B, RAY_CHANNELS, H / stride, W / stride].
 
     Channels: ray slopes x/z and y/z, log of the focal length over the canonical one, and `level_road` less log 10 m.
     """
     x, y = ray_slopes(camera, size, stride)
     shape = (len(camera), y.shape[1], x.shape[2])
     focal = torch.log(camera[:, :1] / CANONICAL_FOCAL).reshape(-1, 1, 1)
-    road = level_road(camera, size, stride) - math.log(10.0)
+    road = level_road(camera, height, size, stride) - math.log(10.0)
     return torch.stack([x.expand(shape), y.expand(shape), focal.expand(shape), road.expand(shape)], dim=1)
 
 

@@ -33,10 +33,12 @@ class NetworkInput:
         images: by sensor, float32 [B, C + 1, H, W] in the network camera; the last channel is 1 where the sensor
             sees and 0 outside its field of view.
         camera: (fx, fy, cx, cy) of the network camera [B, 4].
+        height: of the network camera over the road, metres [B].
     """
 
     images: dict[str, Tensor]
     camera: Tensor
+    height: Tensor
 
 
 def reference_of(sensors: tuple[str, ...]) -> str:
@@ -127,7 +129,7 @@ def prepare(
             rotation,
             batch.distortion.get(sensor),
         )
-    return NetworkInput(images, camera)
+    return NetworkInput(images, camera, batch.heights[reference])
 
 
 def depth_in_camera(batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int]) -> Tensor:

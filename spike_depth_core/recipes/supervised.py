@@ -42,7 +42,7 @@ class Supervised:
 
     architecture: Architecture = field(default_factory=Architecture)
     depth_range: tuple[float, float] = (0.5, 100.0)
-    single: float = 0.6
+    single: float = 0.5
     prefer: dict[str, float] = field(default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12})
     edge_weight: float = 0.5
     sky_weight: float = 0.2
@@ -140,4 +140,4 @@ def mirrored(inputs: NetworkInput, truth: Tensor, generator: torch.Generator) ->
 
     camera = inputs.camera.clone()
     camera[:, 2] = torch.where(flip, truth.shape[-1] - 1 - camera[:, 2], camera[:, 2])
-    return NetworkInput({s: apply(x) for s, x in inputs.images.items()}, camera), apply(truth)
+    return NetworkInput({s: apply(x) for s, x in inputs.images.items()}, camera, inputs.height), apply(truth)

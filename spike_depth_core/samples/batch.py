@@ -24,6 +24,7 @@ class SampleBatch:
         cameras: by sensor, (fx, fy, cx, cy) [B, 4].
         distortion: by sensor, `plumb_bob` [B, 5]; sensors without distortion are left out.
         poses: by sensor, `reference_from_sensor` [B, 4, 4].
+        heights: by sensor, metres over the road [B], see `SensorRig.height_of`.
         depth: by sensor, metres [B, H, W]; +inf sky, NaN unknown.
     """
 
@@ -32,6 +33,7 @@ class SampleBatch:
     cameras: dict[str, Tensor]
     distortion: dict[str, Tensor]
     poses: dict[str, Tensor]
+    heights: dict[str, Tensor]
     depth: dict[str, Tensor]
 
     def __len__(self) -> int:
@@ -90,6 +92,7 @@ def collate(samples: Sequence[DepthSample]) -> SampleBatch:
                 s: torch.stack([torch.from_numpy(sample.rig.reference_from(s)).float() for sample in samples])
                 for s in sensors
             },
+            heights={s: torch.tensor([sample.rig.height_of(s) for sample in samples]) for s in sensors},
             depth={
                 s: torch.stack([torch.from_numpy(sample.depth[s]) for sample in samples])
                 for s in first.depth

@@ -50,7 +50,8 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
     description["depth"] = {s: stored.setdefault(id(depth), f"depth_{s}") for s, depth in sample.depth.items()}
     for sensor, name in description["depth"].items():
         if name not in arrays:
-            arrays[name] = sample.depth[sensor].astype(np.float16)
+            with np.errstate(over="ignore"):  # beyond 65 km it is as good as the sky
+                arrays[name] = sample.depth[sensor].astype(np.float16)
     arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)

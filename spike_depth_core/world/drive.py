@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ class World:
     Args:
         seed: of the street, its traffic, and the sensors' own numbers.
         condition: "day", "dusk" or "night"; None draws it from the seed.
-        rig: where the sensors are; by default `vehicle_rig()`. Sensors that share a camera and a pose share a
-            rendering.
+        rig: where the sensors are; by default `vehicle_rig()` at a height of the seed's own. A rig that does not know
+            its height gets the seed's too. Sensors that share a camera and a pose share a rendering.
         supersample: 2 casts four rays a pixel: smooth edges for nearly twice the time. 1 casts one.
         workers: threads that render.
         options: `layout` and `speed`, see `build_scene`.
@@ -45,8 +46,9 @@ class World:
         workers: int = 1,
         **options: Any,
     ) -> None:
-        self.scene: Scene = build_scene(seed, condition, **options)
-        self.rig = rig or vehicle_rig()
+        rig = rig or replace(vehicle_rig(), height=None)
+        self.scene: Scene = build_scene(seed, condition, camera_height=rig.height, **options)
+        self.rig = replace(rig, height=self.scene.camera_height)
         self.suite = SensorSuite.draw(seed, self.scene.condition)
         self.supersample, self.workers = supersample, workers
         for name, camera in self.rig.cameras.items():

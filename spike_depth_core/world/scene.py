@@ -16,6 +16,7 @@ from spike_depth_core.world.traffic import places
 
 CONDITIONS = ("day", "dusk", "night")
 DURATION = 300.0  # seconds that a scene's road is long enough for
+CAMERA_HEIGHTS = (1.45, 1.85)  # metres over the road, where nobody says
 VIEW_BEHIND, VIEW_AHEAD = 45.0, 240.0
 RATE_STEP = 1e-3  # seconds of the central differences that give velocities
 
@@ -57,7 +58,14 @@ class Scene:
         light: `Lighting`.
     """
 
-    def __init__(self, seed: int, condition: str | None = None, layout: str | None = None, speed: float | None = None):
+    def __init__(
+        self,
+        seed: int,
+        condition: str | None = None,
+        layout: str | None = None,
+        speed: float | None = None,
+        camera_height: float | None = None,
+    ):
         if seed < 0:
             raise ValueError(f"a seed is a non-negative integer, found {seed}")
         if condition is not None and condition not in CONDITIONS:
@@ -80,7 +88,8 @@ class Scene:
         self.speed: float = self.street.speed
         self.light: Lighting = draw_lighting(np.random.default_rng([seed, 3]), self.condition)
         rng = np.random.default_rng([seed, 4])
-        self.camera_height = float(rng.uniform(1.45, 1.85))
+        drawn_height = float(rng.uniform(*CAMERA_HEIGHTS))
+        self.camera_height = drawn_height if camera_height is None else camera_height
         self._pitch = rng.normal(0.0, 0.018)
         self._roll = rng.normal(0.0, 0.006)
         self._yaw = rng.normal(0.0, 0.02)
@@ -257,7 +266,11 @@ class Scene:
 
 
 def build_scene(
-    seed: int, condition: str | None = None, layout: str | None = None, speed: float | None = None
+    seed: int,
+    condition: str | None = None,
+    layout: str | None = None,
+    speed: float | None = None,
+    camera_height: float | None = None,
 ) -> Scene:
     """The street of a seed, the same on every call.
 
@@ -266,8 +279,9 @@ def build_scene(
         condition: "day", "dusk" or "night"; None draws it from the seed.
         layout: "town", "suburb", "country", "highway" or "square"; None draws it from the seed.
         speed: of the ego car in m/s; None draws it from the seed. A car that stands before a building stays.
+        camera_height: of the reference camera over the road, metres; None draws it from the seed.
 
     Raises:
         ValueError: an unknown condition or layout, a speed outside 0..40 m/s, a negative seed.
     """
-    return Scene(seed, condition, layout, speed)
+    return Scene(seed, condition, layout, speed, camera_height)

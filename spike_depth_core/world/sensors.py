@@ -156,7 +156,7 @@ class ImageSensor:
         balance = 2 ** random.normal(0.0, 0.12, len(channels))
         return cls(
             channels=channels,
-            key=0.2 * 2 ** random.uniform(-0.9, 0.9),
+            key=0.2 * 2 ** random.uniform(-1.5, 0.9),
             metered=random.uniform(0.5, 1.0),
             exposure_limit_s=random.uniform(0.008, 0.02),
             gain_limit=2 ** random.uniform(1.5, 4.0),
@@ -165,8 +165,8 @@ class ImageSensor:
             balance=tuple(float(b) for b in balance / balance.mean()),
             softness=random.uniform(0.0, 0.7),
             vignetting=random.uniform(0.0, 0.3),
-            contrast=random.uniform(-0.1, 0.4),
-            gamma=2 ** random.uniform(-0.3, 0.2),
+            contrast=random.uniform(-0.1, 0.55),
+            gamma=2 ** random.uniform(-0.3, 0.4),
             jpeg_quality=int(random.integers(60, 97)) if random.random() < 0.3 else 0,
         )
 

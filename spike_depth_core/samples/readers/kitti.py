@@ -17,6 +17,10 @@ from PIL import Image
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.samples.sample import DepthSample
 
+CAMERA_HEIGHT = 1.65
+"""Metres of the cameras over the road: the setup drawing of Geiger et al., "Vision meets robotics: The KITTI
+dataset" (IJRR 2013)."""
+
 _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 
 
@@ -118,7 +122,7 @@ def read_frame(folder: str | Path, name: str) -> DepthSample:
     p2 = calibration["P2"]
     camera = PinholeCamera(width, height, p2[0, 0], p2[1, 1], p2[0, 2], p2[1, 2])
     return DepthSample(
-        rig=SensorRig.single("rgb", camera),
+        rig=SensorRig.single("rgb", camera, CAMERA_HEIGHT),
         rgb=rgb,
         depth={"rgb": rasterise(project(read_points(points_path), calibration), width, height)},
         meta={"dataset": "KITTI object", "frame": name},

@@ -30,11 +30,22 @@ def test_yaml_round_trip_keeps_every_number(tmp_path):
     rig = SensorRig(
         {"spikes": PinholeCamera(400, 250, 331.5, 330.25, 199.5, 124.0, (0.1, -0.2, 0.001, 0.002, 0.05))},
         {"spikes": pose((0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.9))},
+        height=1.43,
     )
     rig.save(tmp_path / "rig.yaml")
     again = SensorRig.load(tmp_path / "rig.yaml")
     assert again.cameras == rig.cameras
+    assert again.height == rig.height
     np.testing.assert_allclose(again.poses["spikes"], rig.poses["spikes"], atol=1e-12)
+
+
+def test_a_sensor_on_the_roof_is_higher_over_the_road_than_the_reference():
+    cameras = {s: PinholeCamera.from_focal(8, 6, 5.0) for s in ("spikes", "thermal")}
+    rig = SensorRig(cameras, {"thermal": pose((0.0, -0.3, 0.1))}, height=1.4)  # y points down
+    assert (rig.height_of("spikes"), rig.height_of("thermal")) == (1.4, pytest.approx(1.7))
+    assert SensorRig(cameras).height is None
+    with pytest.raises(ValueError, match="over the road"):
+        SensorRig(cameras, height=-1.0)
 
 
 def test_resizing_keeps_the_ray_of_an_image_corner():

@@ -22,11 +22,11 @@ from test.core.factories import small_sample
 SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1)
 
 
-def random_input(sensors, batch=2, height=64, width=96, focal=80.0):
+def random_input(sensors, batch=2, height=64, width=96, focal=80.0, over_road=1.65):
     generator = torch.Generator().manual_seed(0)
     images = {s: torch.randn(batch, CHANNELS[s] + 1, height, width, generator=generator) for s in sensors}
     camera = torch.tensor([[focal, focal, width / 2, height / 2]]).repeat(batch, 1)
-    return NetworkInput(images, camera)
+    return NetworkInput(images, camera, torch.full((batch,), over_road))
 
 
 def awake(network: DepthNetwork) -> DepthNetwork:
@@ -49,7 +49,7 @@ def test_every_present_sensor_matters_and_absent_ones_do_not():
     inputs = random_input(("spikes", "rgb"))
     before = network(inputs).log_depth
     for sensor in ("spikes", "rgb"):
-        changed = NetworkInput({**inputs.images, sensor: inputs.images[sensor] + 1}, inputs.camera)
+        changed = NetworkInput({**inputs.images, sensor: inputs.images[sensor] + 1}, inputs.camera, inputs.height)
         assert (network(changed).log_depth - before).abs().max() > 1e-5
     with torch.no_grad():
         for parameter in network.encoder.stems["thermal"].parameters():
@@ -67,14 +67,14 @@ def test_one_sensor_passes_the_fusion_unchanged():
 
 
 def test_with_nothing_learned_depth_is_the_level_road():
-    """1.65 m over the ray's slope; beyond 50 m and above the horizon it is cut, farther for a longer lens."""
+    """The camera's height over the ray's slope; past 50 m and over the horizon it is cut, farther for a longer lens."""
     network = DepthNetwork(SMALL).eval()
     torch.nn.init.zeros_(network.decoder.head.weight)
-    for focal in (105.0, 210.0):
-        depth = network(random_input(("rgb",), focal=focal)).depth.detach()
+    for focal, over_road in ((105.0, 1.65), (210.0, 1.65), (210.0, 2.4)):
+        depth = network(random_input(("rgb",), focal=focal, over_road=over_road)).depth.detach()
         slope = (torch.arange(64) - 32.0) / focal
         far = 50.0 * focal / CANONICAL_FOCAL
-        expected = torch.where(slope > 1.65 / far, 1.65 / slope.clamp(min=1e-6), torch.tensor(far))
+        expected = torch.where(slope > over_road / far, over_road / slope.clamp(min=1e-6), torch.tensor(far))
         torch.testing.assert_close(depth[0, :, 5], expected)
         assert (depth[0] == depth[0, :, :1]).all()
 
@@ -89,7 +89,7 @@ def test_unknown_or_no_sensor_is_refused():
     with pytest.raises(ValueError, match="thermal"):
         network(random_input(("thermal",)))
     with pytest.raises(ValueError, match="at least one"):
-        network(NetworkInput({}, torch.ones(1, 4)))
+        network(NetworkInput({}, torch.ones(1, 4), torch.ones(1)))
 
 
 def test_convex_upsampling_keeps_constants_and_stays_within_the_neighbours():

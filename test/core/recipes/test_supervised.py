@@ -37,7 +37,7 @@ def test_mirroring_keeps_rays_and_content_together(generator):
     u = torch.arange(width, dtype=torch.float32)
     camera = torch.tensor([[10.0, 10.0, 4.0, 3.0]]).repeat(64, 1)
     slope = ((u - 4.0) / 10.0).reshape(1, 1, 1, width).expand(64, 1, 6, width)
-    inputs, truth = mirrored(NetworkInput({"rgb": slope}, camera), slope[:, 0], generator)
+    inputs, truth = mirrored(NetworkInput({"rgb": slope}, camera, torch.ones(len(camera))), slope[:, 0], generator)
     new_slope = (u[None] - inputs.camera[:, 2:3]) / 10.0
     flipped = inputs.camera[:, 2] != 4.0
     assert 10 < flipped.sum() < 54
@@ -76,7 +76,7 @@ def test_augmentation_keeps_the_mask_and_what_it_hides(generator):
     image = torch.randn(3, 4, 16, 16)
     image[:, -1] = 1.0
     image[:, :, :, 10:] = 0.0
-    inputs = NetworkInput({"rgb": image.clone()}, torch.ones(3, 4))
+    inputs = NetworkInput({"rgb": image.clone()}, torch.ones(3, 4), torch.ones(3))
     Supervised().augment(inputs, generator)
     changed = inputs.images["rgb"]
     assert torch.equal(changed[:, -1], image[:, -1])

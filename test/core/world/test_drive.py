@@ -79,7 +79,17 @@ def test_only_what_is_asked_for_and_what_there_is(rig):
 
 
 def test_the_default_rig_is_the_vehicle():
-    assert World(1).rig.to_dict() == vehicle_rig().to_dict()
+    rig = World(1).rig
+    assert replace(rig, height=None).to_dict() == replace(vehicle_rig(), height=None).to_dict()
+    assert 1.45 <= rig.height <= 1.85
+
+
+def test_the_reference_camera_is_as_high_over_the_road_as_the_rig_says(rig):
+    world, lower = World(3, rig=replace(rig, height=2.5)), World(3, rig=replace(rig, height=1.2))
+    for time_s in (1.0, 2.0):
+        raised = world.world_from("spikes", time_s)[2, 3] - lower.world_from("spikes", time_s)[2, 3]
+        assert raised == pytest.approx(1.3)
+    assert world.rig.height == 2.5
     assert vehicle_rig().cameras["spikes"].width == 400
 
 
