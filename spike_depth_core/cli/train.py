@@ -103,7 +103,7 @@ def train(
         folders=SampleFolders(folders, [f.weight for f in FORMATS]),
         validations={
             "vehicle": Validation(
-                data / "validation" / "vehicle",
+                data / "validation" / "vehicle_small",
                 [
                     ("spikes", "rgb", "nir", "thermal"),
                     ("spikes",),
