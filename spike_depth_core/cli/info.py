@@ -121,11 +121,13 @@ def describe_sample(sample: DepthSample) -> Facts:
     """Sensors, depth and origin of a sample."""
     import numpy as np
 
+    from spike_depth_core.samples import modality
+
     facts: Facts = [("time", f"{sample.time_ns / 1e9:.6f} s")]
-    for sensor in sample.sensors:
-        rows, columns = sample.size(sensor)
-        planes = f", {len(sample.spikes)} planes" if sensor == "spikes" and sample.spikes is not None else ""
-        facts.append((sensor, f"{columns}x{rows}{planes}"))
+    for name in sample.images:
+        rows, columns = sample.size(name)
+        planes = f", {len(getattr(sample, name))} planes" if modality(name) == "spikes" else ""
+        facts.append((name, f"{columns}x{rows}{planes}"))
     for sensor, depth in sample.depth.items():
         known = depth[np.isfinite(depth)]
         sky = float(np.isposinf(depth).mean())

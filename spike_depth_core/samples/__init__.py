@@ -1,5 +1,5 @@
 """`DepthSample`: what every data source produces and every recipe consumes."""
 
-from spike_depth_core.samples.sample import SENSORS, DepthSample
+from spike_depth_core.samples.sample import IMAGES, RIGHT, SENSORS, DepthSample, modality
 
-__all__ = ["SENSORS", "DepthSample"]
+__all__ = ["IMAGES", "RIGHT", "SENSORS", "DepthSample", "modality"]

@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 
 from spike_depth_core.geometry.resample import intrinsics
-from spike_depth_core.samples.sample import DepthSample
+from spike_depth_core.samples.sample import SENSORS, DepthSample, modality
 
 
 @dataclass
 class SampleBatch:
-    """B samples with the same sensors and sizes.
+    """B samples with the same images and sizes. Right-hand images have names of their own, as in `DepthSample`.
 
     Attributes:
-        images: by sensor, as recorded: spikes packed uint8 [B, T, H, ceil(W / 8)], rgb uint8 [B, H, W, 3], nir and
+        images: by name, as recorded: spikes packed uint8 [B, T, H, ceil(W / 8)], rgb uint8 [B, H, W, 3], nir and
             thermal float32 [B, H, W] of raw counts.
-        sizes: by sensor, (height, width).
-        cameras: by sensor, (fx, fy, cx, cy) [B, 4].
-        distortion: by sensor, `plumb_bob` [B, 5]; sensors without distortion are left out.
-        poses: by sensor, `reference_from_sensor` [B, 4, 4].
-        heights: by sensor, metres over the road [B], see `SensorRig.height_of`.
-        depth: by sensor, metres [B, H, W]; +inf sky, NaN unknown.
+        sizes: by image, (height, width).
+        cameras: by image, (fx, fy, cx, cy) [B, 4].
+        distortion: by image, `plumb_bob` [B, 5]; images without distortion are left out.
+        poses: by image, `reference_from_sensor` [B, 4, 4].
+        heights: by image, metres over the road [B], see `SensorRig.height_of`.
+        depth: by image, metres [B, H, W]; +inf sky, NaN unknown.
     """
 
     images: dict[str, Tensor]
@@ -41,7 +41,8 @@ class SampleBatch:
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        return tuple(self.images)
+        """The sensors present, without right-hand cameras."""
+        return tuple(name for name in self.images if name in SENSORS)
 
     def to(self, device: torch.device | str) -> SampleBatch:
         """The same batch on another device."""
@@ -60,39 +61,40 @@ class SampleBatch:
         return SampleBatch(*(pin(getattr(self, f.name)) for f in fields(self)))
 
 
-def raw_image(sample: DepthSample, sensor: str) -> Tensor:
-    """One sensor's image as a tensor, see `SampleBatch.images`."""
-    image = getattr(sample, sensor)
-    if sensor in ("spikes", "rgb"):
+def raw_image(sample: DepthSample, name: str) -> Tensor:
+    """One image as a tensor, see `SampleBatch.images`."""
+    image = getattr(sample, name)
+    kind = modality(name)
+    if kind in ("spikes", "rgb"):
         # Torch wants memory it may write to; views into messages and decoded pictures are read-only.
-        return torch.from_numpy(np.require(image.data if sensor == "spikes" else image, requirements=["C", "W"]))
+        return torch.from_numpy(np.require(image.data if kind == "spikes" else image, requirements=["C", "W"]))
     return torch.from_numpy(image.astype(np.float32))
 
 
 def collate(samples: Sequence[DepthSample]) -> SampleBatch:
-    """Stack samples. Raises ValueError where their sensors or sizes differ."""
+    """Stack samples. Raises ValueError where their images or sizes differ."""
     first = samples[0]
     for sample in samples[1:]:
-        if sample.sensors != first.sensors:
-            raise ValueError(f"samples of a batch must have the same sensors: {first.sensors}, {sample.sensors}")
-    sensors = first.sensors
-    cameras = {s: [sample.rig.cameras[s] for sample in samples] for s in sensors}
+        if sample.images != first.images:
+            raise ValueError(f"samples of a batch must have the same sensors: {first.images}, {sample.images}")
+    images = first.images
+    cameras = {s: [sample.rig.cameras[s] for sample in samples] for s in images}
     distortion = {
         s: torch.tensor([(list(c.distortion) + [0.0] * 5)[:5] for c in cameras[s]], dtype=torch.float32)
-        for s in sensors
+        for s in images
         if any(c.distortion for c in cameras[s])
     }
     try:
         return SampleBatch(
-            images={s: torch.stack([raw_image(sample, s) for sample in samples]) for s in sensors},
-            sizes={s: first.size(s) for s in sensors},
-            cameras={s: torch.stack([intrinsics(c) for c in cameras[s]]) for s in sensors},
+            images={s: torch.stack([raw_image(sample, s) for sample in samples]) for s in images},
+            sizes={s: first.size(s) for s in images},
+            cameras={s: torch.stack([intrinsics(c) for c in cameras[s]]) for s in images},
             distortion=distortion,
             poses={
                 s: torch.stack([torch.from_numpy(sample.rig.reference_from(s)).float() for sample in samples])
-                for s in sensors
+                for s in images
             },
-            heights={s: torch.tensor([sample.rig.height_of(s) for sample in samples]) for s in sensors},
+            heights={s: torch.tensor([sample.rig.height_of(s) for sample in samples]) for s in images},
             depth={
                 s: torch.stack([torch.from_numpy(sample.depth[s]) for sample in samples])
                 for s in first.depth

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.geometry import SensorRig
-from spike_depth_core.samples.sample import SENSORS, DepthSample
+from spike_depth_core.samples.sample import IMAGES, DepthSample, modality
 from spike_depth_core.spikes import PackedSpikes
 
 SUFFIX = ".npz"
@@ -35,17 +35,19 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
         "time_ns": sample.time_ns,
         "meta": sample.meta,
     }
+    if sample.world_from_reference is not None:
+        description["world_from_reference"] = np.asarray(sample.world_from_reference, np.float64).tolist()
     arrays: dict[str, np.ndarray] = {}
-    for sensor in sample.sensors:
-        image = getattr(sample, sensor)
-        if sensor == "spikes":
-            description["spikes"] = {
+    for name in sample.images:
+        image = getattr(sample, name)
+        if modality(name) == "spikes":
+            description[name] = {
                 "width": image.width,
                 "period_ns": image.period_ns,
                 "start_ns": image.start_ns,
             }
             image = image.data
-        arrays[sensor] = image
+        arrays[name] = image
     stored: dict[int, str] = {}  # sensors behind one lens share one map
     description["depth"] = {s: stored.setdefault(id(depth), f"depth_{s}") for s, depth in sample.depth.items()}
     for sensor, name in description["depth"].items():
@@ -60,13 +62,13 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
     os.replace(temporary, path)
 
 
-def load_sample(path: str | Path, sensors: Iterable[str] = SENSORS, depth: Iterable[str] = SENSORS) -> DepthSample:
+def load_sample(path: str | Path, sensors: Iterable[str] = IMAGES, depth: Iterable[str] = IMAGES) -> DepthSample:
     """Read one sample, or part of it.
 
     Args:
         path: a file that `save_sample` wrote.
-        sensors: which images to read, of those there are.
-        depth: for which sensors to read the true depth.
+        sensors: which images to read, of those there are; right-hand ones by their own names.
+        depth: for which images to read the true depth.
 
     Raises:
         ValueError: naming the file, when it is not such a file or is damaged.
@@ -77,11 +79,19 @@ def load_sample(path: str | Path, sensors: Iterable[str] = SENSORS, depth: Itera
             images: dict[str, Any] = {s: file[s] for s in sensors if s in file}
             known = description["depth"]
             truth = {s: file[known[s]].astype(np.float32) for s in depth if s in known}
-        if "spikes" in images:
-            about = description["spikes"]
-            images["spikes"] = PackedSpikes(images["spikes"], about["width"], about["period_ns"], about["start_ns"])
-        rig = SensorRig.from_dict(description["rig"])
-        return DepthSample(rig, description["time_ns"], **images, depth=truth, meta=description["meta"])
+        for name in images:
+            if modality(name) == "spikes":
+                about = description[name]
+                images[name] = PackedSpikes(images[name], about["width"], about["period_ns"], about["start_ns"])
+        pose = description.get("world_from_reference")
+        return DepthSample(
+            SensorRig.from_dict(description["rig"]),
+            description["time_ns"],
+            **images,
+            depth=truth,
+            meta=description["meta"],
+            world_from_reference=None if pose is None else np.array(pose, np.float64),
+        )
     except FileNotFoundError:
         raise
     except Exception as error:  # zip, JSON and array errors of a damaged file are of many types

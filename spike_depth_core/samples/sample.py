@@ -11,6 +11,14 @@ from spike_depth_core.geometry import SensorRig
 from spike_depth_core.spikes import PackedSpikes
 
 SENSORS = ("spikes", "rgb", "nir", "thermal")
+RIGHT = {sensor: f"{sensor}_right" for sensor in SENSORS}
+"""The right-hand camera of a stereo pair, whose left one is the sensor itself."""
+IMAGES = (*SENSORS, *RIGHT.values())
+
+
+def modality(image: str) -> str:
+    """What kind of sensor took an image: `rgb` of `rgb` and of `rgb_right`."""
+    return image.removesuffix("_right")
 
 
 @dataclass(frozen=True)
@@ -18,15 +26,20 @@ class DepthSample:
     """Aligned in time, not in space: each image is in its own sensor's frame, the rig says where that is.
 
     Attributes:
-        rig: cameras and poses of the sensors present.
+        rig: cameras and poses of the sensors present, right-hand ones under their own names (`rgb_right`).
         time_ns: the moment of the sample.
         spikes: the planes that end at that moment, or None.
         rgb: uint8 [H, W, 3], or None.
         nir: uint8 or uint16 [H, W], or None.
         thermal: uint16 [H, W] (world: centikelvin; real cameras: raw counts), or None.
-        depth: by sensor name, float32 [H, W] in that sensor's frame: metres along the optical axis, +inf where
+        spikes_right, rgb_right, nir_right, thermal_right: the same moment from the right-hand camera of a stereo
+            pair, in the type of its left one, or None. They are rectified: a point's row is the same in both.
+        depth: by image name, float32 [H, W] in that image's frame: metres along the optical axis, +inf where
             there is nothing to hit (sky), NaN where unknown.
-        meta: where the sample comes from (seed, condition, speed...): plain JSON values.
+        world_from_reference: pose of the rig's reference in a frame that all samples of a sequence share, 4x4
+            (metres), or None.
+        meta: where the sample comes from (seed, condition, speed...): plain JSON values. Samples of one recording
+            have the same `sequence`, and count its moments in `frame`.
     """
 
     rig: SensorRig
@@ -37,24 +50,37 @@ class DepthSample:
     thermal: np.ndarray | None = None
     depth: dict[str, np.ndarray] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    spikes_right: PackedSpikes | None = None
+    rgb_right: np.ndarray | None = None
+    nir_right: np.ndarray | None = None
+    thermal_right: np.ndarray | None = None
+    world_from_reference: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for sensor in self.sensors:
-            if sensor not in self.rig.cameras:
-                raise ValueError(f"the sample has {sensor}, but its rig has only {sorted(self.rig.cameras)}")
-            camera = self.rig.cameras[sensor]
-            found = self.size(sensor)
+        for name in self.images:
+            if name not in self.rig.cameras:
+                raise ValueError(f"the sample has {name}, but its rig has only {sorted(self.rig.cameras)}")
+            camera = self.rig.cameras[name]
+            found = self.size(name)
             if found != (camera.height, camera.width):
                 raise ValueError(
-                    f"{sensor} is {found[1]}x{found[0]} pixels, but its camera is {camera.width}x{camera.height}"
+                    f"{name} is {found[1]}x{found[0]} pixels, but its camera is {camera.width}x{camera.height}"
                 )
+        pose = self.world_from_reference
+        if pose is not None and (np.shape(pose) != (4, 4) or not np.isfinite(pose).all()):
+            raise ValueError(f"world_from_reference must be a finite 4x4 matrix, found shape {np.shape(pose)}")
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """The sensors present, in the fixed order of `SENSORS`."""
+        """The sensors present, in the fixed order of `SENSORS`: without right-hand cameras."""
         return tuple(sensor for sensor in SENSORS if getattr(self, sensor) is not None)
 
-    def size(self, sensor: str) -> tuple[int, int]:
-        """(height, width) of a sensor's image."""
-        image = getattr(self, sensor)
-        return (image.height, image.width) if sensor == "spikes" else (image.shape[0], image.shape[1])
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images present, right-hand ones too, in the fixed order of `IMAGES`."""
+        return tuple(name for name in IMAGES if getattr(self, name) is not None)
+
+    def size(self, image: str) -> tuple[int, int]:
+        """(height, width) of an image."""
+        found = getattr(self, image)
+        return (found.height, found.width) if modality(image) == "spikes" else (found.shape[0], found.shape[1])

@@ -111,7 +111,7 @@ class World:
         time_ns = round(time_s * 1e9)
         noise = noise_seed(self.scene.seed, time_ns)
         passes = self.render(time_s, sensors)
-        images: dict[str, np.ndarray] = {}
+        images: dict[str, Any] = {}
         spikes = None
         for sensor, rendered in passes.items():
             if sensor == "spikes":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera, SensorRig
@@ -46,4 +48,22 @@ def small_sample(seed: int = 0, planes: int = 64, rig: SensorRig | None = None) 
         thermal=rng.integers(28_000, 30_000, size("thermal")).astype(np.uint16),
         depth={s: ground_depth(rig.cameras[s]) for s in rig.cameras},
         meta={"seed": seed, "condition": "day"},
+    )
+
+
+def stereo_sample(seed: int = 0, baseline_m: float = 0.5) -> DepthSample:
+    """`small_sample` with right-hand spikes and colour of random textures, and a pose."""
+    left, right = small_sample(seed), small_sample(seed + 1000)
+    step = pose((baseline_m, 0.0, 0.0))
+    cameras = dict(left.rig.cameras)
+    poses = dict(left.rig.poses)
+    for sensor in ("spikes", "rgb"):
+        cameras[f"{sensor}_right"] = cameras[sensor]
+        poses[f"{sensor}_right"] = left.rig.reference_from(sensor) @ step
+    return dataclasses.replace(
+        left,
+        rig=dataclasses.replace(left.rig, cameras=cameras, poses=poses),
+        spikes_right=dataclasses.replace(right.spikes, start_ns=7),
+        rgb_right=right.rgb,
+        world_from_reference=pose((0.0, 1.5 * seed, 0.0)),
     )

@@ -1,12 +1,13 @@
 """Sample files: nothing lost but the half float of depth, parts read alone, damage named."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
-from test.core.factories import small_sample
+from test.core.factories import small_sample, stereo_sample
 
 
 def test_round_trip(tmp_path):
@@ -56,3 +57,39 @@ def test_sensors_behind_one_lens_store_one_depth_map(tmp_path):
     assert sample_path(tmp_path, 0).stat().st_size < sample_path(tmp_path, 1).stat().st_size - depth.size
     again = load_sample(sample_path(tmp_path, 0), (), ("nir",))
     np.testing.assert_array_equal(again.depth["nir"], depth.astype(np.float16))
+
+
+def test_right_hand_images_and_the_pose_survive(tmp_path):
+    sample = stereo_sample(4)
+    save_sample(sample_path(tmp_path, 0), sample)
+    again = load_sample(sample_path(tmp_path, 0))
+    assert again.images == ("spikes", "rgb", "nir", "thermal", "spikes_right", "rgb_right")
+    assert again.sensors == ("spikes", "rgb", "nir", "thermal")
+    np.testing.assert_array_equal(again.rgb_right, sample.rgb_right)
+    np.testing.assert_array_equal(again.spikes_right.data, sample.spikes_right.data)
+    assert again.spikes_right.start_ns == sample.spikes_right.start_ns
+    np.testing.assert_array_equal(again.world_from_reference, sample.world_from_reference)
+    np.testing.assert_allclose(again.rig.reference_from("rgb_right"), sample.rig.reference_from("rgb_right"))
+    # A training that names its sensors pays for no others.
+    assert load_sample(sample_path(tmp_path, 0), {"rgb"}).images == ("rgb",)
+    assert load_sample(sample_path(tmp_path, 0), {"rgb_right"}, ()).images == ("rgb_right",)
+
+
+def test_a_file_of_before_right_hand_images_is_read(tmp_path):
+    """The keys that were written first are enough."""
+    sample = small_sample(1)
+    path = sample_path(tmp_path, 0)
+    save_sample(path, sample)
+    with np.load(path) as file:
+        assert set(file.files) >= {"description", "spikes", "rgb", "nir", "thermal", "depth_spikes"}
+        about = json.loads(file["description"].tobytes())
+    assert set(about) == {"rig", "time_ns", "meta", "spikes", "depth"}
+    assert load_sample(path).world_from_reference is None
+
+
+def test_a_right_hand_image_without_its_camera_is_refused():
+    sample = small_sample()
+    with pytest.raises(ValueError, match="the sample has rgb_right, but its rig has only"):
+        dataclasses.replace(sample, rgb_right=sample.rgb)
+    with pytest.raises(ValueError, match="world_from_reference must be a finite 4x4"):
+        dataclasses.replace(sample, world_from_reference=np.eye(3))
