@@ -53,6 +53,7 @@ def train(
     from spike_depth_core.training.data import SampleFolders
     from spike_depth_core.training.loop import LoopOptions
     from spike_depth_core.training.run import TrainingRun
+    from spike_depth_core.training.stages import run_stages
     from spike_depth_core.training.validation import Validation
     from spike_depth_core.training.world_data import (
         FORMATS,
@@ -96,11 +97,11 @@ def train(
         architecture = dataclasses.replace(architecture, pixels=pixels)
     if start is not None:
         start.architecture = architecture
-    chosen = RECIPES[recipe](architecture=architecture, seed=seed)
+    stages = RECIPES[recipe](architecture, seed)
     run = TrainingRun(
-        recipe=chosen,
+        recipe=stages[0].recipe,
         options=options,
-        folders=SampleFolders(folders, [f.weight for f in FORMATS]),
+        data={"source": SampleFolders(folders, [f.weight for f in FORMATS])},
         validations={
             "vehicle": Validation(
                 data / "validation" / "vehicle_small",
@@ -127,7 +128,6 @@ def train(
             "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
         },
         row_prior=RowPrior.fit(truths()).to_dict(),
-        depth_range=chosen.depth_range,
         start=start,
         parent=parent,
     )
@@ -139,7 +139,7 @@ def train(
             if values and not bar.disable:
                 bar.update(task, description=" ".join(f"{k} {v:.3f}" for k, v in list(values.items())[:3]))
 
-        finished = run(show)
+        finished = run_stages(stages, run, show)
     distributed.stop()
     if not first:
         return

@@ -1,8 +1,18 @@
 """Training recipes, one file a system."""
 
-from spike_depth_core.recipes.recipe import Recipe
+from collections.abc import Callable
+from typing import Any
+
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.recipes.recipe import Recipe, Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
 
-RECIPES = {"supervised": Supervised}
 
-__all__ = ["RECIPES", "Recipe", "Supervised"]
+def _supervised(architecture: Architecture, seed: int, **settings: Any) -> tuple[Stage, ...]:
+    return (Stage(Supervised(architecture, seed=seed, **settings)),)
+
+
+RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {"supervised": _supervised}
+"""By name, what makes a recipe's stages of an architecture, a seed, and the recipe's own settings."""
+
+__all__ = ["RECIPES", "Recipe", "Request", "Stage", "Step", "Supervised"]

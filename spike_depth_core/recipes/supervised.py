@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
-from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.networks.preprocess import (
     RGB_MEAN,
     RGB_STD,
@@ -20,12 +22,13 @@ from spike_depth_core.networks.preprocess import (
     network_camera,
     prepare,
 )
+from spike_depth_core.recipes.recipe import Recipe, Request, Step
 from spike_depth_core.samples.augmentation import jitter_counts, jitter_rgb
 from spike_depth_core.samples.batch import SampleBatch
 
 
 @dataclass
-class Supervised:
+class Supervised(Recipe):
     """L1 on log-depth, edges, sky, and a Laplace likelihood that teaches the uncertainty alone.
 
     Attributes:
@@ -51,12 +54,14 @@ class Supervised:
     crop: float = 1.0
     jitter: float = 0.4
     seed: int = 0
-    name: str = "supervised"
+    name: ClassVar[str] = "supervised"
 
-    def network(self) -> DepthNetwork:
-        return DepthNetwork(self.architecture)
+    def requests(self, step: int, available: Mapping[str, tuple[str, ...]]) -> Sequence[Request]:
+        reference, sensors = self.sensors(step, available["source"])
+        return (Request(reference, sensors, (reference,)),)
 
     def sensors(self, step: int, available: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """(reference, sensors) that step number `step` uses."""
         rng = np.random.default_rng([self.seed, step, 1])
         known = [s for s in self.architecture.sensors if s in available]
         weights = np.array([self.prefer[s] for s in known])
@@ -69,14 +74,16 @@ class Supervised:
         return reference, tuple(s for s in known if s in chosen)
 
     def loss(
-        self, network: DepthNetwork, batch: SampleBatch, reference: str, step: int, generator: torch.Generator
+        self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        (batch,), (request,), generator = batches, requests, step.generator
+        reference = request.reference
         camera, size = self.random_camera(batch, reference, generator)
-        inputs = prepare(batch, reference, batch.sensors, camera, size)
+        inputs = prepare(batch, reference, request.sensors, camera, size)
         self.augment(inputs, generator)
         truth = depth_in_camera(batch, reference, camera, size)
         inputs, truth = mirrored(inputs, truth, generator)
-        prediction = network(inputs)
+        prediction = modules["student"](inputs)
         return self.depth_loss(prediction.log_depth, prediction.log_scale, truth)
 
     def depth_loss(self, log_depth: Tensor, log_scale: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

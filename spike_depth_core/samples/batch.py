@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ class SampleBatch:
         poses: by image, `reference_from_sensor` [B, 4, 4].
         heights: by image, metres over the road [B], see `SensorRig.height_of`.
         depth: by image, metres [B, H, W]; +inf sky, NaN unknown.
+        neighbours: by offset in frames, the same sequences' samples earlier (below 0) and later; mostly none.
     """
 
     images: dict[str, Tensor]
@@ -35,6 +37,7 @@ class SampleBatch:
     poses: dict[str, Tensor]
     heights: dict[str, Tensor]
     depth: dict[str, Tensor]
+    neighbours: dict[int, SampleBatch] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.cameras.values())))
@@ -47,8 +50,13 @@ class SampleBatch:
     def to(self, device: torch.device | str) -> SampleBatch:
         """The same batch on another device."""
 
-        def move(value: dict) -> dict:
-            return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in value.items()}
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=True)
+            return value.to(device) if isinstance(value, SampleBatch) else value
+
+        def move(values: dict) -> dict:
+            return {k: moved(v) for k, v in values.items()}
 
         return SampleBatch(*(move(getattr(self, f.name)) for f in fields(self)))
 
@@ -56,7 +64,7 @@ class SampleBatch:
         """Called by `torch.utils.data.DataLoader`."""
 
         def pin(value: dict) -> dict:
-            return {k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in value.items()}
+            return {k: v.pin_memory() if isinstance(v, Tensor | SampleBatch) else v for k, v in value.items()}
 
         return SampleBatch(*(pin(getattr(self, f.name)) for f in fields(self)))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from spike_depth_core.recipes import Recipe
+from spike_depth_core.recipes import Recipe, Request
 from spike_depth_core.samples.batch import SampleBatch, collate
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.training import distributed
@@ -18,16 +19,63 @@ from spike_depth_core.training import distributed
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step reads: a pure function of the seed and the step's number, so that resuming repeats it."""
+    """What a step reads for one request: a function of the seed and the step's number, so that resuming repeats it.
 
-    step: int
-    reference: str
-    sensors: tuple[str, ...]
+    Attributes:
+        request: what was asked for.
+        paths: of the samples of the batch.
+        neighbours: by offset, the frames that many after each of `paths` in its sequence.
+    """
+
+    request: Request
     paths: tuple[Path, ...]
+    neighbours: dict[int, tuple[Path, ...]]
+
+
+class SampleFolder:
+    """Samples of the same sensors and sizes, in files that `samples.files` wrote.
+
+    Consecutive frames of a sequence lie in consecutive files with the same `meta["sequence"]`.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.paths = list_samples(folder)
+        self.images = load_sample(self.paths[0]).images
+        self._usable: dict[tuple[int, ...], np.ndarray] = {}
+
+    @functools.cached_property
+    def sequences(self) -> list[object]:
+        """To which sequence each sample belongs; None for a sample by itself."""
+        return [load_sample(path, sensors=(), depth=()).meta.get("sequence") for path in self.paths]
+
+    def with_neighbours(self, offsets: tuple[int, ...]) -> np.ndarray:
+        """Indices of the samples that have a neighbour at each of the offsets.
+
+        Raises:
+            ValueError: naming the folder, when there is none.
+        """
+        if offsets not in self._usable:
+            self._usable[offsets] = self._find_with_neighbours(offsets)
+        return self._usable[offsets]
+
+    def _find_with_neighbours(self, offsets: tuple[int, ...]) -> np.ndarray:
+        if not offsets:
+            return np.arange(len(self.paths))
+        sequences = self.sequences
+        found = [
+            i
+            for i, sequence in enumerate(sequences)
+            if sequence is not None
+            and all(0 <= i + k < len(sequences) and sequences[i + k] == sequence for k in offsets)
+        ]
+        if not found:
+            raise ValueError(f"{self.folder} has no sequence with frames at offsets {offsets} from one another")
+        return np.array(found)
 
 
 class SampleFolders:
-    """Folders of samples; all samples of a folder have the same sensors and sizes, so a batch comes from one.
+    """Folders of samples; a batch comes from one of them.
 
     Args:
         folders: where `samples.files` wrote them.
@@ -37,26 +85,33 @@ class SampleFolders:
     def __init__(self, folders: Sequence[str | Path], weights: Sequence[float] | None = None):
         if not folders:
             raise ValueError("training needs at least one folder of samples")
-        self.paths = [list_samples(folder) for folder in folders]
-        drawn = np.array([len(paths) for paths in self.paths] if weights is None else weights, dtype=float)
+        self.folders = [SampleFolder(folder) for folder in folders]
+        drawn = np.array([len(f.paths) for f in self.folders] if weights is None else weights, dtype=float)
         if len(drawn) != len(folders) or not (drawn > 0).all():
             raise ValueError(f"weights are a positive number a folder; found {list(drawn)} for {len(folders)}")
         self.probabilities = drawn / drawn.sum()
-        self.available = [load_sample(paths[0]).sensors for paths in self.paths]
 
     def __len__(self) -> int:
-        return sum(len(paths) for paths in self.paths)
+        return sum(len(folder.paths) for folder in self.folders)
+
+    def draw(self, rng: np.random.Generator) -> SampleFolder:
+        """One of the folders, by the weights."""
+        return self.folders[int(rng.choice(len(self.folders), p=self.probabilities))]
 
 
 class Draws(Dataset):
-    """Step number to the batch it trains on.
+    """Step number to the batches it trains on.
 
-    Folders are drawn by their weights. Samples within a step are distinct. Of several processes each reads its share.
+    Folders are drawn by their weights, one for each domain. Samples within a batch are distinct. Of several processes
+    each reads its share.
     """
 
-    def __init__(self, folders: SampleFolders, recipe: Recipe, batch_size: int, steps: int, seed: int):
-        self.folders, self.recipe = folders, recipe
-        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+    def __init__(self, data: Mapping[str, SampleFolders], recipe: Recipe, batch_size: int, steps: int, seed: int):
+        missing = set(recipe.domains) - set(data)
+        if missing:
+            raise ValueError(f"{recipe.name} learns from {recipe.domains}; there is no data for {sorted(missing)}")
+        self.data = {domain: data[domain] for domain in recipe.domains}
+        self.recipe, self.batch_size, self.steps, self.seed = recipe, batch_size, steps, seed
         self.rank, self.processes = distributed.place()
         if batch_size % self.processes:
             raise ValueError(f"a batch of {batch_size} samples cannot be shared by {self.processes} processes evenly")
@@ -64,24 +119,39 @@ class Draws(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def draw(self, step: int) -> Draw:
-        """The step's folder, sensors and samples."""
+    def draw(self, step: int) -> tuple[Draw, ...]:
+        """The step's folders, sensors and samples."""
         rng = np.random.default_rng([self.seed, step, 0])
-        folder = int(rng.choice(len(self.folders.paths), p=self.folders.probabilities))
-        reference, sensors = self.recipe.sensors(step, self.folders.available[folder])
-        paths = self.folders.paths[folder]
-        chosen = rng.choice(len(paths), size=min(self.batch_size, len(paths)), replace=False)
-        return Draw(step, reference, sensors, tuple(paths[i] for i in chosen))
+        folders = {domain: folders.draw(rng) for domain, folders in self.data.items()}
+        requests = self.recipe.requests(step, {domain: folder.images for domain, folder in folders.items()})
+        return tuple(self._draw(request, folders[request.domain], rng) for request in requests)
 
-    def __getitem__(self, step: int) -> tuple[int, str, SampleBatch]:
-        draw = self.draw(step)
-        samples = [
-            load_sample(path, {*draw.sensors}, {draw.reference}) for path in draw.paths[self.rank :: self.processes]
-        ]
-        return step, draw.reference, collate(samples)
+    def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
+        usable = folder.with_neighbours(request.neighbours)
+        chosen = rng.choice(usable, size=min(self.batch_size, len(usable)), replace=False)
+        return Draw(
+            request,
+            tuple(folder.paths[i] for i in chosen),
+            {k: tuple(folder.paths[i + k] for i in chosen) for k in request.neighbours},
+        )
+
+    def __getitem__(self, step: int) -> tuple[int, list[Request], list[SampleBatch]]:
+        draws = self.draw(step)
+        return step, [draw.request for draw in draws], [self._read(draw) for draw in draws]
+
+    def _read(self, draw: Draw) -> SampleBatch:
+        def read(paths: Sequence[Path]) -> SampleBatch:
+            share = paths[self.rank :: self.processes]
+            return collate([load_sample(path, draw.request.sensors, draw.request.depth) for path in share])
+
+        batch = read(draw.paths)
+        batch.neighbours = {offset: read(paths) for offset, paths in draw.neighbours.items()}
+        return batch
 
 
-def load_batches(draws: Draws, first_step: int, workers: int, pin: bool) -> Iterator[tuple[int, str, SampleBatch]]:
+def load_batches(
+    draws: Draws, first_step: int, workers: int, pin: bool
+) -> Iterator[tuple[int, list[Request], list[SampleBatch]]]:
     """Batches of steps `first_step`, `first_step + 1`, ... in order, read ahead by worker processes."""
     loader = DataLoader(
         draws,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
+from torch import nn
 
 from spike_depth_core.networks.checkpoint import write_atomically
 from spike_depth_core.networks.depth_network import DepthNetwork
-from spike_depth_core.recipes import Recipe
+from spike_depth_core.recipes import Recipe, Request, Step
 from spike_depth_core.samples.batch import SampleBatch
 from spike_depth_core.training import distributed
 from spike_depth_core.training.ema import ExponentialMovingAverage
@@ -64,13 +66,13 @@ def learning_rate(step: int, options: LoopOptions) -> float:
 
 
 class Trainer:
-    """A recipe, a student and its optimiser; one call of `step` is one optimiser step.
+    """A recipe, its modules and their optimiser; one call of `step` is one optimiser step.
 
     Args:
         recipe: what is learned.
         options: see `LoopOptions`.
         device: where to train.
-        network: the student to start from; the recipe's own fresh one when None.
+        start: the student to start from; the recipe's own fresh one when None.
     """
 
     def __init__(
@@ -78,18 +80,19 @@ class Trainer:
         recipe: Recipe,
         options: LoopOptions,
         device: torch.device | str = "cpu",
-        network: DepthNetwork | None = None,
+        start: DepthNetwork | None = None,
     ):
         self.recipe, self.options, self.device = recipe, options, torch.device(device)
-        if network is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(options.seed)
-                network = recipe.network()
-        self.network: DepthNetwork = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.train()
-        self.average = ExponentialMovingAverage(self.network, options.ema_decay)
-        decayed = [p for p in self.network.parameters() if p.dim() > 1]
-        plain = [p for p in self.network.parameters() if p.dim() <= 1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            modules = recipe.modules(start)
+        self.modules: nn.ModuleDict = modules.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in self.modules.values():
+            module.train(any(p.requires_grad for p in module.parameters()))
+        self.average = ExponentialMovingAverage(self.student, options.ema_decay)
+        self.parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        decayed = [p for p in self.parameters if p.dim() > 1]
+        plain = [p for p in self.parameters if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": options.weight_decay},
@@ -100,7 +103,14 @@ class Trainer:
         self.next_step = 0
         self.skipped = 0
 
-    def step(self, batch: SampleBatch, reference: str) -> dict[str, torch.Tensor]:
+    @property
+    def student(self) -> DepthNetwork:
+        """What is learned in the end."""
+        student = self.modules["student"]
+        assert isinstance(student, DepthNetwork)
+        return student
+
+    def step(self, batches: Sequence[SampleBatch], requests: Sequence[Request]) -> dict[str, torch.Tensor]:
         """One optimiser step. Returns the loss and its parts as tensors still on the device.
 
         A step whose gradient is not finite changes no weight; it is counted in `skipped`.
@@ -111,19 +121,21 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.next_step, self.options)
         if self.next_step >= self.options.freeze_norm * self.options.steps:
-            for module in self.network.modules():
+            for module in self.modules.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()
-        batch = batch.to(self.device)
+        step = Step(self.next_step, self.options.steps, generator)
+        batches = [batch.to(self.device) for batch in batches]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            total, parts = self.recipe.loss(self.network, batch, reference, self.next_step, generator)
+            total, parts = self.recipe.loss(self.modules, batches, requests, step)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        distributed.average(self.network)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        distributed.average(self.modules)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
-            self.average.update(self.network, self.next_step)
+            self.recipe.after_step(self.modules, step)
+            self.average.update(self.student, self.next_step)
         else:
             self.skipped += 1
         self.next_step += 1
@@ -132,7 +144,7 @@ class Trainer:
     def save(self, path: str | Path) -> None:
         """Write everything a resumed run needs into one safetensors file."""
         path = Path(path)
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors = {f"modules.{k}": v for k, v in self.modules.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -159,7 +171,7 @@ class Trainer:
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.network.load_state_dict(part("network."))
+        self.modules.load_state_dict(part("modules."))
         self.average.network.load_state_dict(part("average."))
         state: dict[int, dict[str, Any]] = {}
         for key, value in part("optimizer.").items():

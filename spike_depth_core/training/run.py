@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,14 @@ class TrainingRun:
     Attributes:
         recipe: what is learned.
         options: how long and how hard.
-        folders: training samples.
+        data: training samples by the domain that the recipe asks for.
         validations: by name, fixed samples that choose the weights that are kept. Never test data.
         out: gets `state.safetensors` (to resume from), `log.jsonl` (the learning curve) and
-            `checkpoint.safetensors` with its JSON (averaged weights, best by validation).
+            `checkpoint.safetensors` with its JSON (averaged weights).
         device: where to train.
         workers: processes that read samples ahead.
         validate_every: steps between validations, after which the state is saved too.
+        keep: `best` keeps the weights that score best in validation, `last` the last.
         time_limit_s: stop after this long with the state saved; the same call then goes on. None: to the end.
         about: JSON values for the checkpoint's `training` field: the command, the data.
         row_prior: for the checkpoint, see there.
@@ -44,16 +45,16 @@ class TrainingRun:
 
     recipe: Recipe
     options: LoopOptions
-    folders: SampleFolders
+    data: Mapping[str, SampleFolders]
     validations: dict[str, Validation]
     out: Path
     device: torch.device
     workers: int = 2
     validate_every: int = 1000
+    keep: str = "best"
     time_limit_s: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     row_prior: dict[str, Any] = field(default_factory=dict)
-    depth_range: tuple[float, float] = (0.5, 100.0)
     start: DepthNetwork | None = None
     parent: str | None = None
 
@@ -71,15 +72,15 @@ class TrainingRun:
             trainer.load(state)
             if distributed.place()[0] == 0:
                 self._cut_log(trainer.next_step)
-        draws = Draws(self.folders, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
+        draws = Draws(self.data, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
         lines = self.log_lines()
         best = min((line["mean"] for line in lines if "mean" in line), default=float("inf"))
         spent = max((line.get("seconds", 0.0) for line in lines), default=0.0)  # by earlier calls of the same run
         sums: dict[str, torch.Tensor] = {}
         first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
-        for step, reference, batch in batches:
-            for name, value in trainer.step(batch, reference).items():
+        for step, requests, drawn in batches:
+            for name, value in trainer.step(drawn, requests).items():
                 sums[name] = sums[name] + value if name in sums else value
             done = step + 1
             shown: dict[str, float] = {}
@@ -102,7 +103,7 @@ class TrainingRun:
                 mean = sum(scores.values()) / max(1, len(scores))
                 self._log({"step": done, "validation": scores, "mean": mean})
                 shown |= {"validation": round(mean, 4)}
-                if mean < best:
+                if mean < best or self.keep == "last":
                     best = mean
                     self._keep(trainer.average.network, done, scores)
             progress(done, shown)
@@ -122,7 +123,7 @@ class TrainingRun:
         info = CheckpointInfo(
             architecture=network.architecture,
             row_prior=self.row_prior,
-            depth_range=self.depth_range,
+            depth_range=self.recipe.depth_range,
             training={
                 "recipe": self.recipe.name,
                 "options": asdict(self.options),

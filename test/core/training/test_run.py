@@ -1,5 +1,7 @@
 """A training run learns, resumes to the bit after being stopped, and skips what is not finite."""
 
+import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -8,13 +10,14 @@ import torch
 
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
-from spike_depth_core.recipes import Supervised
+from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.training.data import Draws, SampleFolders
 from spike_depth_core.training.ema import ExponentialMovingAverage
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.run import TrainingRun
+from spike_depth_core.training.stages import run_stages
 from spike_depth_core.training.validation import Validation
 from test.core.factories import small_sample
 
@@ -33,7 +36,7 @@ def make_run(folder, out, steps=60, **changes):
     return TrainingRun(
         recipe=Supervised(SMALL),
         options=LoopOptions(steps=steps, batch_size=4, learning_rate=5e-3, ema_decay=0.9),
-        folders=SampleFolders([folder]),
+        data={"source": SampleFolders([folder])},
         validations={"small": Validation(folder, [("spikes",), ("rgb",)])},
         out=out,
         device=torch.device("cpu"),
@@ -73,23 +76,24 @@ def test_a_state_of_another_training_is_refused(folder, tmp_path):
 
 def test_a_gradient_that_is_not_finite_changes_nothing():
     trainer = Trainer(Supervised(SMALL), LoopOptions(steps=4))
-    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
+    before = {k: v.clone() for k, v in trainer.student.named_parameters()}
     batch = collate([small_sample(i, planes=16) for i in range(2)])
     batch.images["thermal"][:] = torch.nan
-    trainer.step(batch, "thermal")
+    trainer.step([batch], [Request("thermal", ("thermal",), ("thermal",))])
     assert trainer.skipped == 1
-    assert all(torch.equal(v, before[k]) for k, v in trainer.network.named_parameters())
+    assert all(torch.equal(v, before[k]) for k, v in trainer.student.named_parameters())
 
 
 def test_the_draw_of_a_step_depends_on_its_number_alone(folder):
-    folders, recipe = SampleFolders([folder]), Supervised(SMALL)
-    first, second = (Draws(folders, recipe, 4, 100, seed=1) for _ in range(2))
+    data, recipe = {"source": SampleFolders([folder])}, Supervised(SMALL)
+    first, second = (Draws(data, recipe, 4, 100, seed=1) for _ in range(2))
     assert [first.draw(i) for i in (7, 3)] == [second.draw(i) for i in (7, 3)]
-    assert len({first.draw(i).paths for i in range(50)}) > 40
-    used = {first.draw(i).sensors for i in range(200)}
-    assert {("spikes",), ("rgb",), ("thermal",), ("spikes", "rgb", "nir", "thermal")} <= used
-    for i in range(200):
-        assert first.draw(i).reference in first.draw(i).sensors
+    assert len({first.draw(i)[0].paths for i in range(50)}) > 40
+    requests = [first.draw(i)[0].request for i in range(200)]
+    assert {("spikes",), ("rgb",), ("thermal",), ("spikes", "rgb", "nir", "thermal")} <= {r.sensors for r in requests}
+    for request in requests:
+        assert request.reference in request.sensors
+        assert request.depth == (request.reference,)
 
 
 def test_learning_rate_rises_then_falls_to_a_hundredth():
@@ -110,3 +114,98 @@ def test_average_of_constant_weights_is_them_and_follows_by_its_decay():
         network.weight.add_(1.0)
     average.update(network, 1000)
     torch.testing.assert_close(average.network.weight, start + 0.1)
+
+
+class TwoDomains(Supervised):
+    """Asks for labelled source frames, and for target frames with the ones before and after, without labels."""
+
+    name = "two_domains"
+    domains = ("source", "target")
+
+    def requests(self, step, available):
+        target = Request("rgb", ("rgb", "spikes"), domain="target", neighbours=(-1, 1))
+        return (*super().requests(step, available), target)
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sequences")
+    for i in range(8):
+        sample = small_sample(i, planes=16)
+        meta = {**sample.meta, "sequence": i // 4, "frame": i % 4}
+        save_sample(sample_path(folder, i), dataclasses.replace(sample, time_ns=i, meta=meta))
+    return folder
+
+
+def test_neighbours_are_of_the_same_sequence_and_target_labels_stay_unread(folder, sequences):
+    data = {"source": SampleFolders([folder]), "target": SampleFolders([sequences])}
+    draws = Draws(data, TwoDomains(SMALL), 3, 40, seed=0)
+    inner = {1, 2, 5, 6}  # of eight frames in two sequences of four
+    seen = set()
+    for step in range(40):
+        _, draw = draws.draw(step)
+        index = [int(path.stem) for path in draw.paths]
+        seen |= set(index)
+        for offset in (-1, 1):
+            assert [int(path.stem) - offset for path in draw.neighbours[offset]] == index
+    assert seen == inner
+    _, _, batches = draws[3]
+    assert [len(batch) for batch in batches] == [3, 3]
+    assert not batches[1].depth
+    assert set(batches[1].neighbours) == {-1, 1}
+    assert batches[1].neighbours[1].images["rgb"].shape == batches[1].images["rgb"].shape
+    moved = batches[1].to("meta")
+    assert moved.neighbours[1].images["rgb"].is_meta
+    with pytest.raises(ValueError, match=r"no data for \['target'\]"):
+        Draws({"source": data["source"]}, TwoDomains(SMALL), 3, 40, seed=0)
+    with pytest.raises(ValueError, match="no sequence"):
+        Draws({"source": data["source"], "target": data["source"]}, TwoDomains(SMALL), 3, 40, seed=0).draw(0)
+
+
+class Following(Supervised):
+    """A second module that no gradient reaches and that is moved after each step."""
+
+    name = "following"
+
+    def modules(self, start=None):
+        modules = super().modules(start)
+        modules["teacher"] = copy.deepcopy(modules["student"]).requires_grad_(False)
+        modules["extra"] = torch.nn.Linear(2, 1)
+        return modules
+
+    def loss(self, modules, batches, requests, step):
+        assert modules["student"].training
+        assert not modules["teacher"].training
+        total, parts = super().loss(modules, batches, requests, step)
+        return total + modules["extra"].weight.square().sum(), {**parts, "progress": torch.tensor(step.progress)}
+
+    def after_step(self, modules, step):
+        modules["teacher"].load_state_dict(modules["student"].state_dict())
+
+
+def test_stages_hand_their_student_on_and_modules_for_training_stay_behind(folder, tmp_path):
+    stages = (Stage(Supervised(SMALL), 0.5, "last"), Stage(Following(SMALL), 0.5, "last"))
+    run = make_run(folder, tmp_path, steps=8)
+    seen = []
+    assert run_stages(stages, run, lambda done, values: seen.append(done))
+    assert seen == list(range(1, 9))
+    first = load_checkpoint(tmp_path / "1_supervised" / "checkpoint.safetensors")[1]
+    network, last = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert last.parent == first.sha256
+    assert last.training["recipe"] == "following"
+    assert network.state_dict().keys() == run.recipe.modules()["student"].state_dict().keys()
+    assert run_stages(stages, run)  # all is done: nothing changes
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].sha256 == last.sha256
+
+
+def test_every_module_with_gradients_learns_and_the_others_follow(folder):
+    recipe: Recipe = Following(SMALL)
+    trainer = Trainer(recipe, LoopOptions(steps=4, learning_rate=1e-2))
+    draws = Draws({"source": SampleFolders([folder])}, recipe, 2, 4, seed=0)
+    before = trainer.modules["extra"].weight.detach().clone()
+    for step in range(2):
+        _, requests, batches = draws[step]
+        trainer.step(batches, requests)
+    assert trainer.modules["extra"].weight.square().sum() < before.square().sum()
+    student, teacher = (trainer.modules[name].state_dict() for name in ("student", "teacher"))
+    assert all(torch.equal(student[k], teacher[k]) for k in student)

@@ -1,0 +1,57 @@
+"""A training of several stages: each starts from the student that the one before has kept."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.recipes import Stage
+from spike_depth_core.training import distributed
+from spike_depth_core.training.run import TrainingRun
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    run: TrainingRun,
+    progress: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+) -> bool:
+    """Train stage after stage; what is done already is not done again.
+
+    Args:
+        stages: what is learned, in order.
+        run: everything else; its recipe, steps, folder, `keep` and start are replaced stage by stage. Of several
+            stages each writes into a folder of its own in `run.out`, `1_NAME`, `2_NAME`...; the last one's checkpoint
+            is copied to `run.out`.
+        progress: called with the number of steps done in all stages, and figures to show.
+
+    Returns:
+        Whether the last stage's last step was reached within the time limit.
+    """
+    begin = time.monotonic()
+    start, parent, before = run.start, run.parent, 0
+    for number, stage in enumerate(stages, 1):
+        out = run.out if len(stages) == 1 else run.out / f"{number}_{stage.recipe.name}"
+        steps = max(1, round(stage.share * run.options.steps))
+        left = None if run.time_limit_s is None else max(0.0, run.time_limit_s - (time.monotonic() - begin))
+        offset = before
+        part = replace(
+            run,
+            recipe=stage.recipe,
+            options=replace(run.options, steps=steps),
+            out=out,
+            keep=stage.keep,
+            start=start,
+            parent=parent,
+            time_limit_s=left,
+        )
+        if not part(lambda done, values, offset=offset: progress(offset + done, values)):  # type: ignore[misc]
+            return False
+        start, info = load_checkpoint(out / "checkpoint.safetensors")
+        parent, before = info.sha256, before + steps
+    if len(stages) > 1 and distributed.place()[0] == 0:
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(out / f"checkpoint{suffix}", run.out / f"checkpoint{suffix}")
+    return True
