@@ -1,0 +1,151 @@
+"""What a benchmark suite is: rows to train, views to measure them in, and what has to come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.recipes import Stage
+
+ROW_PRIOR_ROW = "row prior"
+Scores = Mapping[str, Mapping[str, np.ndarray]]
+"""AbsRel by row and view, one value a seed."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How large a suite is run.
+
+    Attributes:
+        steps: optimiser steps of a row whose `steps` is 1.
+        batch_size, learning_rate: of every row.
+        pixels, widths: of the network, see `Architecture`.
+        train_frames, validation_frames, test_frames: samples rendered of each domain.
+        picture: scale of the cameras of the domains' rig.
+        planes: spike planes a sample.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    pixels: int
+    widths: tuple[int, ...]
+    train_frames: int
+    validation_frames: int
+    test_frames: int
+    picture: float = 0.5
+    planes: int = 256
+
+
+PRESETS = {
+    # Shows that everything runs; its figures mean nothing.
+    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 16, 4, 4, picture=0.25, planes=64),
+    # Half an hour a seed on two cores.
+    "small": Preset(1500, 8, 1.5e-3, 6500, (16, 32, 64, 128, 192), 1200, 48, 100),
+    # For a GPU.
+    "full": Preset(20_000, 32, 2e-3, 160 * 256, (16, 32, 64, 128, 192), 12_000, 200, 200, picture=1.0),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a trained row: whose pictures, which sensors.
+
+    Attributes:
+        name: heading of its column.
+        domain: whose test samples.
+        sensors: what the network may use.
+        reference: in whose frame depth is compared; None for the first of `sensors`.
+        condition: only samples of this `meta["condition"]` or `meta["weather"]`; None takes all.
+    """
+
+    name: str
+    domain: str
+    sensors: tuple[str, ...]
+    reference: str | None = None
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: as the table names it.
+        stages: what is trained, made of an architecture and a seed.
+        start: the row whose student it starts from, or None for random weights.
+        steps: training length, as a share of the preset's.
+        views: names of the views it is measured in; None for all. A network of one sensor cannot be in every one.
+    """
+
+    name: str
+    stages: Callable[[Architecture, int], tuple[Stage, ...]]
+    start: str | None = None
+    steps: float = 1.0
+    views: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the rows say when they are compared.
+
+    Attributes:
+        name: what is compared.
+        values: one a seed.
+        wanted: what counts as working, in words.
+        met: whether the mean is on the wanted side, by more than the spread over seeds.
+    """
+
+    name: str
+    values: np.ndarray
+    wanted: str
+    met: bool
+
+
+def at_least(name: str, values: np.ndarray, bound: float, unit: str = "") -> Finding:
+    """A finding that wants values of at least `bound`: their mean less one standard deviation must reach it."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Finding(name, values, f"at least {bound:g}{unit}", bool(np.mean(values) - spread >= bound))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A table and what it has to show.
+
+    Attributes:
+        name: of the suite and of its recipe.
+        title: of the page.
+        rows: in the table's order; a row stands after the one that it starts from.
+        views: the columns.
+        sensors: of every network.
+        findings: compares the rows, given AbsRel by row and view.
+        domains: data that training or measuring needs.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    views: tuple[View, ...]
+    findings: Callable[[Scores], list[Finding]]
+    sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
+    domains: tuple[str, ...] = ("source", "target")
+    architecture: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known: set[str] = {ROW_PRIOR_ROW}
+        for row in self.rows:
+            if row.name in known:
+                raise ValueError(f"suite {self.name}: two rows are called {row.name!r}")
+            if row.start is not None and row.start not in known - {ROW_PRIOR_ROW}:
+                raise ValueError(f"suite {self.name}: {row.name!r} starts from {row.start!r}, no row before it")
+            unknown = set(row.views or ()) - {view.name for view in self.views}
+            if unknown:
+                raise ValueError(f"suite {self.name}: {row.name!r} is measured in unknown views {sorted(unknown)}")
+            known.add(row.name)
+
+    def views_of(self, row: Row) -> tuple[View, ...]:
+        """The views a row is measured in."""
+        return tuple(view for view in self.views if row.views is None or view.name in row.views)

@@ -1,0 +1,99 @@
+"""A suite's results as a page: a table with mean and spread over seeds, what was to be shown, and a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spike_depth_core.evaluation.plots import bars_by_group
+from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.suites.suite import Finding, Suite
+
+Results = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def scores(results: Results, metric: str = "abs_rel") -> dict[str, dict[str, np.ndarray]]:
+    """A metric by row and view, one value for each seed that every row with results has."""
+    complete = [rows for rows in results.values() if rows]
+    seeds = min((len(rows) for rows in complete), default=0)
+    return {
+        row: {
+            view: np.array([result["views"][view][metric] for result in done[:seeds]], dtype=float)
+            for view in done[0]["views"]
+        }
+        for row, done in results.items()
+        if done
+    }
+
+
+def with_spread(values: np.ndarray) -> str:
+    """Mean and standard deviation over seeds."""
+    mean = f"{np.mean(values):.3f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.3f}"
+
+
+def findings_of(suite: Suite, found: Mapping[str, Mapping[str, np.ndarray]]) -> list[Finding]:
+    """The suite's findings; none while rows are missing."""
+    return suite.findings(found) if {row.name for row in suite.rows} <= set(found) else []
+
+
+def write_page(suite: Suite, results: Results, out: Path, command: str, about: Mapping[str, Any]) -> list[Finding]:
+    """Write `SUITE.md`, `SUITE.json` and `SUITE.png`.
+
+    Args:
+        suite: what was run.
+        results: by row, those of each seed.
+        out: folder.
+        command: that gives the same page.
+        about: facts for the head of the page.
+
+    Returns:
+        What the rows say.
+    """
+    found = scores(results)
+    scaled = scores(results, "median_scaled")
+    findings = findings_of(suite, found)
+    columns = ["row", *(view.name for view in suite.views)]
+
+    def table(values: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+        rows = [
+            [name, *(with_spread(by_view[v.name]) if v.name in by_view else "" for v in suite.views)]
+            for name, by_view in values.items()
+        ]
+        return markdown_table(columns, rows)
+
+    seeds = max((len(rows) for rows in results.values()), default=0)
+    lines = [f"# {suite.title}", ""]
+    lines += [f"`{command}`", "", f"AbsRel on test streets; mean and standard deviation over {seeds} seeds.", ""]
+    lines += [table(found), "Median-scaled, which forgives a wrong scale:", "", table(scaled)]
+    if findings:
+        rows = [[f.name, with_spread(f.values), f.wanted, "met" if f.met else "MISSED"] for f in findings]
+        lines += ["## What was to be shown", "", markdown_table(["", "found", "wanted", ""], rows)]
+    lines += [markdown_table(["", ""], [[key, str(value)] for key, value in about.items()])]
+    lines += [f"![AbsRel by row]({suite.name}.png)", ""]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{suite.name}.md").write_text("\n".join(lines))
+    write_json(
+        out / f"{suite.name}.json",
+        {
+            "command": command,
+            "about": dict(about),
+            "rows": {row: list(done) for row, done in results.items()},
+            "findings": [
+                {"name": f.name, "values": f.values.tolist(), "wanted": f.wanted, "met": f.met} for f in findings
+            ],
+        },
+    )
+    first = suite.views[0].name
+    names = [row for row, by_view in found.items() if first in by_view]
+    figure = bars_by_group(
+        suite.title, names, {first: [float(np.mean(found[row][first])) for row in names]}, "", "AbsRel"
+    )
+    figure.set_size_inches(max(5.2, 1.1 * len(names)), 3.4)
+    for label in figure.axes[0].get_xticklabels():
+        label.set(rotation=20, ha="right")
+    figure.savefig(out / f"{suite.name}.png", dpi=110)
+    return findings
