@@ -139,7 +139,7 @@ def describe_sample(sample: DepthSample) -> Facts:
 def describe_folder(path: Path) -> tuple[str, Facts]:
     """A folder of samples or of KITTI frames; a folder of a checkpoint alone."""
     from spike_depth_core.samples.files import SUFFIX, load_sample
-    from spike_depth_core.samples.readers import kitti
+    from spike_depth_core.samples.readers import kitti_object
 
     samples = [file for file in sorted(path.glob(f"*{SUFFIX}")) if holds_sample(file)]
     if samples:
@@ -155,12 +155,12 @@ def describe_folder(path: Path) -> tuple[str, Facts]:
     if checkpoints:
         return f"checkpoint {checkpoints[0].name}", describe_checkpoint(checkpoints[0])
     try:
-        names = kitti.list_frames(path)
+        names = kitti_object.list_frames(path)
     except ValueError:
         raise ValueError(f"{path}: expected samples (*{SUFFIX}), a checkpoint or KITTI frames, found none") from None
     return "KITTI frames", [
         ("frames", str(len(names))),
-        *((f"first: {key}", value) for key, value in describe_sample(kitti.read_frame(path, names[0]))),
+        *((f"first: {key}", value) for key, value in describe_sample(kitti_object.read_frame(path, names[0]))),
     ]
 
 

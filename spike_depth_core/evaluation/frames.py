@@ -16,7 +16,7 @@ import numpy as np
 
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
-from spike_depth_core.samples.readers import kitti
+from spike_depth_core.samples.readers import kitti_object
 
 
 class Frames(ABC):
@@ -76,13 +76,13 @@ class KittiFrames(Frames):
     """KITTI object frames of a folder, with the LiDAR as sparse truth."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder, self.names = Path(folder), kitti.list_frames(folder)
+        self.folder, self.names = Path(folder), kitti_object.list_frames(folder)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> DepthSample:
-        return kitti.read_frame(self.folder, self.names[index])
+        return kitti_object.read_frame(self.folder, self.names[index])
 
 
 class StoredFrames(Frames):

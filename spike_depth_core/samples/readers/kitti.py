@@ -1,9 +1,7 @@
-"""KITTI object frames: a colour image with the LiDAR sweep seen from its camera as sparse depth.
+"""What KITTI's data sets share: calibration files, LiDAR sweeps, and their projection into a camera.
 
-Two layouts are read: the one that KITTI publishes (`image_2/`, `velodyne/`, `calib/` in one folder), and a
-flat one (`000000.png`, `000000.bin`, `000000.txt` side by side). Format: Geiger, Lenz and Urtasun, "Are we
-ready for autonomous driving? The KITTI vision benchmark suite" (CVPR 2012) and the object development kit's
-readme.
+Formats: Geiger, Lenz, Stiller and Urtasun, "Vision meets robotics: The KITTI dataset" (IJRR 2013) and the readmes of
+the raw data and object development kits.
 """
 
 from __future__ import annotations
@@ -12,46 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from spike_depth_core.geometry import PinholeCamera, SensorRig
-from spike_depth_core.samples.sample import DepthSample
+from spike_depth_core.geometry import PinholeCamera
 
 CAMERA_HEIGHT = 1.65
-"""Metres of the cameras over the road: the setup drawing of Geiger et al., "Vision meets robotics: The KITTI
-dataset" (IJRR 2013)."""
-
-_SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
+"""Metres of the cameras over the road: the setup drawing of Geiger et al. (IJRR 2013)."""
 
 
-def _paths(folder: Path, name: str) -> tuple[Path, Path, Path]:
-    """Image, LiDAR and calibration file of a frame."""
-    if (folder / "image_2").is_dir():
-        return (
-            folder / "image_2" / f"{name}.png",
-            folder / "velodyne" / f"{name}.bin",
-            folder / "calib" / f"{name}.txt",
-        )
-    return folder / f"{name}.png", folder / f"{name}.bin", folder / f"{name}.txt"
+def read_matrices(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Matrices of a calibration file (`KEY: numbers` a line), float64.
 
-
-def list_frames(folder: str | Path) -> list[str]:
-    """Names of the frames in a folder, in order. Raises ValueError when there is none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    images = folder / "image_2" if (folder / "image_2").is_dir() else folder
-    names = sorted(path.stem for path in images.glob("*.png") if _paths(folder, path.stem)[1].is_file())
-    if not names:
-        raise ValueError(
-            f"no KITTI frames in {folder}: expected NAME.png, NAME.bin and NAME.txt, or the folders image_2, "
-            "velodyne and calib"
-        )
-    return names
-
-
-def read_calibration(path: str | Path) -> dict[str, np.ndarray]:
-    """Matrices of a calibration file, float64: `P2` [3, 4], `R0_rect` [3, 3], `Tr_velo_to_cam` [3, 4].
+    Args:
+        path: the file.
+        shapes: which to read, and their shapes.
 
     Raises:
         ValueError: naming the file and the matrix that is missing or has the wrong number of values.
@@ -62,14 +33,37 @@ def read_calibration(path: str | Path) -> dict[str, np.ndarray]:
         if colon:
             entries[key.strip()] = values.split()
     matrices = {}
-    for key, shape in _SHAPES.items():
+    for key, shape in shapes.items():
         found = entries.get(key)
         if found is None:
             raise ValueError(f"{path}: the calibration lacks {key}; it has {', '.join(sorted(entries))}")
-        if len(found) != shape[0] * shape[1]:
-            raise ValueError(f"{path}: {key} takes {shape[0] * shape[1]} values, found {len(found)}")
-        matrices[key] = np.array(found, dtype=np.float64).reshape(shape)
+        size = int(np.prod(shape))
+        if len(found) != size:
+            raise ValueError(f"{path}: {key} takes {size} values, found {len(found)}")
+        try:
+            matrices[key] = np.array(found, dtype=np.float64).reshape(shape)
+        except ValueError as error:
+            raise ValueError(f"{path}: {key} is not made of numbers: {error}") from error
     return matrices
+
+
+def rigid(rotation: np.ndarray, translation: np.ndarray | None = None) -> np.ndarray:
+    """4x4 transform of a rotation [3, 3] and a translation [3]."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    if translation is not None:
+        matrix[:3, 3] = translation
+    return matrix
+
+
+def camera_of(projection: np.ndarray, width: int, height: int) -> PinholeCamera:
+    """Intrinsics of a rectified projection matrix [3, 4]."""
+    return PinholeCamera(width, height, projection[0, 0], projection[1, 1], projection[0, 2], projection[1, 2])
+
+
+def camera_from_rectified(projection: np.ndarray) -> np.ndarray:
+    """4x4 transform from the rectified frame of camera 0 to that of a rectified projection matrix P = K [I | t]."""
+    return rigid(np.eye(3), np.linalg.solve(projection[:, :3], projection[:, 3]))
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -80,21 +74,18 @@ def read_points(path: str | Path) -> np.ndarray:
     return np.fromfile(path, dtype="<f4").reshape(-1, 4)
 
 
-def project(points: np.ndarray, calibration: Mapping[str, np.ndarray]) -> np.ndarray:
-    """LiDAR points in the left colour image.
+def project(points: np.ndarray, image_from_lidar: np.ndarray) -> np.ndarray:
+    """LiDAR points in an image.
 
     Args:
         points: [N, 3 or more], metres, in the LiDAR's frame.
-        calibration: of `read_calibration`.
+        image_from_lidar: [3, 4], projection times pose.
 
     Returns:
         float64 [M, 3]: u, v in pixels and depth in metres of the M points that are in front of the camera.
     """
-    rectified = np.eye(4)
-    rectified[:3, :3] = calibration["R0_rect"]
-    camera_from_lidar = np.vstack([calibration["Tr_velo_to_cam"], [0, 0, 0, 1]])
     homogeneous = np.column_stack([points[:, :3].astype(np.float64), np.ones(len(points))])
-    seen = homogeneous @ (calibration["P2"] @ rectified @ camera_from_lidar).T
+    seen = homogeneous @ image_from_lidar.T
     seen = seen[seen[:, 2] > 0]
     return np.column_stack([seen[:, :2] / seen[:, 2:], seen[:, 2]])
 
@@ -106,24 +97,3 @@ def rasterise(seen: np.ndarray, width: int, height: int) -> np.ndarray:
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     np.minimum.at(depth, (v[inside], u[inside]), seen[inside, 2].astype(np.float32))
     return np.where(np.isinf(depth), np.nan, depth).astype(np.float32)
-
-
-def read_frame(folder: str | Path, name: str) -> DepthSample:
-    """One frame: `rgb`, and its depth where the LiDAR hit something (NaN elsewhere, sky included).
-
-    Raises:
-        ValueError, OSError: naming the file that is missing or malformed.
-    """
-    image_path, points_path, calibration_path = _paths(Path(folder), name)
-    with Image.open(image_path) as image:
-        rgb = np.array(image.convert("RGB"))
-    calibration = read_calibration(calibration_path)
-    height, width = rgb.shape[:2]
-    p2 = calibration["P2"]
-    camera = PinholeCamera(width, height, p2[0, 0], p2[1, 1], p2[0, 2], p2[1, 2])
-    return DepthSample(
-        rig=SensorRig.single("rgb", camera, CAMERA_HEIGHT),
-        rgb=rgb,
-        depth={"rgb": rasterise(project(read_points(points_path), calibration), width, height)},
-        meta={"dataset": "KITTI object", "frame": name},
-    )
