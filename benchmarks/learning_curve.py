@@ -1,67 +1,91 @@
-"""The page of a training run: command, data, time, learning curve. `python benchmarks/learning_curve.py RUN --out DIR`
+"""The page of a training: commands, data, time, learning curve. `python benchmarks/learning_curve.py RUN... --out DIR`
 
-RUN is what `spike-depth train --out` wrote (its checkpoint's JSON and `log.jsonl`).
+Each RUN is what `spike-depth train --out` wrote (its checkpoint's JSON and `log.jsonl`); of several, each has started
+from the one before (`--init`).
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import typer
+from matplotlib.figure import Figure
 
 from spike_depth_core.evaluation.results import markdown_table
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="Folder of the training run.")],
-    out: Annotated[Path, typer.Option(help="Folder for training.md and training.png.")] = Path("docs/results"),
-    hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "not stated",
-) -> None:
-    about = json.loads((run / "checkpoint.json").read_text())
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    losses = [line for line in lines if "loss" in line]
-    validations = [line for line in lines if "validation" in line]
-    out.mkdir(parents=True, exist_ok=True)
+def read_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(what the checkpoint's JSON says, the log's lines) of a run."""
+    about = json.loads((folder / "checkpoint.json").read_text())
+    return about, [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    left.plot([v["step"] for v in losses], [v["l1"] for v in losses], lw=0.8)
+
+def draw(logs: list[list[dict[str, Any]]]) -> Figure:
+    """Training loss and validation over the steps of all runs, one after the other."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    first = 0
+    for number, lines in enumerate(logs):
+        losses = [line for line in lines if "loss" in line]
+        validations = [line for line in lines if "validation" in line]
+        left.plot([first + v["step"] for v in losses], [v["l1"] for v in losses], lw=0.8, color="C0")
+        right.set_prop_cycle(None)  # a sensor keeps its colour from run to run
+        for name in validations[0]["validation"]:
+            steps = [first + v["step"] for v in validations]
+            right.plot(steps, [v["validation"][name] for v in validations], label=None if number else name, marker=".")
+        first += losses[-1]["step"]
+        if number < len(logs) - 1:
+            for axis in (left, right):
+                axis.axvline(first, color="grey", lw=0.8, ls="--")
     left.set(xlabel="step", ylabel="L1 on log-depth, training", yscale="log")
-    for name in validations[0]["validation"]:
-        right.plot([v["step"] for v in validations], [v["validation"][name] for v in validations], label=name)
     right.set(xlabel="step", ylabel="AbsRel, validation streets", yscale="log")
     right.legend(fontsize=7)
     for axis in (left, right):
         axis.grid(alpha=0.3, which="both")
-    figure.tight_layout()
-    figure.savefig(out / "training.png", dpi=110)
+    return figure
 
+
+def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What there is to know of a run, for the page."""
     training = about["training"]
     options = training["options"]
-    kept = training["validation_abs_rel"]
-    rows = [
+    losses = [line for line in lines if "loss" in line]
+    done, planned = losses[-1]["step"], options["steps"]
+    return [
         ("recipe", training["recipe"]),
         ("command", f"`{training['command']}`"),
         ("seed", str(options["seed"])),
         ("training samples", f"{training['samples']}, scene seeds {training['scene_seeds']}"),
-        ("steps x batch", f"{options['steps']} x {options['batch_size']}"),
+        ("size of the network's picture", f"{about['architecture']['pixels']} pixels"),
+        ("steps x batch", f"{planned} x {options['batch_size']}" + ("" if done == planned else f", stopped at {done}")),
         ("time of the steps", f"{losses[-1]['seconds'] / 60:.1f} min (rendering the samples not counted)"),
         ("processes", str(training["processes"])),
-        ("hardware", hardware),
         ("kept", f"step {training['step']}, best mean AbsRel on validation streets"),
         ("steps skipped (gradient not finite)", str(losses[-1]["skipped"])),
         ("sha256 of the weights", f"`{about['sha256']}`"),
     ]
-    page = [
-        "# How the default checkpoint was trained",
-        "",
-        markdown_table(["", "value"], rows),
-        "",
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the training runs, the first one first.")],
+    out: Annotated[Path, typer.Option(help="Folder for training.md and training.png.")] = Path("docs/results"),
+    hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "not stated",
+) -> None:
+    """Write the page."""
+    read = [read_run(folder) for folder in runs]
+    for (before, _), (about, _) in zip(read, read[1:], strict=False):
+        if about["parent"] != before["sha256"]:
+            raise ValueError(f"{about['sha256'][:8]} did not start from {before['sha256'][:8]}: {about['parent']}")
+    out.mkdir(parents=True, exist_ok=True)
+    draw([lines for _, lines in read]).savefig(out / "training.png", dpi=110)
+    page = ["# How the default checkpoint was trained", "", f"On {hardware}.", ""]
+    for number, (about, lines) in enumerate(read, 1):
+        page += [f"## Run {number} of {len(read)}", ""] if len(read) > 1 else []
+        page += [markdown_table(["", "value"], facts(about, lines)), ""]
+    kept = read[-1][0]["training"]["validation_abs_rel"]
+    page += [
         "AbsRel on validation streets (scene seeds 500,000 and up; none trained or tested on) of the weights "
         "that were kept:",
         "",
@@ -69,7 +93,7 @@ def main(
         "",
         "![learning curve](training.png)",
         "",
-        "This page is written by `python benchmarks/learning_curve.py RUN --out docs/results`.",
+        "This page is written by `python benchmarks/learning_curve.py RUN... --out docs/results`.",
     ]
     (out / "training.md").write_text("\n".join(page) + "\n")
 
