@@ -6,6 +6,7 @@ from the one before (`--init`).
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +76,7 @@ def main(
 ) -> None:
     """Write the page."""
     read = [read_run(folder) for folder in runs]
-    for (before, _), (about, _) in zip(read, read[1:], strict=False):
+    for (before, _), (about, _) in itertools.pairwise(read):
         if about["parent"] != before["sha256"]:
             raise ValueError(f"{about['sha256'][:8]} did not start from {before['sha256'][:8]}: {about['parent']}")
     out.mkdir(parents=True, exist_ok=True)
