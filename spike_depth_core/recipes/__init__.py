@@ -6,13 +6,18 @@ from typing import Any
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes.recipe import Recipe, Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
+from spike_depth_core.recipes.unified import Unified
 
 
 def _supervised(architecture: Architecture, seed: int, **settings: Any) -> tuple[Stage, ...]:
     return (Stage(Supervised(architecture, seed=seed, **settings)),)
 
 
-RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {"supervised": _supervised}
+def _unified(architecture: Architecture, seed: int, **settings: Any) -> tuple[Stage, ...]:
+    return (Stage(Unified(architecture, seed=seed, **settings)),)
+
+
+RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {"supervised": _supervised, "unified": _unified}
 """By name, what makes a recipe's stages of an architecture, a seed, and the recipe's own settings."""
 
-__all__ = ["RECIPES", "Recipe", "Request", "Stage", "Step", "Supervised"]
+__all__ = ["RECIPES", "Recipe", "Request", "Stage", "Step", "Supervised", "Unified"]

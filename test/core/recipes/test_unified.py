@@ -1,0 +1,97 @@
+"""The unified recipe: who teaches whom, where, and that it learns."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from spike_depth_core.networks.depth_network import Architecture, Prediction
+from spike_depth_core.recipes.recipe import Step
+from spike_depth_core.recipes.teaching import Teaching
+from spike_depth_core.recipes.unified import Unified
+from spike_depth_core.samples.batch import collate
+from spike_depth_core.training.loop import LoopOptions, Trainer
+from test.core.factories import small_rig, small_sample
+
+SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1, pixels=64 * 96)
+ALL = {"source": ("spikes", "rgb", "nir", "thermal")}
+BOTH = {**ALL, "target": ("spikes", "rgb", "nir", "thermal")}
+
+
+def answer(log_depth, log_scale, gradient=False):
+    log_depth = torch.tensor([log_depth]).requires_grad_(gradient)
+    return Prediction(log_depth, torch.tensor([log_scale]), [])
+
+
+def test_the_teacher_counts_where_it_is_surer_and_more_where_they_disagree():
+    """Two pixels: at the first the teacher is surer, at the second not. e = ln 2: focal factor (1 - 1/2)^gamma."""
+    student = answer([[math.log(2.0), 3.0]], [[0.0, -2.0]], gradient=True)
+    teacher = answer([[0.0, 0.0]], [[-1.0, -1.0]], gradient=True)
+    loss = Unified(gamma=2.0).response(student, teacher, labelled=True)
+    assert loss.item() == pytest.approx(0.25 * math.log(2.0))
+    loss.backward()
+    assert student.log_depth.grad[0, 0].tolist() == [pytest.approx(0.25), 0.0]
+    assert teacher.log_depth.grad is None
+    plain = Unified(gamma=0.0, gate=False).response(student, teacher, labelled=True)
+    assert plain.item() == pytest.approx((math.log(2.0) + 3.0) / 2)
+
+
+def test_without_labels_the_surest_share_of_each_picture_counts():
+    student = answer([[1.0, 2.0, 3.0, 4.0]], [[0.0] * 4])
+    teacher = answer([[0.0] * 4], [[3.0, 1.0, 2.0, 0.0]])
+    assert float(Unified(gamma=0.0, screen=0.5).response(student, teacher, False)) == pytest.approx((2 + 4) / 2)
+
+
+def test_aligned_features_cost_less_than_swapped_halves():
+    shared, specific = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 1.0, 0, 0])
+    good = torch.cat([shared, specific]).reshape(1, 8, 1, 1)
+    other = torch.cat([shared, -specific]).reshape(1, 8, 1, 1)
+    bad = torch.cat([specific, shared]).reshape(1, 8, 1, 1)
+    recipe = Unified()
+    assert recipe.align([good, other]) < 0.01 < recipe.align([good, bad])
+    assert recipe.align([good]) == 0
+
+
+def test_subsets_begin_with_the_fullest_and_hold_one_alone():
+    recipe = Unified(SMALL)
+    seen = set()
+    for number in range(100):
+        subsets = recipe.subsets(("spikes", "rgb", "thermal"), "spikes", Step(number, 100, torch.Generator()))
+        assert subsets[0] == ("spikes", "rgb", "thermal")
+        assert len(subsets[1]) == 1
+        seen |= set(subsets)
+    assert {("spikes",), ("rgb",), ("thermal",), ("spikes", "rgb"), ("spikes", "thermal")} <= seen
+    assert recipe.subsets(("rgb",), "rgb", Step(0, 1, torch.Generator())) == [("rgb",)]
+
+
+@pytest.mark.parametrize("mode", ["online", "mutual", "ema", "frozen"])
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_it_learns_with_every_kind_of_teacher(mode, unlabelled):
+    recipe = Unified(SMALL, teaching=Teaching(mode), unlabelled=unlabelled, jitter=0.0)
+    trainer = Trainer(recipe, LoopOptions(steps=12, learning_rate=5e-3))
+    assert ("teacher" in trainer.modules) == (mode in ("ema", "frozen"))
+    # The truth is a road 1.65 m below; told 1 m, the network has ln 1.65 to learn.
+    rig = dataclasses.replace(small_rig(), height=1.0)
+    batch = collate([small_sample(i, planes=16, rig=rig) for i in range(2)])
+    losses = []
+    for step in range(12):
+        requests = recipe.requests(step, BOTH)
+        assert len(requests) == 1 + unlabelled
+        losses.append(float(trainer.step([batch] * len(requests), requests)["l1"]))
+    assert trainer.skipped == 0
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_requests_keep_the_reference_and_read_no_label_of_the_target():
+    recipe = Unified(SMALL, unlabelled=True, missing=0.5)
+    kept = set()
+    for step in range(60):
+        source, target = recipe.requests(step, BOTH)
+        assert source.reference in source.sensors
+        assert source.depth == (source.reference,)
+        assert target.depth == ()
+        assert target.domain == "target"
+        kept.add(len(source.sensors))
+    assert kept == {1, 2, 3, 4}
+    assert Unified(SMALL).requests(0, ALL)[0].domain == "source"
