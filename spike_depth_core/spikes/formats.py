@@ -3,7 +3,7 @@
 | suffix | holds | time |
 | --- | --- | --- |
 | `.dat` | bits, no header at all: size and layout must be known | not kept |
-| `.npy` | planes, uint8 or bool [T, H, W] of zeros and ones, rows top down | not kept |
+| `.npy` | planes [T, H, W] of zeros and ones, of any type of number, rows top down | not kept |
 | `.npz` | the same as member `planes`, compressed, with `period_ns` and `start_ns` | kept |
 
 A `.dat` plane is read row by row, eight pixels a byte, the least significant bit leftmost. Its layouts:
@@ -211,8 +211,9 @@ def _read_npz(path: Path, period_ns: int | None) -> PackedSpikes:
 
 
 def _pack(planes: np.ndarray, path: Path, period_ns: int, start_ns: int = 0) -> PackedSpikes:
-    if planes.ndim != 3 or planes.dtype not in (np.uint8, np.bool_):
-        raise ValueError(f"{path}: expected planes uint8 or bool [T, H, W], found {planes.dtype} {list(planes.shape)}")
+    # Data sets store planes as whatever their simulator computed in: bool, uint8, float64.
+    if planes.ndim != 3 or planes.dtype.kind not in "buif":
+        raise ValueError(f"{path}: expected planes [T, H, W] of numbers, found {planes.dtype} {list(planes.shape)}")
     count, height, width = planes.shape
     if not planes.size:
         raise ValueError(f"{path}: there are no spikes in an array {list(planes.shape)}")
@@ -220,7 +221,8 @@ def _pack(planes: np.ndarray, path: Path, period_ns: int, start_ns: int = 0) -> 
     step = max(1, _CHUNK_BYTES // (height * width))
     for first in range(0, count, step):
         some = planes[first : first + step]
-        if some.max() > 1:
-            raise ValueError(f"{path}: planes hold zeros and ones, found {some.max()}")
-        data[first : first + step] = np.packbits(some, axis=2, bitorder="little")
+        bits = some == 1
+        if np.count_nonzero(some) != np.count_nonzero(bits):
+            raise ValueError(f"{path}: planes hold zeros and ones, found {some[(some != 0) & ~bits][0]}")
+        data[first : first + step] = np.packbits(bits, axis=2, bitorder="little")
     return PackedSpikes(data, width, period_ns, start_ns)

@@ -123,7 +123,10 @@ def test_impossible_layouts_are_refused(tmp_path, arguments, message):
     ("array", "message"),
     [
         (np.zeros((4, 4), np.uint8), r"found .*uint8 [\[(]4, 4[\])]"),
-        (np.zeros((2, 4, 4), np.float32), "found float32"),
+        (np.full((2, 4, 4), 0.5, np.float32), "zeros and ones, found 0.5"),
+        (np.full((2, 4, 4), np.nan), "zeros and ones, found nan"),
+        (np.full((2, 4, 4), -1, np.int8), "zeros and ones, found -1"),
+        (np.full((2, 4, 4), "1"), "found <U1"),
         (np.full((2, 4, 4), 255, np.uint8), "zeros and ones, found 255"),
         (np.zeros((0, 4, 4), np.uint8), "no spikes"),
         (np.array([[[None]]]), "not a readable"),
@@ -135,6 +138,12 @@ def test_arrays_that_are_no_planes_are_refused(tmp_path, array, message, suffix)
     (np.save if suffix == ".npy" else np.savez)(path, array)
     with pytest.raises(ValueError, match=message):
         read_spikes(path)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int64, np.float16, np.float64])
+def test_planes_of_any_type_of_number_are_read(tmp_path, planes, dtype):
+    np.save(tmp_path / "a.npy", planes.astype(dtype))
+    np.testing.assert_array_equal(read_spikes(tmp_path / "a.npy").planes(), planes)
 
 
 def test_files_that_are_not_what_they_are_called_are_refused(tmp_path, planes):
