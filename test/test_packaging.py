@@ -21,8 +21,8 @@ from spike_depth_core.resources import config_path
 ROOT = Path(__file__).resolve().parents[1]
 # Import name to requirement, where they differ.
 NAMES = {"yaml": "PyYAML", "PIL": "pillow"}
-ROSDEP = {"yaml": "python3-yaml", "PIL": "python3-pil"}
-NO_ROSDEP_KEY = {"safetensors", "av"}
+ROSDEP = {"yaml": "python3-yaml", "PIL": "python3-pil", "rosbags": "python3-rosbags-pip"}
+NO_ROSDEP_KEY = {"safetensors", "av", "mcap", "zstandard"}
 
 
 def imported(folder: str) -> set[str]:
@@ -48,7 +48,7 @@ def test_what_the_core_imports_is_declared_and_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     declared = {re.split(r"[<>=\[]", line)[0] for line in (*project["dependencies"], *extras)}
-    available = pinned("core") | pinned("report") | pinned("dev")
+    available = pinned("core") | pinned("report") | pinned("bags") | pinned("dev")
     for package in imported("spike_depth_core"):
         assert NAMES.get(package, package) in declared, f"pyproject.toml does not declare {package}"
         assert NAMES.get(package, package) in available, f"requirements/ do not pin {package}"
@@ -74,7 +74,7 @@ def test_the_version_is_the_same_everywhere():
 
 def test_dependencies_are_documented_as_pinned():
     text = (ROOT / "docs" / "dependencies.md").read_text()
-    for name in ("core", "report", "dev"):
+    for name in ("core", "report", "bags", "dev"):
         for package, version in pinned(name).items():
             assert f"{package} {version}" in text, f"docs/dependencies.md does not have {package} {version}"
     for name in ("ros", "build"):
