@@ -30,7 +30,7 @@ from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.resources import config_path
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.spikes import PackedSpikes
-from spike_depth_core.streams import Frame, Moment, Percentiles, RateMeter, Synchronizer, Timing
+from spike_depth_core.streams import Frame, Moment, Percentiles, RateMeter, SensorTiming, Synchronizer, Timing
 from spike_depth_ros import diagnostics, qos
 from spike_depth_ros.messages import (
     MessageError,
@@ -72,15 +72,19 @@ class DepthNode(Node):
         if self._estimator is None:
             self._estimator = DepthEstimator.load(p.checkpoint or None, p.device)
         self._warm_up()
-        timing = Timing(*(int(seconds * 1e9) for seconds in (p.tolerance, p.wait, p.alive, p.jump_back)))
-        if p.max_rate > 0:
-            timing = Timing(**(vars(timing) | {"interval_ns": int(1e9 / p.max_rate)}))
+        matching = SensorTiming(noise_ns=int(p.tolerance * 1e9), timeout_ns=int(p.wait * 1e9))
+        timing = Timing(
+            interval_ns=int(1e9 / p.max_rate) if p.max_rate else 0,
+            alive_ns=int(p.alive * 1e9),
+            sensors=dict.fromkeys(p.sensors, matching),
+        )
         self._sync = Synchronizer(
             self._estimator.spike_planes,
-            [sensor for sensor in p.sensors if sensor != "spikes"],
+            p.sensors,
             timing,
             time.monotonic_ns,
             capacity=p.spike_history,
+            jump_ns=int(p.jump_back * 1e9),
         )
         self._cameras: dict[str, PinholeCamera] = {}
         self._frame_ids: dict[str, str] = {}

@@ -58,3 +58,55 @@ class Percentiles:
     def __call__(self, percent: float) -> float:
         """A percentile of the values held, interpolated; NaN without any."""
         return float(np.percentile(self._values, percent)) if self._values else float("nan")
+
+    def clear(self) -> None:
+        """Forget all values."""
+        self._values.clear()
+
+
+class JitterMeter:
+    """How evenly something happens: each step from one event to the next against the usual one.
+
+    Args:
+        outlier_share: a step is an outlier where it is off by more than this share of the usual step.
+        size: steps of which the usual one is the median.
+
+    Attributes:
+        outliers: steps that were outliers.
+        not_increasing: events at the time of the one before, or earlier. They make no step.
+    """
+
+    def __init__(self, outlier_share: float = 0.5, size: int = 101):
+        self.outliers = self.not_increasing = 0
+        self._share = outlier_share
+        self._steps_ns: deque[int] = deque(maxlen=size)
+        self._last_ns: int | None = None
+
+    def add(self, time_ns: int) -> None:
+        """Note an event."""
+        last_ns, self._last_ns = self._last_ns, time_ns
+        if last_ns is None:
+            return
+        step_ns = time_ns - last_ns
+        if step_ns <= 0:
+            self.not_increasing += 1
+            return
+        usual_ns = self.usual_ns()
+        if usual_ns and abs(step_ns - usual_ns) > self._share * usual_ns:
+            self.outliers += 1
+        self._steps_ns.append(step_ns)
+
+    def begin_anew(self) -> None:
+        """Let the next event make no step, after a break that is known of."""
+        self._last_ns = None
+
+    def usual_ns(self) -> float:
+        """The median step, or 0 without any."""
+        return float(np.median(self._steps_ns)) if self._steps_ns else 0.0
+
+    def deviation_ns(self) -> tuple[float, float]:
+        """Mean and largest deviation of the steps from the usual one."""
+        if not self._steps_ns:
+            return 0.0, 0.0
+        deviations = np.abs(np.asarray(self._steps_ns) - self.usual_ns())
+        return float(deviations.mean()), float(deviations.max())

@@ -100,46 +100,51 @@ class SpikeRing:
             self._last_seq = seq
 
     def window(self, count: int, end_ns: int | None = None, tolerance_ns: int | None = None) -> PackedSpikes | None:
-        """The last `count` planes that end at or before a time, joined in a new array.
+        """The newest unbroken run of `count` planes that ends at or before a time, joined in a new array.
 
         Args:
             count: planes, at least 1.
             end_ns: the time; the end of the newest plane when None.
-            tolerance_ns: the most that the window may end before `end_ns`; any when None.
+            tolerance_ns: the most that the window may end before `end_ns`; any when None. After a loss that is how
+                far back the planes may be from before it.
 
         Returns:
             The planes, or None when there are not that many in one unbroken run.
         """
-        last: PackedSpikes | None = None
-        parts: list[np.ndarray] = []
-        touched: list[_Packet] = []
-        missing = count
+        if end_ns is None:
+            end_ns = self.end_ns
+        if end_ns is None:
+            return None
+        run: list[tuple[_Packet, int]] = []  # newest first, each with how many of its planes are before the time
         for packet in reversed(self._packets):
             spikes = packet.spikes
-            if last is None:
-                ending = len(spikes)
-                if end_ns is not None:
-                    ending = min(ending, (end_ns - spikes.start_ns) // spikes.period_ns)
-                if ending <= 0:
-                    continue
-                spikes = last = spikes.slice(0, ending)
-                if end_ns is not None and tolerance_ns is not None and end_ns - last.end_ns > tolerance_ns:
-                    return None
-            taken = min(missing, len(spikes))
-            parts.append(spikes.data[len(spikes) - taken :])
-            touched.append(packet)
+            ending = len(spikes) if run else min(len(spikes), (end_ns - spikes.start_ns) // spikes.period_ns)
+            if ending <= 0:
+                continue
+            early_ns = end_ns - (spikes.start_ns + ending * spikes.period_ns)
+            if not run and tolerance_ns is not None and early_ns > tolerance_ns:
+                return None
+            run.append((packet, ending))
+            if sum(planes for _, planes in run) >= count:
+                return self._join(run, count)
+            if not packet.follows:
+                run = []
+        return None
+
+    def _join(self, run: list[tuple[_Packet, int]], count: int) -> PackedSpikes:
+        """The last `count` planes of a run of packets, newest first; they are used now."""
+        newest, ending = run[0]
+        end_ns = newest.spikes.start_ns + ending * newest.spikes.period_ns
+        parts, missing = [], count
+        for packet, planes in run:
+            taken = min(missing, planes)
+            parts.append(packet.spikes.data[planes - taken : planes])
             missing -= taken
-            if missing == 0 or not packet.follows:
-                break
-        if last is None or missing:
-            return None
-        for packet in touched:
             if not packet.used:
                 packet.used = True
                 self.ledger.used += 1
-        parts.reverse()
-        joined = np.concatenate(parts)
-        return PackedSpikes(joined, last.width, last.period_ns, last.end_ns - count * last.period_ns)
+        period_ns = newest.spikes.period_ns
+        return PackedSpikes(np.concatenate(parts[::-1]), newest.spikes.width, period_ns, end_ns - count * period_ns)
 
     def clear(self, reason: str = RESET) -> None:
         """Let go of everything."""

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from spike_depth_core.streams import Percentiles, RateMeter
+from spike_depth_core.streams import JitterMeter, Percentiles, RateMeter
 
 
 def test_rate_over_the_window_and_before_it_is_full():
@@ -28,3 +28,21 @@ def test_percentiles_of_the_last_values():
         values.add(value)
     assert values(50) == 3.0
     assert values(100) == 5.0
+
+
+def test_jitter_against_the_usual_step():
+    meter = JitterMeter(outlier_share=0.5)
+    assert (meter.usual_ns(), meter.deviation_ns()) == (0.0, (0.0, 0.0))
+    for time_ns in (0, 100, 200, 300, 400, 600, 700, 800):
+        meter.add(time_ns)
+    assert meter.usual_ns() == 100.0
+    assert meter.outliers == 1
+    mean, largest = meter.deviation_ns()
+    assert mean == pytest.approx(100 / 7)
+    assert largest == 100.0
+    meter.add(800)
+    meter.add(790)
+    assert meter.not_increasing == 2
+    meter.begin_anew()
+    meter.add(10_000)
+    assert (meter.outliers, meter.not_increasing) == (1, 2)

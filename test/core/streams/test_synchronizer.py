@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
-from spike_depth_core.streams import Frame, Synchronizer, Timing
+from spike_depth_core.streams import Frame, SensorTiming, Synchronizer, Timing
+from spike_depth_core.streams.synchronizer import RATE
 
 MS = 1_000_000
 PERIOD = 50_000
@@ -32,9 +33,9 @@ class Clock:
 class Rig:
     """A synchronizer with a spike stream and cameras, driven by the time of the data."""
 
-    def __init__(self, timing: Timing | None = None, planes: int = 128):
+    def __init__(self, timing: Timing | None = None, planes: int = 128, sensors=("spikes", "rgb", "thermal")):
         self.clock = Clock()
-        self.sync = Synchronizer(planes, ("rgb", "thermal"), timing or Timing(), self.clock, capacity=4096)
+        self.sync = Synchronizer(planes, sensors, timing or Timing(), self.clock, capacity=4096)
         self.seq = 0
 
     def spikes(self, until_ns: int, offset_ns: int = 0) -> None:
@@ -53,7 +54,10 @@ class Rig:
         return self.sync.counts()[sensor]
 
 
-def test_a_moment_is_the_time_of_the_frames_with_the_spikes_that_end_there():
+TIMEOUT = SensorTiming().timeout_ns
+
+
+def test_a_moment_is_the_time_of_the_trigger_with_the_spikes_that_end_there():
     rig = Rig()
     rig.spikes(100 * MS)
     rig.frame("rgb", 90 * MS)
@@ -63,14 +67,89 @@ def test_a_moment_is_the_time_of_the_frames_with_the_spikes_that_end_there():
     rig.frame("rgb", 123 * MS)
     rig.frame("thermal", 128 * MS)
     moment = rig.sync.collect()
-    assert moment.time_ns == 128 * MS
-    assert 0 <= moment.time_ns - moment.spikes.end_ns < PERIOD
+    assert moment.time_ns == 123 * MS
+    assert 0 <= moment.time_ns - moment.spikes.end_ns < PERIOD  # not the end of a packet
     assert len(moment.spikes) == 128
     assert {name: frame.time_ns for name, frame in moment.frames.items()} == {
         "rgb": 123 * MS,
         "thermal": 128 * MS,
     }
+    assert moment.sensors == ("spikes", "rgb", "thermal")
     assert rig.sync.collect() is None
+
+
+@pytest.mark.parametrize(
+    ("trigger", "times"), [("auto", [100, 133]), ("rgb", [100, 133]), ("thermal", [110, 143]), ("nir", [100, 133])]
+)
+def test_the_trigger_sets_the_pace(trigger, times):
+    rig = Rig(Timing(trigger=trigger))
+    rig.spikes(90 * MS)
+    rig.frame("rgb", 67 * MS)
+    rig.frame("thermal", 77 * MS)
+    rig.sync.collect()
+    moments = []
+    for time_ms in range(91, 160):
+        rig.spikes(time_ms * MS)
+        if time_ms in (100, 133):
+            rig.frame("rgb", time_ms * MS)
+        if time_ms in (110, 143):
+            rig.frame("thermal", time_ms * MS)
+        moments.append(rig.sync.collect())
+    assert [moment.time_ns // MS for moment in moments if moment] == times
+
+
+def test_a_fixed_rate_has_moments_at_even_times_whatever_the_cameras_do():
+    rig = Rig(Timing(trigger=RATE, interval_ns=20 * MS))
+    moments = []
+    for time_ms in range(50, 400):
+        rig.spikes(time_ms * MS)
+        if time_ms % 33 == 0 and time_ms < 200:
+            rig.frame("rgb", time_ms * MS)
+        moments.append(rig.sync.collect())
+    moments = [moment for moment in moments if moment]
+    assert len(moments) >= 16
+    assert set(np.diff([moment.time_ns for moment in moments])) == {20 * MS}
+    for moment in moments:
+        assert 0 <= moment.time_ns - moment.spikes.end_ns < PERIOD
+        nearest = 33 * MS * round(moment.time_ns / (33 * MS))
+        if 66 * MS <= nearest < 200 * MS:
+            assert moment.frames["rgb"].time_ns == nearest
+        elif nearest > 200 * MS:
+            assert moment.frames == {}
+
+
+def test_the_fixed_rate_goes_over_to_the_cameras_without_spikes():
+    rig = Rig(Timing(trigger=RATE, interval_ns=20 * MS))
+    rig.frame("rgb", 100 * MS)
+    assert rig.sync.collect().time_ns == 100 * MS
+
+
+def test_offsets_are_added_to_the_stamps():
+    rig = Rig(Timing(sensors={"spikes": SensorTiming(offset_ns=-2 * MS), "rgb": SensorTiming(offset_ns=-7 * MS)}))
+    rig.spikes(100 * MS)
+    rig.frame("rgb", 90 * MS)
+    moment = rig.sync.collect()
+    assert moment.time_ns == moment.frames["rgb"].time_ns == 83 * MS
+    assert 0 <= 83 * MS - moment.spikes.end_ns < PERIOD
+
+
+@pytest.mark.parametrize(("noise_ms", "paired"), [(11, True), (9, False)])
+def test_the_noise_window_is_that_of_the_sensor(noise_ms, paired):
+    rig = Rig(Timing(trigger="rgb", sensors={"thermal": SensorTiming(noise_ns=noise_ms * MS)}))
+    rig.frame("rgb", 100 * MS)
+    rig.frame("thermal", 110 * MS)
+    assert ("thermal" in rig.sync.collect().frames) == paired
+
+
+def test_a_nearer_frame_that_is_due_is_waited_for():
+    """At 60 Hz a frame 16 ms before is within the noise window, but the next will be nearer."""
+    rig = Rig(Timing(trigger="rgb"))
+    for time_ms in (50, 66, 83):
+        rig.frame("thermal", time_ms * MS)
+    rig.frame("rgb", 99 * MS)
+    assert rig.sync.collect() is None
+    rig.frame("thermal", 100 * MS)
+    assert rig.sync.collect().frames["thermal"].time_ns == 100 * MS
 
 
 def test_a_frame_waits_for_the_spikes_to_reach_it():
@@ -90,9 +169,18 @@ def test_a_camera_that_is_alive_is_waited_for_but_not_for_long():
     assert rig.sync.collect().time_ns == 66 * MS
     rig.frame("rgb", 100 * MS)
     assert rig.sync.collect() is None
-    rig.spikes(100 * MS + rig.sync.timing.wait_ns + PACKET_NS + MS)
+    rig.spikes(100 * MS + TIMEOUT + PACKET_NS + MS)
     moment = rig.sync.collect()
     assert (moment.time_ns, set(moment.frames)) == (100 * MS, {"rgb"})
+
+
+@pytest.mark.parametrize(("timeout_ms", "ready"), [(40, False), (4, True)])
+def test_the_timeout_is_that_of_the_sensor(timeout_ms, ready):
+    rig = Rig(Timing(sensors={"thermal": SensorTiming(timeout_ns=timeout_ms * MS)}))
+    rig.frame("thermal", 66 * MS)
+    rig.spikes(110 * MS)
+    rig.frame("rgb", 100 * MS)
+    assert (rig.sync.collect() is not None) == ready
 
 
 def test_the_clock_ends_the_waiting_when_no_data_comes():
@@ -103,7 +191,7 @@ def test_the_clock_ends_the_waiting_when_no_data_comes():
             rig.frame("thermal", time_ns)
             rig.sync.collect()
     assert rig.sync.collect() is None
-    rig.clock.now += rig.sync.timing.wait_ns + 1
+    rig.clock.now += TIMEOUT + 1
     assert rig.sync.collect().time_ns == 100 * MS
 
 
@@ -122,7 +210,9 @@ def test_the_latest_wins_and_the_superseded_are_counted():
 
 def test_spikes_alone_and_frames_alone():
     rig = Rig()
-    rig.spikes(50 * MS)
+    rig.spikes(250 * MS)
+    assert rig.sync.collect() is None  # the trigger may yet come
+    rig.spikes(300 * MS)
     moment = rig.sync.collect()
     assert moment.spikes is not None
     assert moment.frames == {}
@@ -131,7 +221,7 @@ def test_spikes_alone_and_frames_alone():
     rig.frame("thermal", 10 * MS)
     moment = rig.sync.collect()
     assert moment.spikes is None
-    assert set(moment.frames) == {"thermal"}
+    assert moment.sensors == ("thermal",)
 
 
 def test_cameras_that_fall_silent_no_longer_set_the_pace():
@@ -145,77 +235,44 @@ def test_cameras_that_fall_silent_no_longer_set_the_pace():
     assert rig.sync.collect().time_ns == rig.seq * PACKET_NS
 
 
-def test_after_a_loss_moments_come_again_once_the_window_is_whole():
-    rig = Rig()
-    rig.spikes(100 * MS)
-    rig.seq += 2  # two packets are lost
-    rig.spikes(rig.seq * PACKET_NS + PACKET_NS)
-    rig.frame("rgb", rig.seq * PACKET_NS)
-    assert rig.sync.collect() is None
-    rig.spikes(rig.seq * PACKET_NS + PACKET_NS)
-    rig.frame("rgb", rig.seq * PACKET_NS)
-    assert rig.sync.collect().time_ns == rig.seq * PACKET_NS
-    assert rig.counts("spikes")["lost"] == 2
-
-
-def test_a_least_interval_limits_the_rate():
+def test_a_least_interval_limits_the_rate_and_can_be_changed():
     rig = Rig(Timing(interval_ns=100 * MS))
     times = []
-    for index in range(1, 31):
+    for index in range(1, 61):
+        if index == 31:
+            rig.sync.timing = Timing()
         rig.spikes(index * 33 * MS + 5 * MS)
         rig.frame("rgb", index * 33 * MS)
         moment = rig.sync.collect()
         if moment:
             times.append(moment.time_ns)
-    assert (np.diff(times) >= 100 * MS).all()
-    assert len(times) == 8
+    slow = [time_ns for time_ns in times if time_ns <= 30 * 33 * MS]
+    assert (np.diff(slow) >= 75 * MS).all()
+    assert len(slow) == 10
+    assert len(times) - len(slow) == 30
 
 
-def test_repeated_and_overtaken_frames_are_dropped():
+def test_sensors_come_and_go_with_their_account():
     rig = Rig()
-    for time_ms in (33, 66, 66, 50, 99):
-        rig.frame("rgb", time_ms * MS)
-    assert rig.counts("rgb")["dropped"] == {"repeated": 1, "late": 1}
-
-
-def test_a_recording_that_starts_over_resets_everything_once():
-    rig = Rig()
-
-    def play(start_ms: int) -> list[int]:
-        moments = []
-        for index in range(10):
-            time_ns = (start_ms + 33 * index) * MS
-            for step in range(10):
-                rig.packet(time_ns - (10 - step) * PACKET_NS)
-            rig.frame("rgb", time_ns)
-            rig.frame("thermal", time_ns)
-            moment = rig.sync.collect()
-            if moment:
-                moments.append(moment.time_ns // MS)
-        return moments
-
-    first = play(10_000)
-    assert len(first) == 10
-    rig.frame("rgb", 10_300 * MS + 29 * MS)  # consumed or not, it is of the old time
-    rig.packet(40 * MS)  # the spikes are the first to jump back
-    rig.frame("rgb", 10_300 * MS + 62 * MS)  # the camera's last frame of the old time is still under way
-    assert rig.counts("rgb")["dropped"]["before_reset"] == 1
-    second = play(100)
-    assert second == [100 + 33 * index for index in range(10)]
-    assert sum(rig.counts(name)["resets"] for name in ("spikes", "rgb", "thermal")) == 1
-
-
-def test_a_stream_whose_clock_never_jumped_is_taken_again():
-    rig = Rig()
-    rig.spikes(20_000 * MS)
-    rig.frame("rgb", 20_000 * MS)
-    rig.seq = 0
-    rig.spikes(10 * MS)  # the spike camera's clock starts over
-    rig.frame("rgb", 20_033 * MS)
-    assert rig.counts("rgb")["dropped"]["before_reset"] == 1
-    rig.clock.now += rig.sync.timing.back_ns + 1
-    rig.frame("rgb", 20_066 * MS)
-    assert rig.sync.collect().time_ns == 20_066 * MS
+    rig.spikes(100 * MS)
+    rig.frame("rgb", 90 * MS)
+    rig.frame("thermal", 90 * MS)
+    assert rig.sync.collect().sensors == ("spikes", "rgb", "thermal")
+    rig.frame("thermal", 99 * MS)
+    rig.sync.set_sensors(("rgb", "nir"))
+    assert rig.counts("thermal")["dropped"] == {"removed": 1}
+    rig.spikes(140 * MS)  # what is under way when a sensor is removed is nobody's
+    rig.frame("thermal", 133 * MS)
+    rig.frame("rgb", 133 * MS)
+    rig.frame("nir", 133 * MS)
+    assert rig.sync.collect().sensors == ("rgb", "nir")
+    for counts in rig.sync.counts().values():
+        assert counts["received"] == counts["used"] + sum(counts["dropped"].values()) + counts["pending"]
+    rig.sync.set_sensors(("spikes", "rgb", "thermal"))
+    rig.spikes(200 * MS)
+    rig.frame("rgb", 190 * MS)
+    assert rig.sync.collect().sensors == ("spikes", "rgb")
+    assert rig.counts("spikes")["lost"] == 0
 
 
 def test_waiting_ends_with_a_moment_a_timeout_or_closing():
@@ -234,10 +291,22 @@ def test_waiting_ends_with_a_moment_a_timeout_or_closing():
     assert done[1] is None
 
 
-@pytest.mark.parametrize("name", ["tolerance_ns", "wait_ns", "back_ns"])
-def test_negative_timing_is_refused(name):
+def test_how_far_the_clocks_of_the_sensors_are_apart_is_known():
+    rig = Rig()
+    rig.spikes(100 * MS)
+    rig.frame("rgb", 92 * MS)
+    rig.frame("thermal", 3_700_096 * MS)
+    assert rig.sync.skew_ns("rgb") == 92 * MS - rig.seq * PACKET_NS
+    assert rig.sync.skew_ns("thermal") == 3_700_096 * MS - rig.seq * PACKET_NS
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(SensorTiming, "noise_ns"), (SensorTiming, "timeout_ns"), (Timing, "interval_ns"), (Timing, "alive_ns")],
+)
+def test_negative_timing_is_refused(kind, name):
     with pytest.raises(ValueError, match=name):
-        Timing(**{name: -1})
+        kind(**{name: -1})
 
 
 events = st.one_of(
@@ -246,6 +315,7 @@ events = st.one_of(
     st.tuples(st.just("collect")),
     st.tuples(st.just("reject"), st.sampled_from(["rgb", "spikes"])),
     st.tuples(st.just("tick"), st.integers(0, 400)),
+    st.tuples(st.just("timing"), st.sampled_from(["auto", "rgb", "rate"]), st.integers(0, 50)),
 )
 
 
@@ -255,6 +325,7 @@ def test_inputs_add_up_whatever_comes(sequence):
     """Any order of stamps, numbers, jumps and questions: nothing is lost from the books, moments are in order."""
     rig = Rig(planes=64)
     sent = dict.fromkeys(("spikes", "rgb", "thermal"), 0)
+    epoch, last_ns = 0, None
     for event in sequence:
         match event:
             case ("spikes", time_ms, seq):
@@ -270,7 +341,15 @@ def test_inputs_add_up_whatever_comes(sequence):
                 if moment is not None:
                     assert moment.spikes is not None or moment.frames
                     for frame in moment.frames.values():
-                        assert abs(frame.time_ns - moment.time_ns) <= rig.sync.timing.tolerance_ns
+                        assert abs(frame.time_ns - moment.time_ns) <= SensorTiming().noise_ns
+                    if moment.spikes is not None:
+                        early_ns = moment.time_ns - moment.spikes.end_ns
+                        assert 0 <= early_ns <= SensorTiming().noise_ns
+                    assert moment.epoch >= epoch
+                    assert last_ns is None or moment.epoch > epoch or moment.time_ns > last_ns
+                    epoch, last_ns = moment.epoch, moment.time_ns
+            case ("timing", trigger, interval_ms):
+                rig.sync.timing = Timing(trigger, interval_ms * MS)
             case (sensor, time_ms):
                 rig.frame(sensor, time_ms * MS)
                 sent[sensor] += 1

@@ -1,0 +1,112 @@
+"""Tells jumps of the clock from disorder: which time each stream is in, and when all that is held is of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+JUMPED = "jumped"
+BEFORE_RESET = "before_reset"
+
+
+@dataclass(slots=True)
+class _Stream:
+    newest_ns: int | None = None  # stamp of its newest input
+    arrived_ns: int = 0  # the clock's time of that
+    epoch: int = 0
+    suspect: tuple[int, int] | None = None  # a stamp that does not go on from the newest, and when it came
+    skew_ns: int = 0
+
+
+class Timeline:
+    """Follows the stamps of several streams.
+
+    A stamp that is off by more than `jump_ns` from where its stream was is not believed at once: damage and bad drivers
+    make single ones. When the stream's next stamp goes on from it, the clock has jumped (a recording that starts over,
+    a clock that was set), and a new epoch begins for all streams. The others join it when their stamps fit it; what
+    they still deliver of the old time is told apart.
+
+    Args:
+        streams: names.
+        jump_ns: the most that the stamps of a stream may go back, or run ahead of the clock.
+        clock: steady time in nanoseconds.
+
+    Attributes:
+        epoch: how often time has jumped.
+    """
+
+    def __init__(self, streams: tuple[str, ...], jump_ns: int, clock: Callable[[], int]):
+        self.jump_ns = jump_ns
+        self.epoch = 0
+        self._clock = clock
+        self._streams = {name: _Stream() for name in streams}
+        self._jumped_at_ns = 0
+
+    def add(self, name: str) -> None:
+        """Begin to follow a stream."""
+        self._streams[name] = _Stream(epoch=self.epoch)
+
+    def remove(self, name: str) -> None:
+        """Forget a stream."""
+        del self._streams[name]
+
+    def admit(self, name: str, start_ns: int, end_ns: int) -> str | None:
+        """Take note of an input of a stream that covers a time.
+
+        Returns:
+            None for an input to be taken in, which begins a new epoch where `epoch` has changed; else the reason to
+            drop it.
+        """
+        now = self._clock()
+        stream = self._streams[name]
+        if stream.epoch < self.epoch and (reason := self._join(stream, start_ns, now)):
+            if reason == BEFORE_RESET:
+                stream.newest_ns, stream.arrived_ns = end_ns, now
+            return reason
+        if stream.newest_ns is not None and self._jumps(stream.newest_ns, stream.arrived_ns, start_ns, now):
+            believed = stream.suspect is not None and not self._jumps(*stream.suspect, start_ns, now)
+            if not believed:
+                stream.suspect = (end_ns, now)
+                return JUMPED
+            self.epoch += 1
+            stream.epoch = self.epoch
+            self._jumped_at_ns = now
+            stream.newest_ns = end_ns
+        stream.suspect = None
+        stream.newest_ns = end_ns if stream.newest_ns is None else max(stream.newest_ns, end_ns)
+        stream.arrived_ns = now
+        stream.skew_ns = end_ns - max((t for n, t in self.newest().items() if n != name), default=end_ns)
+        return None
+
+    def newest(self) -> dict[str, int]:
+        """The newest stamp of each stream that has reached the present epoch."""
+        return {
+            name: stream.newest_ns
+            for name, stream in self._streams.items()
+            if stream.newest_ns is not None and stream.epoch == self.epoch
+        }
+
+    def skew_ns(self, name: str) -> int:
+        """How far the newest stamp of a stream was ahead of the newest of all others when it came."""
+        return self._streams[name].skew_ns
+
+    def _jumps(self, before_ns: int, arrived_ns: int, stamp_ns: int, now_ns: int) -> bool:
+        """Whether a stamp goes back, or further ahead than the time since the one before it allows."""
+        step = stamp_ns - before_ns
+        return step < -self.jump_ns or step > self.jump_ns + max(now_ns - arrived_ns, 0)
+
+    def _join(self, stream: _Stream, stamp_ns: int, now_ns: int) -> str | None:
+        """Let a stream into the present epoch, or say why its input is not of it."""
+        present = max(self.newest().values(), default=stamp_ns)
+        fits = abs(stamp_ns - present) <= self.jump_ns
+        goes_on = stream.newest_ns is not None and not self._jumps(
+            stream.newest_ns, stream.arrived_ns, stamp_ns, now_ns
+        )
+        recent = now_ns - self._jumped_at_ns <= self.jump_ns
+        if not fits and goes_on and recent:
+            return BEFORE_RESET  # under way since before the jump, if its clock has jumped too
+        stream.epoch = self.epoch
+        if not goes_on:
+            stream.newest_ns = None  # where it was before says nothing about where it goes on
+        stream.suspect = None
+        return None

@@ -1,0 +1,105 @@
+"""Jumps of time, told from disorder, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from spike_depth_core.streams.timeline import BEFORE_RESET, JUMPED, Timeline
+
+MS = 1_000_000
+JUMP = 500 * MS
+
+
+class Streams:
+    """A timeline with a clock that goes on with each input."""
+
+    def __init__(self, *names: str):
+        self.now = 0
+        self.timeline = Timeline(names, JUMP, lambda: self.now)
+
+    def __call__(self, name: str, time_ms: int, after_ms: int = 10) -> str | None:
+        self.now += after_ms * MS
+        return self.timeline.admit(name, time_ms * MS, time_ms * MS)
+
+    def start(self, time_ms: int = 10_000) -> None:
+        for step in range(3):
+            for name in self.timeline._streams:
+                assert self(name, time_ms + 33 * step) is None
+
+
+@pytest.mark.parametrize("jump_ms", [-600, -9_000, 5_000, 3_600_000])
+def test_a_jump_is_believed_with_the_second_stamp_and_begins_one_epoch(jump_ms):
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    assert streams("spikes", 10_100 + jump_ms) == JUMPED
+    assert streams.timeline.epoch == 0
+    assert streams("spikes", 10_133 + jump_ms) is None
+    assert streams.timeline.epoch == 1
+    assert streams("rgb", 10_140 + jump_ms) is None  # fits the new time: it has jumped too
+    assert streams("rgb", 10_173 + jump_ms) is None
+    assert streams.timeline.epoch == 1
+    assert streams.timeline.newest() == {"spikes": (10_133 + jump_ms) * MS, "rgb": (10_173 + jump_ms) * MS}
+
+
+@pytest.mark.parametrize("wrong_ms", [0, 5_000, 90_000])
+def test_a_single_wrong_stamp_is_dropped_and_changes_nothing(wrong_ms):
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    for step in range(5):  # one wrong stamp in two, never two that go on from one another
+        assert streams("rgb", wrong_ms + 1_000 * step) == JUMPED
+        assert streams("rgb", 10_100 + 33 * step) is None
+        assert streams("spikes", 10_100 + 33 * step) is None
+    assert streams.timeline.epoch == 0
+
+
+@pytest.mark.parametrize("back_ms", [1, 33, 499])
+def test_disorder_is_no_jump(back_ms):
+    streams = Streams("rgb")
+    streams.start()
+    assert streams("rgb", 10_066 - back_ms) is None
+    assert streams.timeline.newest() == {"rgb": 10_066 * MS}
+    assert streams.timeline.epoch == 0
+
+
+def test_a_sensor_that_was_away_has_not_jumped():
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    for step in range(1, 1000):
+        assert streams("spikes", 10_066 + 10 * step) is None
+    assert streams("rgb", 10_066 + 10_000) is None
+    assert streams.timeline.epoch == 0
+
+
+def test_what_is_still_under_way_of_the_old_time_is_told_apart():
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    streams("spikes", 40)
+    streams("spikes", 73)
+    assert streams("rgb", 10_099) == BEFORE_RESET
+    assert streams("rgb", 10_132) == BEFORE_RESET
+    assert streams("rgb", 80) is None
+    assert streams.timeline.epoch == 1
+
+
+def test_a_stream_whose_clock_never_jumped_is_taken_again():
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    streams("spikes", 40)
+    streams("spikes", 73)
+    assert streams("rgb", 10_099) == BEFORE_RESET
+    assert streams("rgb", 10_132 + 500, after_ms=501) is None
+    assert streams.timeline.epoch == 1
+    assert streams.timeline.skew_ns("rgb") == (10_632 - 73) * MS
+
+
+def test_a_stream_that_is_removed_is_forgotten():
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    streams("spikes", 40)
+    streams("spikes", 73)
+    streams.timeline.remove("spikes")
+    assert streams.timeline.newest() == {}
+    assert streams("rgb", 10_099) is None
+    streams.timeline.add("spikes")
+    assert streams("spikes", 10_100) is None
+    assert set(streams.timeline.newest()) == {"spikes", "rgb"}
