@@ -7,7 +7,7 @@ import torch
 
 from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera
 from spike_depth_core.recipes import Supervised
-from spike_depth_core.recipes.supervised import mirrored
+from spike_depth_core.recipes.views import mirrored
 from spike_depth_core.samples.batch import collate
 from test.core.factories import small_sample
 

@@ -1,0 +1,79 @@
+"""How a recipe looks at a sample: a random zoom and shift, mirrored or not, with the looks of its images changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, STRIDE, NetworkInput, network_camera
+from spike_depth_core.recipes.recipe import Recipe
+from spike_depth_core.samples.augmentation import jitter_counts, jitter_rgb
+from spike_depth_core.samples.batch import SampleBatch
+
+
+@dataclass
+class AugmentedRecipe(Recipe):
+    """A recipe whose network sees its samples through random cameras, with their looks changed.
+
+    Attributes:
+        architecture: of the network.
+        depth_range: metres of truth that count; nearer or farther pixels are left out, sky is only kept far.
+        zoom: range of random scaling of the network camera; 1 keeps the image's own scale.
+        crop: sides of the training canvas as a share of the network's, rounded to whole strides: less work a sample,
+            and less of the picture to reason from.
+        jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    depth_range: tuple[float, float] = (0.5, 100.0)
+    zoom: tuple[float, float] = (0.9, 1.15)
+    crop: float = 1.0
+    jitter: float = 0.4
+    seed: int = 0
+
+    def random_camera(
+        self, batch: SampleBatch, reference: str, generator: torch.Generator
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """A zoom and a shift of the network camera for each sample: new focal lengths and principal points, at no cost.
+
+        Depth along the optical axis does not change with either; only the intrinsics the network is told do.
+        """
+        pixels = self.architecture.pixels
+        camera, full = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
+        height, width = (max(1, round(self.crop * side / STRIDE)) * STRIDE for side in full)
+        draw = torch.rand((len(batch), 3), generator=generator, device=camera.device)
+        low, high = (math.log(z) for z in self.zoom)
+        scale = torch.exp(low + (high - low) * draw[:, :1])
+        zoomed = torch.cat([camera[:, :2] * scale, (camera[:, 2:] + 0.5) * scale - 0.5], dim=1)
+        # When the zoomed image is larger than the canvas the window moves over it; when smaller, within the canvas.
+        slack = torch.tensor([full[1], full[0]], device=camera.device) * scale
+        slack = slack - torch.tensor([width, height], device=camera.device)
+        zoomed[:, 2:] -= slack * draw[:, 1:]
+        return zoomed, (height, width)
+
+    def augment(self, inputs: NetworkInput, generator: torch.Generator) -> None:
+        """Change the looks of every sensor in place; the field-of-view mask stays, and blanks what it hides."""
+        for sensor, image in inputs.images.items():
+            picture, seen = image[:, :-1], image[:, -1:]
+            if sensor == "rgb":
+                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter)
+                picture = (picture - RGB_MEAN) / RGB_STD
+            else:
+                picture = jitter_counts(picture, generator, self.jitter)
+            inputs.images[sensor] = torch.cat([picture * seen, seen], dim=1)
+
+
+def mirrored(inputs: NetworkInput, truth: Tensor, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
+    """Mirror half of the samples left to right: every sensor, the truth, and the camera's principal point."""
+    flip = torch.rand(len(truth), generator=generator, device=truth.device) < 0.5
+
+    def apply(x: Tensor) -> Tensor:
+        return torch.where(flip.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
+
+    camera = inputs.camera.clone()
+    camera[:, 2] = torch.where(flip, truth.shape[-1] - 1 - camera[:, 2], camera[:, 2])
+    return NetworkInput({s: apply(x) for s, x in inputs.images.items()}, camera, inputs.height), apply(truth)
