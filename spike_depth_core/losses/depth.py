@@ -16,6 +16,21 @@ def log_l1(log_depth: Tensor, log_truth: Tensor, mask: Tensor) -> Tensor:
     return masked_mean((log_depth - log_truth).abs(), mask)
 
 
+def silog(log_depth: Tensor, log_truth: Tensor, mask: Tensor, mean_weight: float = 0.15) -> Tensor:
+    """Scale-invariant logarithmic error sqrt(var(r) + mean_weight * mean(r)^2) of r = log d - log d* over the mask.
+
+    All of the batch is one population. A wrong scale costs little beside a wrong shape: `mean_weight` 1 would be the
+    plain root mean square. The root is rounded off below a thousandth, where its gradient has no limit.
+
+    Source: Eigen et al. (NeurIPS 2014), equation 4; the root and the weight 0.15 as AdaBins (Bhat et al., CVPR 2021)
+    and BiCross (Liu et al., ICRA 2024) have them.
+    """
+    residual = torch.where(mask, log_depth - log_truth, torch.zeros_like(log_depth))
+    mean = masked_mean(residual, mask)
+    variance = masked_mean((residual - mean).square(), mask)
+    return torch.sqrt(variance + mean_weight * mean.square() + 1e-6) - 1e-3
+
+
 def multiscale_gradient(log_depth: Tensor, log_truth: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
     """Differences between neighbours of the error r = log d - log d*, at several scales: sharp edges, flat planes.
 

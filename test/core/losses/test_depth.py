@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
+from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient, silog
 
 
 def ragged(seed: int = 0):
@@ -55,6 +55,27 @@ def test_a_wrong_scale_costs_no_edges():
     assert float(multiscale_gradient(truth + 0.7, truth, torch.ones(1, 16, 16, dtype=torch.bool))) < 1e-6
 
 
+def test_silog_of_a_constant_factor_and_of_a_pure_shape_error():
+    truth = torch.rand(2, 6, 6, dtype=torch.float64)
+    everywhere = torch.ones(2, 6, 6, dtype=torch.bool)
+    assert math.isclose(float(silog(truth + 0.8, truth, everywhere)), 0.15**0.5 * 0.8, abs_tol=1.1e-3)
+    checkers = 0.4 * (torch.arange(72).reshape(2, 6, 6) % 2 * 2 - 1).double()  # +-0.4: mean 0, variance 0.16
+    assert math.isclose(float(silog(truth + checkers, truth, everywhere)), 0.4, abs_tol=1.1e-3)
+    prediction, truth, mask = ragged()
+    rms = float((prediction - truth)[mask].square().mean().sqrt())
+    assert math.isclose(float(silog(prediction, truth, mask, mean_weight=1.0)), rms, abs_tol=1.1e-3)
+
+
+def test_silog_has_a_finite_gradient_where_there_is_no_error_and_no_truth():
+    prediction = torch.zeros(1, 4, 4, requires_grad=True)
+    truth = torch.zeros(1, 4, 4)
+    truth[:, 0] = torch.nan
+    loss = silog(prediction, truth, ~truth.isnan()) + silog(prediction, truth, torch.zeros(1, 4, 4, dtype=torch.bool))
+    loss.backward()
+    assert math.isclose(float(loss.detach()), 0.0, abs_tol=1e-9)
+    assert torch.isfinite(prediction.grad).all()
+
+
 def test_sky_costs_only_when_too_near():
     mask = torch.ones(1, 1, 2, dtype=torch.bool)
     found = at_least(torch.tensor([[[math.log(50.0), math.log(200.0)]]]), math.log(100.0), mask)
@@ -74,5 +95,6 @@ def test_gradients_are_right():
     prediction, truth, mask = ragged(1)
     prediction.requires_grad_(True)
     assert torch.autograd.gradcheck(lambda p: log_l1(p, truth, mask), prediction)
+    assert torch.autograd.gradcheck(lambda p: silog(p, truth, mask), prediction)
     assert torch.autograd.gradcheck(lambda p: multiscale_gradient(p, truth, mask), prediction)
     assert torch.autograd.gradcheck(lambda p: laplace_nll(p, truth, mask), prediction)
