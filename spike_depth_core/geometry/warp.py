@@ -64,7 +64,8 @@ def warp(
         depth: of the target's pixels, metres [B, H, W]; the result has this size.
         source_camera, target_camera: (fx, fy, cx, cy) [B, 4], for images of the size of `source` and `depth`.
         source_from_target: rigid transforms [B, 4, 4], metres.
-        source_depth: of the source's pixels, metres [B, h, w], for the occlusion test; None makes none.
+        source_depth: of the source's pixels, metres, for the occlusion test; None makes none. It may be finer than
+            `source`: a coarse cell holds many depths, and the test should ask the one that is looked at.
         tolerance: largest relative difference of depth at which both cameras are taken to see the same point.
         padding_mode: of `torch.nn.functional.grid_sample`.
 
@@ -78,7 +79,9 @@ def warp(
     pixels = torch.nan_to_num(pixels, nan=-1e4, posinf=1e4, neginf=-1e4)
     if source_depth is not None:
         # The nearest depth, not a mix of two: between foreground and background there is nothing to see.
-        found = sample_at(source_depth[:, None], pixels, mode="nearest")[:, 0]
+        size, fine = source.shape[-2:], source_depth.shape[-2:]
+        scale = pixels.new_tensor([fine[1] / size[1], fine[0] / size[0]])
+        found = sample_at(source_depth[:, None], (pixels + 0.5) * scale - 0.5, mode="nearest")[:, 0]
         seen = seen & ((found - z).abs() <= tolerance * z)
     return sample_at(source, pixels, padding_mode=padding_mode), seen
 
@@ -90,4 +93,5 @@ def scaled_camera(camera: Tensor, size: tuple[int, int], to: tuple[int, int]) ->
 
 def scaled_depth(depth: Tensor, to: tuple[int, int]) -> Tensor:
     """A depth map [B, H, W] at another size, by its nearest pixels: a mean of two surfaces is on neither."""
-    return F.interpolate(depth[:, None], to, mode="nearest")[:, 0]
+    # `nearest` takes the top left pixel of a cell, which on a road is farther away than its centre.
+    return F.interpolate(depth[:, None], to, mode="nearest-exact")[:, 0]

@@ -2,7 +2,7 @@
 
 import torch
 
-from spike_depth_core.geometry.warp import back_project, project, scaled_camera, transform, warp
+from spike_depth_core.geometry.warp import back_project, project, scaled_camera, scaled_depth, transform, warp
 
 CAMERA = torch.tensor([[40.0, 42.0, 31.0, 23.0]])
 SIZE = (48, 64)
@@ -52,6 +52,23 @@ def test_what_is_hidden_in_the_source_is_not_seen():
     assert not mask[..., 40:].any()
     _, untested = warp(source, depth, CAMERA, CAMERA, shifted())
     assert untested.all()
+
+
+def test_the_occlusion_test_may_look_finer_than_the_features():
+    """Cells of 8 pixels, displaced by 1.25: the board covers pixel 18, where the centre of cell 2, 19.5, is found."""
+    depth = torch.full((1, 6, 8), 40.0)
+    source = torch.ones(1, 1, 6, 8)
+    camera = scaled_camera(CAMERA, SIZE, (6, 8))
+    fine = torch.full((1, *SIZE), 40.0)
+    fine[..., 18:19] = 5.0
+    _, mask = warp(source, depth, camera, camera, shifted(x=1.25), fine)
+    assert mask[0, 0].tolist() == [True, True, False, True, True, True, True, True]
+
+
+def test_scaled_depth_is_that_of_the_cells_centre():
+    rows = torch.arange(48.0)[None, :, None].expand(1, *SIZE)
+    centres = torch.arange(6) * 8 + 4.0  # the lower of the two pixels beside the centre 3.5, 11.5...
+    torch.testing.assert_close(scaled_depth(rows, (6, 8))[0, :, 0], centres)
 
 
 def test_points_behind_the_source_or_without_a_depth_are_not_seen_and_give_no_nan():
