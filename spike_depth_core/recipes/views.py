@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, STRIDE, NetworkInput, network_camera
 from spike_depth_core.recipes.recipe import Recipe
+from spike_depth_core.samples import RIGHT, modality
 from spike_depth_core.samples.augmentation import jitter_counts, jitter_rgb
 from spike_depth_core.samples.batch import SampleBatch
 
@@ -56,24 +58,52 @@ class AugmentedRecipe(Recipe):
         return zoomed, (height, width)
 
     def augment(self, inputs: NetworkInput, generator: torch.Generator) -> None:
-        """Change the looks of every sensor in place; the field-of-view mask stays, and blanks what it hides."""
-        for sensor, image in inputs.images.items():
+        """Change the looks of every sensor in place; the field-of-view mask stays, and blanks what it hides.
+
+        Cameras of a stereo pair are exposed alike: their looks change alike, noise apart.
+        """
+        for names in paired(inputs.images):
+            image = torch.cat([inputs.images[name] for name in names], dim=2)  # a pair is one tall picture
             picture, seen = image[:, :-1], image[:, -1:]
-            if sensor == "rgb":
+            if modality(names[0]) == "rgb":
                 picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
                 picture = jitter_counts(picture, generator, self.jitter)
-            inputs.images[sensor] = torch.cat([picture * seen, seen], dim=1)
+            changed = torch.cat([picture * seen, seen], dim=1)
+            inputs.images |= dict(zip(names, changed.chunk(len(names), dim=2), strict=True))
+
+
+def paired(images: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names of images, each right-hand one together with its left one where that is there."""
+    names = list(images)
+    right = {RIGHT[name] for name in names if RIGHT.get(name) in names}
+    return [(name, RIGHT[name]) if RIGHT.get(name) in right else (name,) for name in names if name not in right]
 
 
 def mirrored(inputs: NetworkInput, truth: Tensor, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
     """Mirror half of the samples left to right: every sensor, the truth, and the camera's principal point."""
     flip = torch.rand(len(truth), generator=generator, device=truth.device) < 0.5
+    return mirrored_input(inputs, flip), mirrored_map(truth, flip)
 
-    def apply(x: Tensor) -> Tensor:
-        return torch.where(flip.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
 
+def mirrored_map(x: Tensor, flip: Tensor) -> Tensor:
+    """[B, ..., W] with the chosen (bool [B]) samples mirrored left to right."""
+    return torch.where(flip.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
+
+
+def mirrored_input(inputs: NetworkInput, flip: Tensor) -> NetworkInput:
+    """The chosen (bool [B]) samples mirrored: every sensor, and the camera's principal point."""
+    images = {s: mirrored_map(x, flip) for s, x in inputs.images.items()}
     camera = inputs.camera.clone()
-    camera[:, 2] = torch.where(flip, truth.shape[-1] - 1 - camera[:, 2], camera[:, 2])
-    return NetworkInput({s: apply(x) for s, x in inputs.images.items()}, camera, inputs.height), apply(truth)
+    width = next(iter(images.values())).shape[-1]
+    camera[:, 2] = torch.where(flip, width - 1 - camera[:, 2], camera[:, 2])
+    return NetworkInput(images, camera, inputs.height)
+
+
+def mirrored_motion(transform: Tensor, flip: Tensor) -> Tensor:
+    """Rigid transforms [B, 4, 4] between two cameras as their mirrored pictures (bool [B]) show them: x has its sign
+    changed on both sides."""
+    sign = torch.ones((len(flip), 4), device=transform.device, dtype=transform.dtype)
+    sign[:, 0] = torch.where(flip, -sign[:, 0], sign[:, 0])
+    return sign[:, :, None] * transform * sign[:, None, :]
