@@ -1,0 +1,299 @@
+"""Online distillation: a copy of the network learns from the stream, and goes into service only when it is better.
+
+By day, with every sensor healthy, the fused network is the teacher; the same network with fewer sensors (spikes alone,
+say) learns to say the same, without labels, and keeps it for the night. Examples of the original training are learned
+along, against forgetting. Normalisation statistics are frozen, as CoMoDA does (Kuznietsov et al., WACV 2021).
+
+The engine knows no thread and no clock but the one handed in: `observe` takes a moment, `work` learns within a budget.
+Driven by a count of steps instead, it gives the same weights for the same stream and seed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
+from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
+from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input
+from spike_depth_core.adaptation.reservoir import Reservoir
+from spike_depth_core.losses.depth import laplace_nll, log_l1
+from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.samples import DepthSample
+
+
+@dataclass(frozen=True)
+class AdaptationOptions:
+    """How the stream is learned from.
+
+    Attributes:
+        students: sets of sensors that are taught, in turn; the first one's first sensor is the frame of reference.
+        teacher_sensors: what the teacher sees; those of them that the moment has.
+        follow: share by which the teacher's weights move towards those in service at each swap: 0 keeps the first
+            network as the teacher for good (frozen), 1 makes the one in service teach (mean teacher at its extreme).
+        learning_rate: of Adam; CoMoDA's.
+        live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training.
+        reservoir: lessons of the stream that are remembered.
+        held_out: every how many accepted moments one is kept for the guard instead.
+        held_out_size: how many of those are kept, the newest.
+        review_every: steps between the guard's reviews.
+        screen: share of a picture's pixels, the teacher's surest, that are labels.
+        max_loss: steps with a larger loss, or one that is not finite, change nothing.
+        back_off: reviews that are waited after a refusal; doubles with each in a row, up to 64.
+        uncertainty_weight: of the likelihood that teaches the uncertainty.
+        gate, guard: what moments and weights have to pass.
+        seed: of what is drawn.
+    """
+
+    students: tuple[tuple[str, ...], ...] = (("spikes",), ("spikes", "thermal"))
+    teacher_sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
+    follow: float = 0.0
+    learning_rate: float = 1e-4
+    live: int = 1
+    replay: int = 1
+    original: int = 2
+    reservoir: int = 64
+    held_out: int = 5
+    held_out_size: int = 16
+    review_every: int = 25
+    screen: float = 0.6
+    max_loss: float = 3.0
+    back_off: int = 1
+    uncertainty_weight: float = 0.1
+    gate: GateOptions = field(default_factory=GateOptions)
+    guard: GuardOptions = field(default_factory=GuardOptions)
+    seed: int = 0
+
+
+@dataclass
+class Counts:
+    """What the engine has done so far."""
+
+    steps: int = 0
+    skipped_steps: int = 0
+    reviews: int = 0
+    swaps: int = 0
+    rollbacks: int = 0
+
+
+class AdaptationEngine:
+    """Learns on a copy, in small steps; what is in service changes only through the guard.
+
+    Args:
+        network: what is in service at the start; it is copied.
+        original: samples of the original training with true depth, at least one.
+        depth_range: metres of truth that count.
+        options: see `AdaptationOptions`.
+
+    Attributes:
+        service: the network in service; never written to, replaced whole by `review`.
+        counts: what was done.
+        verdict: the guard's last.
+        loss: of the last step.
+        kept: mean share of pixels of the last live lesson that were labels.
+    """
+
+    def __init__(
+        self,
+        network: DepthNetwork,
+        original: Sequence[DepthSample],
+        depth_range: tuple[float, float] = (0.5, 100.0),
+        options: AdaptationOptions | None = None,
+    ):
+        self.options = options = options or AdaptationOptions()
+        known = set(network.architecture.sensors)
+        for sensors in (*options.students, options.teacher_sensors):
+            if not sensors or set(sensors) - known:
+                raise ValueError(f"the network knows {sorted(known)}; asked to adapt {sensors}")
+        self.service = _frozen(network)
+        self._first = self.service
+        self._teacher = self.service
+        self.reference = options.students[0][0]
+        self.pixels = network.architecture.pixels
+        self.original = [
+            from_truth(sample, self.reference, students, self.pixels, depth_range)
+            for i, sample in enumerate(original)
+            for students in (options.students[i % len(options.students)],)
+        ]
+        self.guard = Guard(self._first, self.original, options=options.guard)
+        self.gate = Gate(options.gate)
+        self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
+        self.held_out: list[Lesson] = []
+        self.counts = Counts()
+        self.verdict: Verdict | None = None
+        self.loss, self.kept = math.nan, math.nan
+        self.enabled = True
+        self._accepted = 0
+        self._newest: list[Lesson] = []
+        self._waiting, self._back_off = 0, options.back_off
+        self._rng = np.random.default_rng([options.seed, 0xADA])
+        self._step_s = 0.0
+        self._begin()
+
+    # The stream
+
+    @torch.no_grad()
+    def observe(self, sample: DepthSample) -> str:
+        """Take a moment of the stream; returns `accepted` or why it is not learned from."""
+        if not self.enabled:
+            return "disabled"
+        options = self.options
+        verdict = self.gate.judge(sample)
+        if verdict != ACCEPTED:
+            return verdict
+        students = [s for s in options.students if set(s) <= set(sample.sensors)]
+        if not students or self.reference not in sample.sensors:
+            return self._reject("no student's sensors are there")
+        teacher_sensors = tuple(s for s in options.teacher_sensors if s in sample.sensors)
+        inputs = network_input(sample, self.reference, teacher_sensors, self.pixels)
+        answer = self._teacher(inputs)
+        if not torch.isfinite(answer.log_depth).all() or not torch.isfinite(answer.log_scale).all():
+            return self._reject("the teacher's answer is not finite")
+        if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
+            return self._reject("the teacher is unsure")
+        student = students[self._accepted % len(students)]
+        lesson = from_teacher(inputs, student, answer, options.screen, sample.time_ns)
+        if not lesson.mask.any():
+            return self._reject("the teacher sees nothing")
+        self.kept = float(lesson.mask.float().mean())
+        self._accepted += 1
+        if self._accepted % options.held_out == 0:
+            self.held_out = [*self.held_out, lesson][-options.held_out_size :]
+        else:
+            self.memory.offer(lesson)
+            self._newest = [*self._newest, lesson][-options.live :]
+        return ACCEPTED
+
+    def _reject(self, reason: str) -> str:
+        self.gate.reject(reason)
+        return reason
+
+    # Learning
+
+    def work(self, budget_s: float, clock: Callable[[], float]) -> int:
+        """Take as many steps as fit into a budget, by what a step took before; returns how many."""
+        begin = now = clock()
+        steps = 0
+        while now - begin + self._step_s <= budget_s:
+            if not self.step():
+                break
+            steps += 1
+            after = clock()
+            self._step_s = 0.7 * self._step_s + 0.3 * (after - now) if self._step_s else after - now
+            now = after
+        return steps
+
+    def step(self) -> bool:
+        """One optimiser step, and a review when it is due; returns whether there was anything to learn."""
+        options = self.options
+        if not self.enabled or not self._newest:
+            return False
+        lessons = [*self._newest, *self.memory.draw(options.replay)]
+        chosen = self._rng.permutation(len(self.original))[: options.original]
+        lessons += [self.original[i] for i in chosen]
+        self._optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for lesson in lessons:  # one by one: their pictures differ in size
+            found = self.candidate(lesson.inputs)
+            loss = log_l1(found.log_depth, lesson.log_depth, lesson.mask)
+            residual = (found.log_depth - lesson.log_depth).detach()
+            if lesson.source == "original":  # a teacher's certainty is not truth: only truth teaches uncertainty
+                loss = loss + options.uncertainty_weight * laplace_nll(found.log_scale, residual, lesson.mask)
+            (loss / len(lessons)).backward()
+            total += float(loss.detach()) / len(lessons)
+        gradients = [p.grad for p in self.candidate.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(self.candidate.parameters(), 1.0)
+        self.loss = total
+        if not math.isfinite(total) or total > options.max_loss or not torch.isfinite(norm) or not gradients:
+            self.counts.skipped_steps += 1
+        else:
+            self._optimizer.step()
+            self.counts.steps += 1
+        taken = self.counts.steps + self.counts.skipped_steps
+        if taken % options.review_every == 0:
+            self.review()
+        return True
+
+    # Service
+
+    def review(self) -> Verdict | None:
+        """Let the guard judge: a swap into service, or a roll-back to it. None while backing off."""
+        if self._waiting > 0:
+            self._waiting -= 1
+            return None
+        candidate = copy.deepcopy(self.candidate).eval().requires_grad_(False)
+        verdict = self.guard.judge(candidate, self.service, self.held_out)
+        self.counts.reviews += 1
+        self.verdict = verdict
+        if verdict.accepted:
+            self.service = candidate
+            self._teacher = _between(self._teacher, candidate, self.options.follow)
+            self.counts.swaps += 1
+            self._back_off = self.options.back_off
+        elif len(self.held_out) >= self.options.guard.least_held_out:
+            self.rollback()
+        return verdict
+
+    def rollback(self) -> None:
+        """Go on from what is in service, and wait longer after each roll-back in a row."""
+        self.counts.rollbacks += 1
+        self._waiting = self._back_off
+        self._back_off = min(2 * self._back_off, 64)
+        self._begin()
+
+    def reset(self) -> None:
+        """Back to the first weights, with nothing remembered of the stream."""
+        self.service = self._teacher = self._first
+        self.memory.clear()
+        self.held_out, self._newest = [], []
+        self._waiting, self._back_off = 0, self.options.back_off
+        self._begin()
+
+    def status(self) -> dict[str, Any]:
+        """Plain values for a message or a report."""
+        counts = self.counts
+        return {
+            "enabled": self.enabled,
+            "steps": counts.steps,
+            "skipped_steps": counts.skipped_steps,
+            "reviews": counts.reviews,
+            "swaps": counts.swaps,
+            "rollbacks": counts.rollbacks,
+            "waiting_reviews": self._waiting,
+            "loss": self.loss,
+            "kept": self.kept,
+            "remembered": len(self.memory),
+            "held_out": len(self.held_out),
+            "live_ratio": self.verdict.live if self.verdict else math.nan,
+            "original_ratio": self.verdict.original if self.verdict else math.nan,
+            "refused": list(self.verdict.reasons) if self.verdict else [],
+            "moments": dict(self.gate.counts),
+        }
+
+    def _begin(self) -> None:
+        """A fresh candidate and optimiser at the weights in service; statistics stay frozen (evaluation mode)."""
+        self.candidate = copy.deepcopy(self.service).eval().requires_grad_(True)
+        self._optimizer = torch.optim.Adam(self.candidate.parameters(), lr=self.options.learning_rate)
+
+
+def _frozen(network: DepthNetwork) -> DepthNetwork:
+    return copy.deepcopy(network).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def _between(teacher: DepthNetwork, service: DepthNetwork, share: float) -> DepthNetwork:
+    """The teacher moved towards the network in service by a share, as a new network."""
+    if share == 0:
+        return teacher
+    moved = copy.deepcopy(teacher)
+    theirs = service.state_dict()
+    for name, own in moved.state_dict().items():
+        if own.is_floating_point():
+            own.lerp_(theirs[name], share)
+    return moved

@@ -1,0 +1,91 @@
+"""What is learned from: a moment ready for the network, and depth to answer with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spike_depth_core.networks.depth_network import Prediction
+from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, network_camera, prepare
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.samples.batch import collate
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One moment.
+
+    Attributes:
+        inputs: of the student: the sensors it is to do with.
+        log_depth: what it should answer, [1, H, W]; 0 where it is not known.
+        mask: where that is known, [1, H, W].
+        source: `live` or `original`.
+        time_ns: of the moment.
+    """
+
+    inputs: NetworkInput
+    log_depth: Tensor
+    mask: Tensor
+    source: str
+    time_ns: int = 0
+
+    @property
+    def depth(self) -> Tensor:
+        """Metres."""
+        return self.log_depth.exp()
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        return tuple(self.inputs.images)
+
+
+def network_input(sample: DepthSample, reference: str, sensors: tuple[str, ...], pixels: int) -> NetworkInput:
+    """A sample as a network of so many pixels takes it."""
+    batch = collate([sample])
+    camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
+    return prepare(batch, reference, sensors, camera, size)
+
+
+def restricted(inputs: NetworkInput, sensors: tuple[str, ...]) -> NetworkInput:
+    """The same moment seen by fewer sensors."""
+    return NetworkInput({s: inputs.images[s] for s in sensors}, inputs.camera, inputs.height)
+
+
+def from_teacher(
+    inputs: NetworkInput, student: tuple[str, ...], answer: Prediction, screen: float, time_ns: int
+) -> Lesson:
+    """A live lesson: the teacher's depth, where it is among its own surest.
+
+    Args:
+        inputs: with all sensors.
+        student: those that the student gets.
+        answer: the teacher's, to all sensors.
+        screen: the share of pixels, the surest ones, that become labels (BiCross's pseudo labels take a half).
+        time_ns: of the moment.
+    """
+    seen = next(iter(inputs.images.values()))[:, -1] > 0.5
+    bound = torch.quantile(answer.log_scale[seen].float(), screen) if bool(seen.any()) else answer.log_scale.min()
+    mask = seen & (answer.log_scale <= bound) & torch.isfinite(answer.log_depth)
+    return Lesson(restricted(inputs, student), answer.log_depth.nan_to_num(), mask, "live", time_ns)
+
+
+def from_truth(
+    sample: DepthSample, reference: str, sensors: tuple[str, ...], pixels: int, depth_range: tuple[float, float]
+) -> Lesson:
+    """A lesson of the original training, with its true depth.
+
+    Raises:
+        ValueError: the sample has no true depth for the reference.
+    """
+    if reference not in sample.depth:
+        raise ValueError(
+            f"an original example needs true depth for {reference!r}; it has it for {sorted(sample.depth)}"
+        )
+    inputs = network_input(sample, reference, sensors, pixels)
+    batch = collate([sample])
+    size = next(iter(inputs.images.values())).shape[-2:]
+    truth = depth_in_camera(batch, reference, inputs.camera, (size[0], size[1]))
+    mask = torch.isfinite(truth) & (truth >= depth_range[0]) & (truth <= depth_range[1])
+    return Lesson(inputs, torch.where(mask, truth, torch.ones_like(truth)).log(), mask, "original", sample.time_ns)

@@ -1,0 +1,172 @@
+"""Online distillation on toy streams: it helps, it cannot harm, it is deterministic, and it keeps to its budget."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, AdaptationOptions, GateOptions, GuardOptions
+from spike_depth_core.adaptation.guard import Guard, mean_error
+from spike_depth_core.adaptation.lessons import from_truth
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from test.core.factories import small_rig, small_sample
+
+SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1, pixels=64 * 96)
+SECOND = 1_000_000_000
+BOLD = AdaptationOptions(
+    students=(("spikes",),),
+    learning_rate=2e-3,
+    review_every=10,
+    held_out=3,
+    gate=GateOptions(max_uncertainty=2.0),
+    guard=GuardOptions(original_bound=0.05, least_held_out=2, known_bound=2.0),
+)
+
+
+@pytest.fixture
+def network():
+    """Without anything learned it says the level road. Its spikes see it too near: their stem shifts the head."""
+    torch.manual_seed(0)
+    network = DepthNetwork(SMALL).eval()
+    torch.nn.init.normal_(network.decoder.head.weight, std=0.1)
+    return network
+
+
+@pytest.fixture(scope="module")
+def original():
+    return [small_sample(100 + i, planes=16, rig=dataclasses.replace(small_rig(), height=1.65)) for i in range(3)]
+
+
+def stream(count, start=0):
+    return [dataclasses.replace(small_sample(start + i, planes=16), time_ns=(1 + i) * SECOND) for i in range(count)]
+
+
+def same(a, b):
+    other = b.state_dict()
+    return all(torch.equal(v, other[k]) for k, v in a.state_dict().items())
+
+
+def run(engine, samples, steps=2):
+    for sample in samples:
+        engine.observe(sample)
+        for _ in range(steps):
+            engine.step()
+    return engine
+
+
+def test_the_student_comes_closer_to_its_teacher_and_the_original_stays_as_good(network, original):
+    before = copy.deepcopy(network)
+    engine = run(AdaptationEngine(network, original, options=BOLD), stream(40))
+    assert same(network, before)  # what was handed in is not touched
+    assert engine.counts.swaps > 0
+    lessons = engine.held_out
+    assert mean_error(engine.service, lessons) < 0.9 * mean_error(before, lessons)
+    assert mean_error(engine.service, engine.original) <= 1.05 * mean_error(before, engine.original)
+    assert engine.verdict.original <= 1.05 or engine.verdict.reasons
+
+
+def test_normalisation_statistics_stay_as_they_were(network, original):
+    engine = run(AdaptationEngine(network, original, options=BOLD), stream(15))
+    assert engine.counts.steps > 10
+    buffers = dict(network.named_buffers())
+    assert all(torch.equal(value, buffers[name]) for name, value in engine.candidate.named_buffers())
+    weights = dict(network.named_parameters())
+    assert any(not torch.equal(value, weights[name]) for name, value in engine.candidate.named_parameters())
+
+
+def test_the_same_stream_and_seed_give_the_same_weights(network, original):
+    first, second = (run(AdaptationEngine(network, original, options=BOLD), stream(12)) for _ in range(2))
+    assert same(first.candidate, second.candidate)
+    other = run(AdaptationEngine(network, original, options=dataclasses.replace(BOLD, seed=1)), stream(12))
+    assert not same(first.candidate, other.candidate)
+
+
+def test_weights_that_forget_the_original_are_rolled_back_and_it_backs_off(network, original):
+    strict = dataclasses.replace(BOLD, guard=GuardOptions(original_bound=-0.9, least_held_out=1, known_bound=9.0))
+    engine = run(AdaptationEngine(network, original, options=strict), stream(40))
+    assert engine.counts.swaps == 0
+    assert same(engine.service, network)
+    # Reviews are due at 10, 20, ...: refused, one waited for; refused at 30, two waited for; refused at 60, four.
+    assert 60 <= engine.counts.steps < 110
+    assert engine.counts.rollbacks == 3
+    assert "original examples" in engine.verdict.reasons[-1]
+
+
+def test_steps_that_explode_change_nothing(network, original):
+    engine = AdaptationEngine(network, original, options=dataclasses.replace(BOLD, max_loss=1e-9))
+    run(engine, stream(5))
+    assert (engine.counts.steps, engine.counts.skipped_steps) == (0, 10)
+    assert same(engine.candidate, network)
+
+
+def test_a_teacher_that_answers_nan_teaches_nothing(network, original):
+    engine = AdaptationEngine(network, original, options=BOLD)
+    engine._teacher = copy.deepcopy(network)
+    with torch.no_grad():
+        engine._teacher.encoder.stems["rgb"].to_half[0].weight.fill_(math.nan)
+    said = [engine.observe(sample) for sample in stream(3)]
+    assert said == ["the teacher's answer is not finite"] * 3
+    assert not engine.step()
+    assert engine.gate.counts[ACCEPTED] == 0
+
+
+def test_guard_names_what_is_wrong(network, original):
+    lessons = [from_truth(sample, "spikes", ("spikes",), SMALL.pixels, (0.5, 100.0)) for sample in original]
+    guard = Guard(network, lessons, options=GuardOptions(least_held_out=3))
+    assert guard.judge(copy.deepcopy(network), network, lessons).accepted
+    assert "2 held-out moments" in guard.judge(network, network, lessons[:2]).reasons[-1]
+    broken = copy.deepcopy(network)
+    with torch.no_grad():
+        broken.decoder.head.bias[0] = math.inf
+    assert "not finite, first in decoder.head.bias" in guard.judge(broken, network, lessons).reasons[0]
+    shifted = copy.deepcopy(network)
+    with torch.no_grad():
+        shifted.decoder.head.bias[0] += 1.5
+    assert "known answer moved by 1.50" in guard.judge(shifted, network, lessons).reasons[0]
+    with pytest.raises(ValueError, match="at least one example"):
+        Guard(network, [])
+
+
+def test_a_budget_is_kept_by_what_a_step_took(network, original):
+    """A clock that a step moves on by 30 ms: three steps fit into 100 ms, none into 20 ms once that is known."""
+    engine = AdaptationEngine(network, original, options=BOLD)
+    engine.observe(stream(1)[0])
+    now = [0.0]
+    step = engine.step
+
+    def slow():
+        now[0] += 0.03
+        return step()
+
+    engine.step = slow
+    assert engine.work(0.1, lambda: now[0]) == 3
+    assert engine.work(0.02, lambda: now[0]) == 0
+    assert engine.work(0.065, lambda: now[0]) == 2
+
+
+def test_disabled_nothing_is_taken_and_reset_forgets(network, original):
+    engine = AdaptationEngine(network, original, options=BOLD)
+    engine.enabled = False
+    assert engine.observe(stream(1)[0]) == "disabled"
+    assert not engine.step()
+    engine.enabled = True
+    run(engine, stream(40))
+    assert not same(engine.service, network)
+    engine.reset()
+    assert same(engine.service, network)
+    assert same(engine.candidate, network)
+    status = engine.status()
+    assert (status["remembered"], status["held_out"]) == (0, 0)
+    assert status["steps"] == engine.counts.steps > 0
+
+
+def test_a_moment_without_the_students_sensors_is_named(network, original):
+    engine = AdaptationEngine(network, original, options=BOLD)
+    assert engine.observe(dataclasses.replace(stream(1)[0], spikes=None)) == "no student's sensors are there"
+    with pytest.raises(ValueError, match="asked to adapt"):
+        AdaptationEngine(network, original, options=dataclasses.replace(BOLD, students=(("radar",),)))
+    without = dataclasses.replace(original[0], depth={})
+    with pytest.raises(ValueError, match="true depth for 'spikes'"):
+        AdaptationEngine(network, [without], options=BOLD)
