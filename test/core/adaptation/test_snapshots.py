@@ -48,8 +48,11 @@ def test_the_last_few_stay_with_their_ancestry(network, tmp_path):
 
 @pytest.mark.parametrize("call", range(4))
 @pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), SystemExit("killed")], ids=["full", "kill"]
+)
 def test_a_crash_or_a_full_disk_at_any_call_leaves_a_snapshot_that_loads(
-    network, tmp_path, monkeypatch, function, call
+    network, tmp_path, monkeypatch, failure, function, call
 ):
     """Each save flushes and renames two files: the n-th such call of two saves fails."""
     snapshots = Snapshots(tmp_path, keep=2)
