@@ -7,7 +7,7 @@ parallax remains the network has to bridge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spike_depth_core.geometry.resample import infinity_grid, inside, resized_intrinsics, sample_at
+from spike_depth_core.geometry.warp import back_project
 from spike_depth_core.samples import SENSORS
 from spike_depth_core.samples.batch import SampleBatch
 from spike_depth_core.spikes import PackedSpikes
@@ -34,11 +35,32 @@ class NetworkInput:
             sees and 0 outside its field of view.
         camera: (fx, fy, cx, cy) of the network camera [B, 4].
         height: of the network camera over the road, metres [B].
+        centres: by name, the optical centre in the network camera's frame, metres [B, 3]: the images are what the
+            network camera would see from there. Only what removes parallax asks for them.
+        reference: the sensor at whose centre the network camera stands.
     """
 
     images: dict[str, Tensor]
     camera: Tensor
     height: Tensor
+    centres: dict[str, Tensor] = field(default_factory=dict)
+    reference: str | None = None
+
+    def seen_from(self, sensor: str) -> NetworkInput:
+        """The same images for a network camera that has moved to another sensor's centre, looking the same way.
+
+        Raises:
+            ValueError: when that sensor's centre is not known.
+        """
+        if sensor not in self.centres:
+            raise ValueError(f"where {sensor!r} stands is not known; known are the centres of {sorted(self.centres)}")
+        centre = self.centres[sensor]
+        moved = {name: other - centre for name, other in self.centres.items()}
+        return replace(self, height=self.height - centre[:, 1], centres=moved, reference=sensor)
+
+    def alone(self, sensor: str) -> NetworkInput:
+        """One sensor's image, for the network camera at its centre."""
+        return replace(self.seen_from(sensor), images={sensor: self.images[sensor]})
 
 
 def reference_of(sensors: tuple[str, ...]) -> str:
@@ -115,12 +137,14 @@ def prepare(
         sensors: which to use.
         camera, size: the network camera [B, 4] and its size: `network_camera`'s, or a zoom or crop of it.
     """
-    images = {}
+    images, centres = {}, {}
     for sensor in sensors:
         rotation = None
+        centres[sensor] = camera.new_zeros((len(camera), 3))
         if sensor != reference:
             source_from_target = torch.linalg.inv(batch.poses[sensor]) @ batch.poses[reference]
             rotation = source_from_target[:, :3, :3]
+            centres[sensor] = -torch.einsum("bji,bj->bi", rotation, source_from_target[:, :3, 3])
         images[sensor] = to_camera(
             normalised(sensor, batch.images[sensor], batch.sizes[sensor][1]),
             batch.cameras[sensor],
@@ -129,16 +153,35 @@ def prepare(
             rotation,
             batch.distortion.get(sensor),
         )
-    return NetworkInput(images, camera, batch.heights[reference])
+    return NetworkInput(images, camera, batch.heights[reference], centres=centres, reference=reference)
 
 
-def depth_in_camera(batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int]) -> Tensor:
-    """The reference sensor's true depth [B, h, w] at the network camera's pixels; NaN outside the image."""
-    pixels, _ = infinity_grid(batch.cameras[reference], camera, size, distortion=batch.distortion.get(reference))
-    truth = batch.depth[reference]
+def depth_in_camera(
+    batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int], sensor: str | None = None
+) -> Tensor:
+    """True depth [B, h, w] at the network camera's pixels; NaN outside the image.
+
+    Args:
+        batch: with the depth of the sensor that is asked for.
+        reference: in whose directions the network camera looks.
+        camera, size: the network camera [B, 4] and its size.
+        sensor: whose depth is asked for; the network camera then stands at its centre, see `NetworkInput.seen_from`.
+            The reference's when None.
+    """
+    sensor = sensor or reference
+    rotation, along = None, None
+    if sensor != reference:
+        rotation = (torch.linalg.inv(batch.poses[sensor]) @ batch.poses[reference])[:, :3, :3]
+        # Depth is told along the sensor's own axis: a ray (x, y, 1) of the network camera is (R ray)_z long there.
+        rays = back_project(camera.new_ones((len(camera), *size)), camera)
+        along = torch.einsum("bj,bhwj->bhw", rotation[:, 2], rays)
+    pixels, front = infinity_grid(batch.cameras[sensor], camera, size, rotation, batch.distortion.get(sensor))
+    truth = batch.depth[sensor]
     u = pixels[..., 0].round().long()
     v = pixels[..., 1].round().long()
-    valid = (u >= 0) & (u < truth.shape[2]) & (v >= 0) & (v < truth.shape[1])
+    valid = front & (u >= 0) & (u < truth.shape[2]) & (v >= 0) & (v < truth.shape[1])
     index = (v.clamp(0, truth.shape[1] - 1) * truth.shape[2] + u.clamp(0, truth.shape[2] - 1)).flatten(1)
     depth = truth.flatten(1).gather(1, index).reshape(valid.shape)
+    if along is not None:
+        depth = depth / along
     return torch.where(valid, depth, torch.full_like(depth, torch.nan))

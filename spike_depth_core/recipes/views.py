@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -93,12 +93,15 @@ def mirrored_map(x: Tensor, flip: Tensor) -> Tensor:
 
 
 def mirrored_input(inputs: NetworkInput, flip: Tensor) -> NetworkInput:
-    """The chosen (bool [B]) samples mirrored: every sensor, and the camera's principal point."""
+    """The chosen (bool [B]) samples mirrored: every sensor and its place, and the camera's principal point."""
     images = {s: mirrored_map(x, flip) for s, x in inputs.images.items()}
     camera = inputs.camera.clone()
     width = next(iter(images.values())).shape[-1]
     camera[:, 2] = torch.where(flip, width - 1 - camera[:, 2], camera[:, 2])
-    return NetworkInput(images, camera, inputs.height)
+    side = torch.ones((len(flip), 3), device=flip.device)
+    side[flip, 0] = -1.0
+    centres = {s: side * centre for s, centre in inputs.centres.items()}
+    return replace(inputs, images=images, camera=camera, centres=centres)
 
 
 def mirrored_motion(transform: Tensor, flip: Tensor) -> Tensor:
