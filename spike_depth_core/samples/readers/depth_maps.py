@@ -43,12 +43,8 @@ def read_depth_npy(path: str | Path, sky: float | None = None) -> np.ndarray:
         stored = stored[..., 0]
     if stored.ndim != 2 or stored.dtype.kind != "f":
         raise ValueError(f"{path}: depth is a float array [H, W], found {stored.dtype} {list(stored.shape)}")
-    depth = stored.astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-        if sky is not None:
-            depth[depth >= sky] = np.inf
-    return depth
+    depth = positive(stored)
+    return depth if sky is None else np.where(depth >= sky, np.float32(np.inf), depth)
 
 
 def read_pfm(path: str | Path) -> np.ndarray:
@@ -72,6 +68,5 @@ def read_pfm(path: str | Path) -> np.ndarray:
 
 
 def positive(depth: np.ndarray) -> np.ndarray:
-    """Depth with NaN for what is no distance: zero, negative, infinite."""
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan)).astype(np.float32)
+    """Depth as float32, with NaN for what is no distance: zero, negative, infinite."""
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32)

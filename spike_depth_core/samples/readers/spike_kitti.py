@@ -1,0 +1,119 @@
+"""Spike-KITTI: KITTI raw with the spikes that a simulated camera in place of each colour camera fired.
+
+It is KITTI raw's layout with two more cameras: `image_04` has the spikes of `image_02`, `image_05` those of
+`image_03`.
+
+```
+DATE/DRIVE/image_04/data/spike/r128/0000000001.npy    128 planes [128, 192, 640] of zeros and ones, rows top down
+DATE/DRIVE/image_04/0000000001.dat                    or, in an older form, the same as bits without a header
+```
+
+The planes numbered n fill the time from frame n - 1 to frame n, so frame 0 has none. They share the picture's field of
+view, resized to 192x640, and its moment. In the older `.dat` the most significant bit is leftmost: the other way round
+than a real camera's.
+
+Source: the loaders of github.com/NorthSummer/R2SDepth (`packnet_sfm/datasets/spike_kitti_dataset.py`), the code of
+"Weakly supervised monocular depth estimation for spike camera with adaptive self distillation"; no list of its 156
+sequences is published. `spike-depth convert spike-kitti` makes such a set out of KITTI raw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from spike_depth_core.samples.readers import kitti
+from spike_depth_core.samples.readers.dataset import Frame
+from spike_depth_core.samples.readers.kitti_raw import KittiRaw
+from spike_depth_core.samples.sample import DepthSample
+from spike_depth_core.spikes import PackedSpikes, read_spikes
+
+PLANES = 128
+HEIGHT, WIDTH = 192, 640
+SPIKE_CAMERAS = {"image_02": "image_04", "image_03": "image_05"}
+"""The simulated spike camera in place of each colour camera."""
+
+
+def spikes_path(root: str | Path, sequence: str, camera: str, number: int, planes: int = PLANES) -> Path:
+    """Where the planes of a frame lie; `camera` is `image_04` or `image_05`."""
+    return Path(root) / sequence / camera / "data" / "spike" / f"r{planes}" / f"{number:010d}.npy"
+
+
+def read_reversed_dat(path: Path, height: int = HEIGHT, width: int = WIDTH) -> PackedSpikes:
+    """A `.dat` whose bytes hold the leftmost of eight pixels in the most significant bit, rows top down."""
+    plane = height * width // 8
+    data = np.fromfile(path, np.uint8)
+    if not data.size or data.size % plane:
+        raise ValueError(f"{path}: expected planes of {plane} bytes ({width}x{height} pixels), found {data.size} bytes")
+    bits = np.unpackbits(data, bitorder="big")
+    return PackedSpikes(np.packbits(bits, bitorder="little").reshape(-1, height, width // 8), width)
+
+
+@dataclass(frozen=True)
+class SpikeKitti(KittiRaw):
+    """Frames of KITTI raw, as `KittiRaw` reads them, with `spikes` and `spikes_right`, and depth for the spikes too.
+
+    Attributes:
+        planes: how many a frame has: which of the folders `r128`, `r32` is read.
+    """
+
+    planes: int = PLANES
+    name: ClassVar[str] = "spike_kitti"
+
+    def list_frames(self) -> Iterator[Frame]:
+        listed = [frame for frame in super().list_frames() if frame.number > 0]
+        drives = {frame.sequence for frame in listed}
+        simulated = {drive for drive in drives if (self.root / drive / "image_04").is_dir()}
+        if drives - simulated and not (self.partial and simulated):
+            missing = min(drives - simulated)
+            raise ValueError(f"there are no spikes in {self.root / missing / 'image_04'}")
+        return (frame for frame in listed if frame.sequence in simulated)
+
+    def spikes(self, frame: Frame, camera: str) -> PackedSpikes:
+        """The planes from the frame before to a frame, of `image_04` or `image_05`."""
+        path = spikes_path(self.root, frame.sequence, camera, frame.number, self.planes)
+        older = self.root / frame.sequence / camera / f"{frame.number:010d}.dat"
+        if path.is_file() or not older.is_file():
+            spikes = read_spikes(path)
+        else:
+            path, spikes = older, read_reversed_dat(older)
+        if len(spikes) != self.planes:
+            raise ValueError(f"{path}: {self.planes} planes were expected, found {len(spikes)}")
+        begin = self.time_ns(frame._replace(number=frame.number - 1))
+        end = self.time_ns(frame)
+        if end <= begin:
+            raise ValueError(f"{frame.sequence}: frame {frame.number} is not later than the one before it")
+        period = max(1, round((end - begin) / len(spikes)))
+        return dataclasses.replace(spikes, period_ns=period, start_ns=end - len(spikes) * period)
+
+    def read(self, frame: Frame) -> DepthSample:
+        if frame.number == 0:
+            raise ValueError(f"{frame.sequence}: there are no spikes before its first frame")
+        sample = super().read(frame)
+        rig = sample.rig
+        cameras, poses = dict(rig.cameras), dict(rig.poses)
+        found: dict[str, Any] = {}
+        for name, colour, camera in (("spikes", "rgb", "image_04"), ("spikes_right", "rgb_right", "image_05")):
+            if colour in cameras and (self.root / frame.sequence / camera).is_dir():
+                found[name] = self.spikes(frame, camera)
+                cameras[name] = cameras[colour].resized(found[name].width, found[name].height)
+                poses[name] = rig.reference_from(colour)
+        depth = dict(sample.depth)
+        if depth:
+            target, source = cameras["spikes"], cameras["rgb"]
+            points = self.depth_points(frame)
+            points[:, 0] = (points[:, 0] + 0.5) * (target.width / source.width) - 0.5
+            points[:, 1] = (points[:, 1] + 0.5) * (target.height / source.height) - 0.5
+            depth["spikes"] = kitti.rasterise(points, target.width, target.height)
+        return dataclasses.replace(
+            sample,
+            rig=dataclasses.replace(rig, cameras=cameras, poses=poses),
+            depth=depth,
+            meta=sample.meta | {"dataset": "Spike-KITTI"},
+            **found,
+        )
