@@ -2,7 +2,8 @@
 
 Every sensor of a sample is brought to the network camera: the reference sensor's camera, scaled and padded so that
 both sides are multiples of `STRIDE`. Sensors beside the reference are moved by the homography at infinity; what
-parallax remains the network has to bridge.
+parallax remains the network has to bridge. Right-hand cameras look the way their left ones do, so that theirs is the
+disparity, focal length times baseline over depth, along the rows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from spike_depth_core.geometry.resample import infinity_grid, inside, resized_intrinsics, sample_at
 from spike_depth_core.geometry.warp import back_project
-from spike_depth_core.samples import SENSORS
+from spike_depth_core.samples import SENSORS, modality
 from spike_depth_core.samples.batch import SampleBatch
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input, network_input_torch
@@ -31,12 +32,12 @@ class NetworkInput:
     """What one forward pass takes.
 
     Attributes:
-        images: by sensor, float32 [B, C + 1, H, W] in the network camera; the last channel is 1 where the sensor
+        images: by name, float32 [B, C + 1, H, W] in the network camera; the last channel is 1 where the sensor
             sees and 0 outside its field of view.
         camera: (fx, fy, cx, cy) of the network camera [B, 4].
         height: of the network camera over the road, metres [B].
         centres: by name, the optical centre in the network camera's frame, metres [B, 3]: the images are what the
-            network camera would see from there. Only what removes parallax asks for them.
+            network camera would see from there. Only what removes or measures parallax asks for them.
         reference: the sensor at whose centre the network camera stands.
     """
 
@@ -96,14 +97,15 @@ def standardised(image: Tensor) -> Tensor:
     return ((image - mean) / (std + 1e-3 * mean.abs() + 1e-6)).clamp(-5, 5)
 
 
-def normalised(sensor: str, image: Tensor, width: int) -> Tensor:
-    """A raw image of `SampleBatch` as float32 [B, C, H, W] of order one."""
-    if sensor == "spikes":
+def normalised(name: str, image: Tensor, width: int) -> Tensor:
+    """A raw image of `SampleBatch`, by its name, as float32 [B, C, H, W] of order one."""
+    kind = modality(name)
+    if kind == "spikes":
         if image.device.type == "cpu":  # the same numbers straight from the packed words, many times faster
             inputs = [network_input(PackedSpikes(packed.numpy(), width)) for packed in image]
             return torch.from_numpy(np.stack(inputs))
         return network_input_torch(image, width)
-    if sensor == "rgb":
+    if kind == "rgb":
         return (image.permute(0, 3, 1, 2).float() / 255 - RGB_MEAN) / RGB_STD
     return standardised(image)[:, None]
 
@@ -134,7 +136,7 @@ def prepare(
     Args:
         batch: raw images.
         reference: the sensor in whose frame depth is wanted; its image need not be among those used.
-        sensors: which to use.
+        sensors: which to use; right-hand images by their own names.
         camera, size: the network camera [B, 4] and its size: `network_camera`'s, or a zoom or crop of it.
     """
     images, centres = {}, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -66,4 +67,48 @@ def stereo_sample(seed: int = 0, baseline_m: float = 0.5) -> DepthSample:
         spikes_right=dataclasses.replace(right.spikes, start_ns=7),
         rgb_right=right.rgb,
         world_from_reference=pose((0.0, 1.5 * seed, 0.0)),
+    )
+
+
+def wall_texture(seed: int = 0) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A smooth random colour in [0, 1] of slopes (x / z, y / z), the same in pixels however far the wall is.
+
+    Nothing in one picture of it tells its depth; the shift between two does.
+    """
+    rng = np.random.default_rng(seed)
+    waves = rng.uniform(-25.0, 25.0, (10, 2))  # radians per unit of slope
+    phases = rng.uniform(0, 2 * np.pi, (10, 3))
+
+    def colour(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        angle = waves[:, 0] * x[..., None] + waves[:, 1] * y[..., None]
+        return 0.5 + 0.15 * np.cos(angle[..., None] + phases).sum(-2) / 1.6
+
+    return colour
+
+
+def wall_pair(
+    depth_m: float, seed: int = 0, baseline_m: float = 0.5, rig_pose: np.ndarray | None = None
+) -> DepthSample:
+    """Colour from both eyes before a textured wall, square to the view: the right picture is shifted by f b / z.
+
+    Args:
+        depth_m: of the wall, z.
+        seed: of its texture, see `wall_texture`.
+        baseline_m: b, along the rows.
+        rig_pose: of the left camera in the rig's reference, a spike camera without an image.
+    """
+    camera = PinholeCamera.from_focal(96, 64, 77.0)
+    colour = wall_texture(seed)
+    x, y = np.broadcast_arrays(camera.slopes()[0][None, :], camera.slopes()[1][:, None])
+    left, right = (np.clip(colour(x + shift, y), 0, 1) for shift in (0.0, baseline_m / depth_m))
+    at = pose() if rig_pose is None else rig_pose
+    rig = SensorRig(
+        {"spikes": camera, "rgb": camera, "rgb_right": camera},
+        {"rgb": at, "rgb_right": at @ pose((baseline_m, 0.0, 0.0))},
+    )
+    return DepthSample(
+        rig,
+        rgb=np.round(255 * left).astype(np.uint8),
+        rgb_right=np.round(255 * right).astype(np.uint8),
+        depth={"rgb": np.full((64, 96), depth_m, np.float32)},
     )
