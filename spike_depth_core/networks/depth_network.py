@@ -28,6 +28,8 @@ class Architecture:
         trunk_blocks: pairs of a residual block and a `GlobalContext` at 1/16, after fusion.
         fusion: `selective`, or `mean` for a network whose fusion module is left off.
         pixels: size of the image it works on; larger ones are scaled down to it.
+        spiking_steps: steps of the spiking neurons in the stem of the spike camera, see `networks.spiking`; 0 for a
+            plain stem.
     """
 
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
@@ -35,6 +37,7 @@ class Architecture:
     trunk_blocks: int = 2
     fusion: str = "selective"
     pixels: int = 160 * 256
+    spiking_steps: int = 0
 
     def __post_init__(self) -> None:
         if not self.sensors or set(self.sensors) - set(CHANNELS):
@@ -43,6 +46,11 @@ class Architecture:
             raise ValueError(f"widths are five numbers (1/2 to 1/32), found {self.widths}")
         if self.fusion not in ("selective", "mean"):
             raise ValueError(f"fusion is 'selective' or 'mean', found {self.fusion!r}")
+        if self.spiking_steps < 0 or (self.spiking_steps and self.widths[1] % 4):
+            raise ValueError(
+                "spiking_steps is 0 or more, and the width at 1/4 then a multiple of 4; "
+                f"found {self.spiking_steps} and {self.widths[1]}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +96,9 @@ class DepthNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture = architecture or Architecture()
         widths = architecture.widths
-        self.encoder = SensorEncoder({s: CHANNELS[s] + 1 for s in architecture.sensors}, widths[:4])
+        self.encoder = SensorEncoder(
+            {s: CHANNELS[s] + 1 for s in architecture.sensors}, widths[:4], architecture.spiking_steps
+        )
         self.fusions = nn.ModuleList(
             SelectiveFusion(w) if architecture.fusion == "selective" else FeatureMean() for w in widths[:4]
         )

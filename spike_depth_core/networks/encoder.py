@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spike_depth_core.networks.blocks import ConvNormAct, SensorConv, SensorResidual
+from spike_depth_core.networks.spiking import SpikingStem
 
 CANONICAL_FOCAL = 210.0
 """Focal length in network pixels that "far" is measured by, see `level_road`."""
@@ -81,13 +82,21 @@ class SensorEncoder(nn.Module):
     Args:
         inputs: image channels by sensor (field-of-view mask included).
         widths: channels at 1/2, 1/4, 1/8, 1/16.
+        spiking_steps: steps of the spike camera's `SpikingStem`; 0 gives it a plain one.
     """
 
-    def __init__(self, inputs: Mapping[str, int], widths: Sequence[int]):
+    def __init__(self, inputs: Mapping[str, int], widths: Sequence[int], spiking_steps: int = 0):
         super().__init__()
         half, quarter, eighth, sixteenth = widths
         sensors = tuple(inputs)
-        self.stems = nn.ModuleDict({s: Stem(c, half, quarter) for s, c in inputs.items()})
+        self.stems = nn.ModuleDict(
+            {
+                s: SpikingStem(c, half, quarter, spiking_steps)
+                if s == "spikes" and spiking_steps
+                else Stem(c, half, quarter)
+                for s, c in inputs.items()
+            }
+        )
         self.rays = nn.Conv2d(RAY_CHANNELS, quarter, 1)
         self.quarter = SensorResidual(quarter, sensors)
         self.to_eighth = SensorConv(quarter, eighth, sensors, stride=2)

@@ -28,6 +28,8 @@ class SampleBatch:
         heights: by image, metres over the road [B], see `SensorRig.height_of`.
         depth: by image, metres [B, H, W]; +inf sky, NaN unknown.
         neighbours: by offset in frames, the same sequences' samples earlier (below 0) and later; mostly none.
+        world_from_reference: poses of the rigs in the frames of their sequences, float64 [B, 4, 4]; None where one of
+            the samples has none. In double precision: a town is wide, and what counts is how two of them differ.
     """
 
     images: dict[str, Tensor]
@@ -38,6 +40,7 @@ class SampleBatch:
     heights: dict[str, Tensor]
     depth: dict[str, Tensor]
     neighbours: dict[int, SampleBatch] = field(default_factory=dict)
+    world_from_reference: Tensor | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.cameras.values())))
@@ -51,20 +54,21 @@ class SampleBatch:
         """The same batch on another device."""
 
         def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: moved(v) for k, v in value.items()}
             if isinstance(value, Tensor):
                 return value.to(device, non_blocking=True)
             return value.to(device) if isinstance(value, SampleBatch) else value
 
-        def move(values: dict) -> dict:
-            return {k: moved(v) for k, v in values.items()}
-
-        return SampleBatch(*(move(getattr(self, f.name)) for f in fields(self)))
+        return SampleBatch(*(moved(getattr(self, f.name)) for f in fields(self)))
 
     def pin_memory(self) -> SampleBatch:
         """Called by `torch.utils.data.DataLoader`."""
 
-        def pin(value: dict) -> dict:
-            return {k: v.pin_memory() if isinstance(v, Tensor | SampleBatch) else v for k, v in value.items()}
+        def pin(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: pin(v) for k, v in value.items()}
+            return value.pin_memory() if isinstance(value, Tensor | SampleBatch) else value
 
         return SampleBatch(*(pin(getattr(self, f.name)) for f in fields(self)))
 
@@ -92,6 +96,7 @@ def collate(samples: Sequence[DepthSample]) -> SampleBatch:
         for s in images
         if any(c.distortion for c in cameras[s])
     }
+    known = [s.world_from_reference for s in samples if s.world_from_reference is not None]
     try:
         return SampleBatch(
             images={s: torch.stack([raw_image(sample, s) for sample in samples]) for s in images},
@@ -108,6 +113,9 @@ def collate(samples: Sequence[DepthSample]) -> SampleBatch:
                 for s in first.depth
                 if all(s in sample.depth for sample in samples)
             },
+            world_from_reference=torch.from_numpy(np.stack(known).astype(np.float64))
+            if len(known) == len(samples)
+            else None,
         )
     except RuntimeError as error:
         raise ValueError(f"samples of a batch must have the same sizes: {error}") from error

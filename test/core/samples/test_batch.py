@@ -29,3 +29,17 @@ def test_samples_with_and_without_a_right_hand_image_do_not_mix():
     smaller = dataclasses.replace(stereo_sample(2), rgb_right=None)
     with pytest.raises(ValueError, match="must have the same sensors"):
         collate([stereo_sample(1), smaller])
+
+
+def test_poses_are_stacked_where_every_sample_has_one():
+    samples = [stereo_sample(1), stereo_sample(2)]
+    batch = collate(samples)
+    assert batch.world_from_reference.dtype == torch.float64
+    np.testing.assert_array_equal(batch.world_from_reference, np.stack([s.world_from_reference for s in samples]))
+    batch.neighbours = {1: collate(samples[::-1])}
+    moved = batch.to("meta")
+    assert moved.world_from_reference.is_meta
+    assert moved.neighbours[1].world_from_reference.is_meta
+    lost = dataclasses.replace(samples[1], world_from_reference=None)
+    assert collate([samples[0], lost]).world_from_reference is None
+    assert collate([samples[0], lost]).to("cpu").world_from_reference is None
