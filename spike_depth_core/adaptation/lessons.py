@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ def network_input(sample: DepthSample, reference: str, sensors: tuple[str, ...],
 
 def restricted(inputs: NetworkInput, sensors: tuple[str, ...]) -> NetworkInput:
     """The same moment seen by fewer sensors."""
-    return NetworkInput({s: inputs.images[s] for s in sensors}, inputs.camera, inputs.height)
+    return replace(inputs, images={s: inputs.images[s] for s in sensors})
 
 
 def from_teacher(

@@ -17,7 +17,7 @@ same moment and in the same step:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from spike_depth_core.losses.contrastive import info_nce
 from spike_depth_core.losses.depth import masked_mean
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
-from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, prepare
+from spike_depth_core.networks.preprocess import depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.supervised import Supervised, mirrored
 from spike_depth_core.recipes.teaching import Teaching
@@ -116,7 +116,7 @@ class Unified(Supervised):
             else torch.full(shape, torch.nan, device=camera.device)
         )
         inputs, truth = mirrored(inputs, truth, step.generator)
-        clean = NetworkInput(dict(inputs.images), inputs.camera, inputs.height)
+        clean = replace(inputs, images=dict(inputs.images))
         self.augment(inputs, step.generator)
 
         student: DepthNetwork = modules["student"]  # type: ignore[assignment]
