@@ -30,8 +30,9 @@ from spike_depth_core.losses.depth import masked_mean
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Step
-from spike_depth_core.recipes.supervised import Supervised, mirrored
+from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.teaching import Teaching
+from spike_depth_core.recipes.views import mirrored
 from spike_depth_core.samples.batch import SampleBatch
 
 
