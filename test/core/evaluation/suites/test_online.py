@@ -1,0 +1,98 @@
+"""Drives through a change of domain: what changes when, and that the findings are what the moments say."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from spike_depth_core.adaptation import AdaptationOptions, GateOptions
+from spike_depth_core.evaluation.suites.online import (
+    PRESETS,
+    OnlinePreset,
+    Scenario,
+    drive,
+    findings,
+    run_scenario,
+    scaled_rig,
+    turned,
+    with_dead_pixels,
+    write_online_page,
+)
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.networks.checkpoint import CheckpointInfo
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.spikes import spike_counts
+from test.core.factories import small_sample
+
+SHORT = OnlinePreset(1.0, 2.0, 1.0, 2.0, 1, 0.25, 2)
+
+
+def test_findings_by_hand():
+    def moments(phase, start, count, frozen, adapted):
+        return [
+            {"phase": phase, "time_s": float(start + i), "frozen": frozen, "adapted": adapted} for i in range(count)
+        ]
+
+    found = findings(
+        [*moments("before", 0, 40, 0.2, 0.2), *moments("new", 40, 120, 0.4, 0.3), *moments("after", 160, 40, 0.2, 0.21)]
+    )
+    assert found["gain"] == pytest.approx(0.25)
+    assert found["loss"] == pytest.approx(0.05)
+    assert found["worst"] == pytest.approx(0.05)
+    assert [round(w[0]) for w in found["windows"]] == list(range(0, 200, 20))
+
+
+def test_dead_pixels_never_fire_and_the_others_are_left_alone():
+    sample = small_sample(0, planes=32)
+    camera = sample.rig.cameras["spikes"]
+    dead = np.random.default_rng(0).random((camera.height, camera.width)) < 0.3
+    before, after = (spike_counts(s.spikes, [32])[0] for s in (sample, with_dead_pixels(sample, dead)))
+    assert not after[dead].any()
+    np.testing.assert_array_equal(after[~dead], before[~dead])
+
+
+def test_a_turned_rig_turns_all_but_the_reference_by_the_angle():
+    rig = scaled_rig(0.25)
+    moved = turned(rig, 2.0)
+    np.testing.assert_array_equal(moved.reference_from("spikes"), rig.reference_from("spikes"))
+    relative = np.linalg.inv(rig.reference_from("rgb")) @ moved.reference_from("rgb")
+    assert np.degrees(np.arccos((np.trace(relative[:3, :3]) - 1) / 2)) == pytest.approx(2.0)
+    np.testing.assert_allclose(moved.reference_from("rgb")[:3, 3], rig.reference_from("rgb")[:3, 3])
+
+
+def test_the_drive_changes_when_it_should_and_time_goes_on():
+    scenario = Scenario("night with a weak camera", {"condition": "night"}, gain=0.5, dead=0.1, turned_deg=1.0)
+    moments = list(drive(scenario, SHORT, 700_100))
+    assert [phase for phase, _ in moments] == ["before"] * 2 + ["new"] * 4 + ["after"] * 2
+    times = [sample.time_ns for _, sample in moments]
+    assert times == sorted(set(times))
+    assert all(sample.spikes.end_ns == sample.time_ns for _, sample in moments)
+    assert {sample.meta["condition"] for phase, sample in moments if phase == "new"} == {"night"}
+    assert len({id(sample.rig) for _, sample in moments}) == 1  # what the vehicle believes does not change
+    silent = [int((spike_counts(s.spikes, [256])[0] == 0).sum()) for _, s in moments]
+    assert min(silent[2:6]) > 0.09 * 100 * 62
+    assert max(silent[:2]) < 0.05 * 100 * 62
+
+
+def test_a_short_drive_end_to_end(tmp_path):
+    torch.manual_seed(0)
+    network = DepthNetwork(Architecture(widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 96)).eval()
+    before = copy.deepcopy(network.state_dict())
+    estimator = DepthEstimator(network, CheckpointInfo(network.architecture))
+    options = AdaptationOptions(
+        students=(("spikes",),), gate=GateOptions(max_uncertainty=9.0, motion=0.0), review_every=3
+    )
+    result = run_scenario(Scenario("night", {"condition": "night"}), SHORT, estimator, network, 700_200, options)
+    assert len(result["moments"]) == 8
+    assert all(m["frozen"] > 0 for m in result["moments"])
+    first = result["moments"][0]
+    assert first["frozen"] == pytest.approx(first["adapted"])
+    assert result["status"]["moments"]["accepted"] > 0
+    assert result["status"]["steps"] > 0
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    write_online_page([result], tmp_path, "spike-depth benchmark --suite online")
+    assert "| night |" in (tmp_path / "online.md").read_text()
+    assert (tmp_path / "online_0.png").stat().st_size > 5000
+    assert dataclasses.asdict(PRESETS["smoke"])["scale"] == 0.25
