@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spike_depth_core.geometry.parallax import depth_from_beside, parallax_warp
 from spike_depth_core.networks.blocks import ConvNormAct, GlobalContext, Residual
 from spike_depth_core.networks.decoder import DepthDecoder
 from spike_depth_core.networks.encoder import RAY_CHANNELS, SensorEncoder, level_road, ray_maps
-from spike_depth_core.networks.fusion import FeatureMean, SelectiveFusion
+from spike_depth_core.networks.fusion import SIMILARITY, check_fusion, fusion_module
 from spike_depth_core.networks.preprocess import CHANNELS, NetworkInput
 
 LOG_RATIO_RANGE = (-5.0, 5.0)  # to the level road: keeps a wild weight from overflowing exp
@@ -26,7 +29,9 @@ class Architecture:
         sensors: which sensors have stems, in order.
         widths: channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
         trunk_blocks: pairs of a residual block and a `GlobalContext` at 1/16, after fusion.
-        fusion: `selective`, or `mean` for a network whose fusion module is left off.
+        fusion: `selective`; `mean` for a network whose fusion module is left off; `similarity` for one that removes
+            parallax first and selects by the features' shared halves, or `similarity:SENSOR` to trust one sensor, see
+            `fusion.SimilarityFusion`.
         pixels: size of the image it works on; larger ones are scaled down to it.
         spiking_steps: steps of the spiking neurons in the stem of the spike camera, see `networks.spiking`; 0 for a
             plain stem.
@@ -44,13 +49,19 @@ class Architecture:
             raise ValueError(f"sensors must be some of {sorted(CHANNELS)}, found {self.sensors}")
         if len(self.widths) != 5:
             raise ValueError(f"widths are five numbers (1/2 to 1/32), found {self.widths}")
-        if self.fusion not in ("selective", "mean"):
-            raise ValueError(f"fusion is 'selective' or 'mean', found {self.fusion!r}")
+        check_fusion(self.fusion, self.sensors)
+        if self.by_similarity and any(width % 2 for width in self.widths[:4]):
+            raise ValueError(f"features that have two halves are of even widths, found {self.widths}")
         if self.spiking_steps < 0 or (self.spiking_steps and self.widths[1] % 4):
             raise ValueError(
                 "spiking_steps is 0 or more, and the width at 1/4 then a multiple of 4; "
                 f"found {self.spiking_steps} and {self.widths[1]}"
             )
+
+    @property
+    def by_similarity(self) -> bool:
+        """Whether features are fused by `fusion.SimilarityFusion`, which asks where the sensors stand."""
+        return self.fusion.startswith(SIMILARITY)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,9 +110,7 @@ class DepthNetwork(nn.Module):
         self.encoder = SensorEncoder(
             {s: CHANNELS[s] + 1 for s in architecture.sensors}, widths[:4], architecture.spiking_steps
         )
-        self.fusions = nn.ModuleList(
-            SelectiveFusion(w) if architecture.fusion == "selective" else FeatureMean() for w in widths[:4]
-        )
+        self.fusions = nn.ModuleList(fusion_module(architecture.fusion, w, architecture.sensors) for w in widths[:4])
         self.rays = nn.Conv2d(RAY_CHANNELS, widths[3], 1)
         self.trunk = nn.Sequential(
             *(part(widths[3]) for _ in range(architecture.trunk_blocks) for part in (Residual, GlobalContext))
@@ -119,13 +128,38 @@ class DepthNetwork(nn.Module):
             raise ValueError("the network needs at least one sensor")
         size = next(iter(inputs.images.values())).shape[-2:]
         rays = ray_maps(inputs.camera, inputs.height, (size[0], size[1]), 4)
-        return {s: self.encoder(s, inputs.images[s], rays) for s in self.architecture.sensors if s in inputs.images}
+        found = {}
+        for sensor in self.architecture.sensors:
+            if sensor in inputs.images:
+                if self.architecture.by_similarity and sensor in inputs.centres:  # each from its own place
+                    height = inputs.height - inputs.centres[sensor][:, 1]
+                    rays = ray_maps(inputs.camera, height, (size[0], size[1]), 4)
+                found[sensor] = self.encoder(sensor, inputs.images[sensor], rays)
+        return found
 
-    def decode(self, features: dict[str, list[Tensor]], camera: Tensor, camera_height: Tensor) -> Prediction:
-        """Fuse what `encode` gave and decode it; `camera` and `camera_height` are those of the `NetworkInput`."""
+    def decode(
+        self,
+        features: Mapping[str, list[Tensor]],
+        camera: Tensor,
+        camera_height: Tensor,
+        inputs: NetworkInput | None = None,
+    ) -> Prediction:
+        """Fuse what `encode` gave and decode it.
+
+        Args:
+            features: of any sensors, as `encode` gave them; one alone is not fused.
+            camera, camera_height: those of the `NetworkInput`.
+            inputs: where the sensors stand and what they see; fusion by similarity asks for it.
+        """
+        if self.architecture.by_similarity:
+            return self.decode_levels(self._fused_by_similarity(features, inputs), camera, camera_height)
         levels = [
             fusion([of_sensor[level] for of_sensor in features.values()]) for level, fusion in enumerate(self.fusions)
         ]
+        return self.decode_levels(levels, camera, camera_height)
+
+    def decode_levels(self, levels: Sequence[Tensor], camera: Tensor, camera_height: Tensor) -> Prediction:
+        """Decode features at 1/2, 1/4, 1/8 and 1/16 of one sensor, or fused."""
         height, width = levels[0].shape[-2] * 2, levels[0].shape[-1] * 2
         sixteenth = self.trunk(levels[3] + self.rays(ray_maps(camera, camera_height, (height, width), 16)))
         coarsest = self.coarsest(self.to_coarsest(sixteenth))
@@ -137,5 +171,50 @@ class DepthNetwork(nn.Module):
             features=levels,
         )
 
+    def _fused_by_similarity(
+        self, features: Mapping[str, list[Tensor]], inputs: NetworkInput | None
+    ) -> Sequence[Tensor]:
+        """Warp all sensors' features to the network camera by a first look's depth, and fuse them level by level."""
+        sensors = tuple(features)
+        if len(features) == 1 and (inputs is None or inputs.reference in (None, *sensors)):
+            return features[sensors[0]]
+        if inputs is None or inputs.reference is None or set(sensors) - set(inputs.centres):
+            raise ValueError(f"fusion by similarity has to know where {sensors} stand: NetworkInput.centres, reference")
+        depth = self._first_look(features, inputs)
+        levels = []
+        for level, fusion in enumerate(self.fusions):
+            warped, seen = {}, {}
+            for sensor in sensors:
+                own = features[sensor][level]
+                field_of_view = F.interpolate(inputs.images[sensor][:, -1:], own.shape[-2:], mode="area")
+                if sensor == inputs.reference:
+                    warped[sensor], seen[sensor] = own, field_of_view[:, 0] > 0.5
+                    continue
+                # In float32 whatever came before: bfloat16 cannot tell neighbouring pixels of a wide picture apart.
+                both, visible = parallax_warp(
+                    torch.cat([own.float(), field_of_view], dim=1), depth, inputs.camera, inputs.centres[sensor]
+                )
+                warped[sensor], seen[sensor] = both[:, :-1].to(own.dtype), visible & (both[:, -1] > 0.5)
+            levels.append(fusion(warped, seen))
+        return levels
+
+    @torch.no_grad()
+    def _first_look(self, features: Mapping[str, list[Tensor]], inputs: NetworkInput) -> Tensor:
+        """Depth [B, H, W] of the network camera by one sensor alone: the reference, or without it the first."""
+        sensor = inputs.reference if inputs.reference in features else next(iter(features))
+        assert sensor is not None
+        centre = inputs.centres[sensor]
+        depth = self.decode_levels(features[sensor], inputs.camera, inputs.height - centre[:, 1]).depth
+        return depth if sensor == inputs.reference else depth_from_beside(depth, inputs.camera, centre)
+
     def forward(self, inputs: NetworkInput) -> Prediction:
-        return self.decode(self.encode(inputs), inputs.camera, inputs.height)
+        return self.decode(self.encode(inputs), inputs.camera, inputs.height, inputs)
+
+
+def with_fusion(network: DepthNetwork, fusion: str) -> DepthNetwork:
+    """A copy of a network with another kind of fusion, whose weights are new: what one sensor alone gives stays."""
+    other = DepthNetwork(replace(network.architecture, fusion=fusion))
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("fusions.")}
+    kept |= {name: value for name, value in other.state_dict().items() if name.startswith("fusions.")}
+    other.load_state_dict(kept)
+    return other
