@@ -9,11 +9,12 @@ import numpy as np
 
 from spike_depth_core.world.primitives import BARS, Model
 from spike_depth_core.world.surfaces import FACADE, GLASS, MASONRY, METAL, PLAIN, ROOF, WOOD
+from spike_depth_core.world.towns import FIRST, Town
 
 STYLE_WIDTH = 12  # numbers of a facade: see `facade_style`
 
 
-def facade_style(rng: np.random.Generator, modern: bool) -> np.ndarray:
+def facade_style(rng: np.random.Generator, modern: bool, town: Town = FIRST) -> np.ndarray:
     """Parameters [12] of a facade's texture.
 
     storey height, window pitch, window width and height as shares of their cell, wall pattern (0 plaster, 1 brick,
@@ -22,16 +23,16 @@ def facade_style(rng: np.random.Generator, modern: bool) -> np.ndarray:
     """
     return np.array(
         [
-            rng.uniform(2.6, 3.6),
+            rng.uniform(*town.storey),
             rng.uniform(1.6, 4.2),
             rng.uniform(0.7, 0.94) if modern else rng.uniform(0.28, 0.55),
             rng.uniform(0.5, 0.8) if modern else rng.uniform(0.4, 0.62),
-            rng.choice(5, p=[0.46, 0.24, 0.08, 0.12, 0.1]),
-            rng.choice(3, p=[0.5, 0.28, 0.22]),
+            rng.choice(5, p=town.walls),
+            rng.choice(3, p=town.ground_floors),
             rng.uniform(0.05, 0.6),
             rng.integers(1, 5),
-            float(rng.random() < 0.25),
-            float(rng.random() < 0.4),
+            float(rng.random() < town.shutters),
+            float(rng.random() < town.bands),
             rng.uniform(0.0, 0.8),
             rng.random(),
         ]

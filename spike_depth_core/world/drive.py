@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.resources import config_path
-from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.samples import IMAGES, DepthSample, modality
+from spike_depth_core.world.rain import RainField
 from spike_depth_core.world.render import RenderPass, render
 from spike_depth_core.world.scene import Scene, build_scene
-from spike_depth_core.world.sensors import SensorSuite
+from spike_depth_core.world.sensors import ImageSensor, SensorSuite, SpikeSensor
 
+RAIN_SPAN_S = 0.013  # drops are gathered for: the spike planes of a sample, and half of any exposure
 _NOISE_EPOCH_NS = 10**10  # seeds are not negative, times may be
 
 
@@ -34,7 +36,7 @@ class World:
             its height gets the seed's too. Sensors that share a camera and a pose share a rendering.
         supersample: 2 casts four rays a pixel: smooth edges for nearly twice the time. 1 casts one.
         workers: threads that render.
-        options: `layout` and `speed`, see `build_scene`.
+        options: `layout`, `speed`, `weather` and `town`, see `build_scene`.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class World:
         rig = rig or replace(vehicle_rig(), height=None)
         self.scene: Scene = build_scene(seed, condition, camera_height=rig.height, **options)
         self.rig = replace(rig, height=self.scene.camera_height)
+        weather = self.scene.weather
+        self._rain = RainField(seed, weather) if weather is not None and weather.rain_mm_h > 0.0 else None
         self.suite = SensorSuite.draw(seed, self.scene.condition)
         self.supersample, self.workers = supersample, workers
         for name, camera in self.rig.cameras.items():
@@ -83,56 +87,99 @@ class World:
                     by_sensor[sensor] = done
                     break
             else:
-                by_sensor[sensor] = render(
+                looking = functools.partial(self.world_from, sensor)
+                done = render(
                     self.scene,
                     camera,
-                    functools.partial(self.world_from, sensor),
+                    looking,
                     time_s,
                     supersample=self.supersample,
                     workers=self.workers,
                     snapshot=snapshot,
                 )
+                if self._rain is not None:
+                    done.rain = self._rain.in_view(
+                        camera, looking, time_s, RAIN_SPAN_S, done.depth, self.scene.light, snapshot.lamps
+                    )
+                by_sensor[sensor] = done
                 passes.append((camera, pose, by_sensor[sensor]))
         return by_sensor
 
-    def sample(self, time_s: float, planes: int = 256, sensors: Sequence[str] | None = None) -> DepthSample:
-        """The sensors' output at a time, and true depth in the frame of each.
+    def sample(
+        self,
+        time_s: float,
+        planes: int = 256,
+        sensors: Sequence[str] | None = None,
+        sequence: int | None = None,
+        frame: int = 0,
+    ) -> DepthSample:
+        """The sensors' output at a time, the vehicle's pose, and true depth in the frame of each sensor.
 
         Args:
             time_s: the moment: exposures are centred on it, the spike planes end at it, depth is of it.
             planes: how many spike planes.
-            sensors: which of the rig's; all if left out.
+            sensors: which of the rig's, right-hand ones (`rgb_right`) too; all if left out.
+            sequence, frame: what to note in the sample's `meta`; the sequence is the seed if left out.
         """
         if sensors is None:
-            sensors = [sensor for sensor in SENSORS if sensor in self.rig.cameras]
-        unknown = set(sensors) - set(SENSORS)
+            sensors = [image for image in IMAGES if image in self.rig.cameras]
+        unknown = set(sensors) - set(IMAGES)
         if unknown or not sensors:
-            raise ValueError(f"sensors must be some of {SENSORS}, found {tuple(sensors)}")
+            raise ValueError(f"sensors must be some of {IMAGES}, found {tuple(sensors)}")
         time_ns = round(time_s * 1e9)
         noise = noise_seed(self.scene.seed, time_ns)
         passes = self.render(time_s, sensors)
-        images: dict[str, Any] = {}
-        spikes = None
-        for sensor, rendered in passes.items():
-            if sensor == "spikes":
-                spikes = self.suite.spikes.observe(rendered, planes, time_ns, noise)
-            else:
-                images[sensor] = getattr(self.suite, sensor).observe(rendered, noise)
         return DepthSample(
             rig=self.rig,
             time_ns=time_ns,
-            spikes=spikes,
-            **images,
-            depth={sensor: rendered.depth for sensor, rendered in passes.items()},
-            meta={
-                "source": "world",
-                "seed": self.scene.seed,
-                "condition": self.scene.condition,
-                "layout": self.scene.layout,
-                "speed": round(self.speed(time_s), 3),
-                "spike_gain": round(self.suite.spikes.parameters.gain, 4),
-            },
+            **{image: self.observe(image, passes, planes, time_ns, noise) for image in passes},
+            depth={image: rendered.depth for image, rendered in passes.items()},
+            meta=self.about(time_s, sequence, frame),
+            world_from_reference=self.scene.world_from_reference(time_s),
         )
+
+    def observe(self, image: str, passes: Mapping[str, RenderPass], planes: int, time_ns: int, noise: int) -> Any:
+        """What a sensor makes of its pass: planes or an image.
+
+        Args:
+            image: name of the sensor, right-hand ones too.
+            passes: of all sensors of the moment.
+            planes: how many, of a spike camera.
+            time_ns: when they end.
+            noise: seed of the moment's noise.
+        """
+        sensor, left = self.suite.of(image), modality(image)
+        if image != left:
+            noise = int(np.random.SeedSequence([noise, 1]).generate_state(1)[0])
+        if isinstance(sensor, SpikeSensor):
+            return sensor.observe(passes[image], planes, time_ns, noise)
+        if isinstance(sensor, ImageSensor):
+            # The two cameras of a stereo pair expose alike: by what the left one sees, where that is there.
+            return sensor.observe(passes[image], noise, passes.get(left))
+        return sensor.observe(passes[image], noise)
+
+    def about(self, time_s: float, sequence: int | None = None, frame: int = 0) -> dict[str, Any]:
+        """The `meta` of a sample at a time."""
+        scene = self.scene
+        weather = scene.weather
+        strength = {}
+        if weather is not None and weather.kind == "fog":
+            strength = {"visibility": round(weather.visibility_m, 1)}
+        if weather is not None and weather.kind == "rain":
+            strength = {"rain": round(weather.rain_mm_h, 2)}
+        return {
+            "source": "world",
+            "seed": scene.seed,
+            "sequence": scene.seed if sequence is None else sequence,
+            "frame": frame,
+            "condition": scene.condition,
+            "weather": None if weather is None else weather.kind,
+            **strength,
+            "town": scene.town.name,
+            "layout": scene.layout,
+            "speed": round(self.speed(time_s), 3),
+            "spike_gain": round(self.suite.spikes.parameters.gain, 4),
+        }
 
     def frames(
         self,
@@ -141,10 +188,11 @@ class World:
         start_s: float = 1.0,
         planes: int = 256,
         sensors: Sequence[str] | None = None,
+        sequence: int | None = None,
     ) -> Iterator[DepthSample]:
-        """`count` samples along the drive, `1 / rate_hz` seconds apart."""
+        """`count` samples along the drive, `1 / rate_hz` seconds apart; their `meta` counts them in `frame`."""
         for frame in range(count):
-            yield self.sample(start_s + frame / rate_hz, planes, sensors)
+            yield self.sample(start_s + frame / rate_hz, planes, sensors, sequence, frame)
 
 
 def noise_seed(seed: int, time_ns: int) -> int:

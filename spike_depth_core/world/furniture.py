@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from spike_depth_core.world.primitives import BARS, LATTICE, PICKETS, Model
-from spike_depth_core.world.surfaces import GLASS, LAMP, MASONRY, METAL, PLAIN, SIGN, WOOD
+from spike_depth_core.world.primitives import BARS, LATTICE, LEAVES, PICKETS, Model
+from spike_depth_core.world.surfaces import GLASS, LAMP, LEAF, MASONRY, METAL, PLAIN, SIGN, WOOD
 
 
 def street_lamp(rng: np.random.Generator, height: float, arm: float) -> Model:
@@ -180,6 +180,38 @@ def clutter(rng: np.random.Generator) -> Model:
         for _ in range(3):
             r = rng.uniform(0.15, 0.5)
             model.ellipsoid((rng.normal(0, 0.5), rng.normal(0, 0.4), r * 0.4), (r, r * 0.8, r * 0.7), MASONRY, 5)
+    return model
+
+
+def bollards(rng: np.random.Generator) -> Model:
+    """A row of bollards along x, with or without a chain of rails between them."""
+    pace, height, radius = rng.uniform(1.2, 1.8), rng.uniform(0.7, 1.0), rng.uniform(0.05, 0.1)
+    model = Model()
+    for k in range(-2, 3):
+        model.cone((k * pace, 0, -0.2), (k * pace, 0, height), radius, radius * 0.9, METAL)
+        model.cone((k * pace, 0, height * 0.8), (k * pace, 0, height * 0.93), radius * 1.05, radius * 1.05, PLAIN, 1)
+    if rng.random() < 0.4:
+        model.box((0, 0, height * 0.75), (4 * pace, 0.05, 0.06), METAL)
+    return model
+
+
+def planter(rng: np.random.Generator) -> Model:
+    """A trough of stone with a clipped bush. Slot 0 the trough, 1 and 2 leaves."""
+    length, width, height = rng.uniform(0.8, 2.6), rng.uniform(0.6, 1.0), rng.uniform(0.4, 0.7)
+    model = Model().box((0, 0, height / 2), (length, width, height), MASONRY, 0)
+    bush = rng.uniform(0.25, 0.5)
+    leaves = {"cutout": LEAVES, "cut_a": rng.uniform(0.08, 0.13), "cut_b": 0.6}
+    model.ellipsoid((0, 0, height + 0.4 * bush), (0.5 * length, 0.5 * width, bush), LEAF, 1, **leaves)
+    return model
+
+
+def billboard(rng: np.random.Generator) -> Model:
+    """A large advertising board on one or two posts, facing -x."""
+    wide, high, foot = rng.uniform(2.5, 6.0), rng.uniform(1.8, 3.2), rng.uniform(2.6, 5.0)
+    model = Model()
+    for y in (-0.3 * wide, 0.3 * wide) if rng.random() < 0.5 else (0.0,):
+        model.cone((0.15, y, -0.4), (0.15, y, foot + high), 0.14, 0.12, METAL)
+    model.box((0, 0, foot + high / 2), (0.2, wide, high), SIGN, 1, extra=3.0)
     return model
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from spike_depth_core.world.road import Column, Junction, Road
 from spike_depth_core.world.surfaces import ASPHALT, COBBLES, CONCRETE, FIELD, GRASS, GRAVEL, KERB, SLABS
+from spike_depth_core.world.towns import FIRST, Town
 
 LAYOUTS = ("town", "suburb", "country", "highway", "square")
-LAYOUT_WEIGHTS = (0.36, 0.26, 0.14, 0.11, 0.13)
 
 
 @dataclass
@@ -65,6 +65,8 @@ class Street:
     closed: float | None  # s at which a building closes the view, or None
     wires: bool
     median_rail: str
+    median: float  # width of the strip between the directions
+    town: Town
 
 
 def _lines(rows: list[tuple[float, ...]]) -> np.ndarray:
@@ -72,23 +74,26 @@ def _lines(rows: list[tuple[float, ...]]) -> np.ndarray:
 
 
 def draw_street(
-    rng: np.random.Generator, layout: str, across: bool, duration: float, fixed_speed: float | None = None
+    rng: np.random.Generator,
+    layout: str,
+    across: bool,
+    duration: float,
+    fixed_speed: float | None = None,
+    town: Town = FIRST,
 ) -> Street:
     """Draw a street. `across`: the ego car stands beside it and looks at the other side; only a car
     with the way free before it takes the `fixed_speed` (m/s). The road lasts for `duration` seconds."""
     country, highway, square = layout == "country", layout == "highway", layout == "square"
-    lane = rng.uniform(3.4, 3.8) if highway else rng.uniform(2.6, 3.6)
+    lane = rng.uniform(*town.highway_lane) if highway else rng.uniform(*town.lane)
     if highway:
         ahead, back = int(rng.integers(2, 4)), int(rng.integers(2, 4))
     elif country or square:
         ahead, back = 1, 1
     else:
-        ahead = int(rng.choice([1, 2], p=[0.78, 0.22]))
-        back = int(rng.choice([0, 1, 2], p=[0.12, 0.7, 0.18]))
-    top_speed = {"town": 16.0, "suburb": 13.0, "country": 25.0, "highway": 35.0, "square": 5.0}[layout]
-    low_speed = {"town": 0.0, "suburb": 2.0, "country": 11.0, "highway": 18.0, "square": 0.0}[layout]
-    speed = rng.uniform(low_speed, top_speed)
-    if layout in ("town", "suburb") and rng.random() < 0.14:
+        ahead = int(rng.choice(1 + np.arange(len(town.lanes_ahead)), p=town.lanes_ahead))
+        back = int(rng.choice(len(town.lanes_back), p=town.lanes_back))
+    speed = rng.uniform(town.slowest[layout], town.fastest[layout])
+    if layout in ("town", "suburb") and rng.random() < town.standing:
         speed = 0.0
     closed = None
     if square and rng.random() < 0.6:
@@ -99,17 +104,19 @@ def draw_street(
         speed = 0.0
 
     median = rng.uniform(1.0, 6.0) if highway else 0.0
-    yellow = float(rng.random() < 0.15)
+    if town.median and layout in ("town", "suburb") and min(ahead, back) > 1:
+        median = rng.uniform(*town.median)
+    yellow = float(rng.random() < town.yellow)
     lines: list[tuple[float, ...]] = []
     bright = rng.uniform(0.45, 1.0)
     forever = (-1e6, 1e6, bright, 0.0)
-    marked = highway or rng.random() < (0.75 if layout == "town" else 0.5)
+    marked = highway or rng.random() < (town.marked if layout == "town" else 0.5)
     dash, gap = (6.0, 12.0) if highway else (3.0, rng.choice([3.0, 6.0]))
     sides: dict[int, Side] = {}
     columns: dict[int, list[Column]] = {}
     relief = rng.uniform(0.0, 2.5) if country or highway else rng.uniform(0.0, 0.8)
-    pave = int(rng.choice([SLABS, ASPHALT, COBBLES, CONCRETE], p=[0.5, 0.25, 0.12, 0.13]))
-    surface = ASPHALT if highway or rng.random() < 0.9 else int(rng.choice([COBBLES, CONCRETE]))
+    pave = int(rng.choice([SLABS, ASPHALT, COBBLES, CONCRETE], p=town.paved))
+    surface = ASPHALT if highway or rng.random() < town.asphalt else int(rng.choice([COBBLES, CONCRETE]))
     if square:
         surface = int(rng.choice([SLABS, ASPHALT, COBBLES, GRAVEL], p=[0.35, 0.35, 0.2, 0.1]))
     for sign, count in ((-1, ahead), (1, back)):
@@ -128,7 +135,7 @@ def draw_street(
             edge = rng.uniform(7.0, 30.0)
             side.parking = rng.uniform(5.0, edge) if rng.random() < 0.7 else None
             side.parked = rng.uniform(0.2, 0.8)
-        elif layout in ("town", "suburb") and rng.random() < 0.7:
+        elif layout in ("town", "suburb") and rng.random() < town.parking:
             side.parking = edge + 1.1
             edge += 2.2
             side.parked = rng.uniform(0.1, 0.95)
@@ -159,10 +166,10 @@ def draw_street(
             outside = [Column(edge + 22.0, 0.6, int(rng.choice([GRASS, FIELD]))), Column(edge + 50.0, 0.8, FIELD)]
         else:
             rise = rng.uniform(0.06, 0.15) if rng.random() < 0.85 else 0.015
-            walk = edge + 0.15 + (rng.uniform(1.2, 4.5) if rng.random() < 0.9 else 0.3)
+            walk = edge + 0.15 + (rng.uniform(*town.walk) if rng.random() < 0.9 else 0.3)
             cols.append(Column(edge + 0.02, crown + rise, KERB))
             cols.append(Column(edge + 0.15, crown + rise, KERB))
-            if rng.random() < 0.25 and not square:
+            if rng.random() < town.verge and not square:
                 cols.append(Column(edge + 1.5, crown + rise, GRASS))
                 walk += 1.3
             cols.append(Column(walk, crown + rise + 0.02, pave))
@@ -170,13 +177,13 @@ def draw_street(
             side.property = walk + 0.1
             side.people = rng.uniform(0.0, 0.5 if layout != "suburb" else 0.15)
             side.clutter = rng.uniform(0.05, 0.7)
-            side.trees = rng.uniform(0.1, 1.0) if rng.random() < 0.72 else 0.0
+            side.trees = rng.uniform(*town.trees) if rng.random() < town.with_trees else 0.0
             if layout == "town":
-                side.setback = rng.uniform(0.0, 1.5) if rng.random() < 0.7 else rng.uniform(2.0, 7.0)
-                side.houses = 1.0 if rng.random() < 0.8 else rng.uniform(0.0, 0.8)
+                side.setback = rng.uniform(*(town.setback if rng.random() < town.fronting else town.gardens))
+                side.houses = 1.0 if rng.random() < town.houses else rng.uniform(0.0, 0.8)
                 side.boundary = "none" if side.setback < 2 else str(rng.choice(["fence", "hedge", "wall", "none"]))
             elif layout == "suburb":
-                side.setback = rng.uniform(2.5, 11.0)
+                side.setback = rng.uniform(*town.suburb_setback)
                 side.houses = rng.uniform(0.3, 0.95)
                 side.boundary = str(rng.choice(["fence", "hedge", "wall", "none"], p=[0.3, 0.35, 0.2, 0.15]))
                 side.woods = rng.uniform(0.0, 0.7)
@@ -200,7 +207,7 @@ def draw_street(
                 lines.append((sign * (base + k * lane), 0.13, dash, gap, *forever))
         if (highway or rng.random() < 0.35) and not square:
             lines.append((sign * (base + count * lane + 0.08), 0.16, 1.0, 0.0, *forever))
-    if highway:
+    if median:
         lines.append((median - 0.3 if median > 1 else 0.2, 0.15, 1.0, 0.0, -1e6, 1e6, bright, yellow))
         lines.append((-0.1, 0.15, 1.0, 0.0, -1e6, 1e6, bright, yellow))
     elif marked and back > 0 and not square:
@@ -219,10 +226,9 @@ def draw_street(
             if rng.random() < (0.75 if layout == "town" else 0.5):
                 arms = rng.random()
                 junctions.append(Junction(s, s + rng.uniform(6.0, 13.0), arms < 0.7, arms > 0.4))
-            s += rng.uniform(45.0, 130.0)
-    bend = {"town": 1 / 70, "suburb": 1 / 38, "country": 1 / 60, "highway": 1 / 500, "square": 1 / 400}[layout]
-    hill = {"town": 0.03, "suburb": 0.05, "country": 0.055, "highway": 0.025, "square": 0.01}[layout]
-    straight = rng.random() < 0.35
+            s += rng.uniform(*town.junctions)
+    bend, hill = town.bends[layout], town.hills[layout]
+    straight = rng.random() < town.straight
     road = Road(
         rng,
         -80.0,
@@ -255,15 +261,17 @@ def draw_street(
         traffic=rng.uniform(0.0, 1.0) if not square else rng.uniform(0.0, 0.3),
         lines=_lines(lines),
         zones=zones,
-        lamp_spacing=rng.uniform(22.0, 45.0),
+        lamp_spacing=rng.uniform(*town.lamp_spacing),
         lamp_side=int(rng.integers(-1, 2)),
-        lamp_height=rng.uniform(4.0, 6.0) if layout == "suburb" else rng.uniform(5.0, 10.0),
-        storeys=(1, 3) if layout in ("suburb", "country") else (2, 6),
-        terraced=layout == "town" and rng.random() < 0.8,
-        modern=rng.uniform(0.0, 0.7) if rng.random() < 0.6 else 0.0,
+        lamp_height=rng.uniform(4.0, 6.0) if layout == "suburb" else rng.uniform(*town.lamp_height),
+        storeys=town.suburb_storeys if layout in ("suburb", "country") else town.storeys,
+        terraced=layout == "town" and rng.random() < town.terraced,
+        modern=rng.uniform(0.0, town.modern[1]) if rng.random() < town.modern[0] else 0.0,
         closed=closed,
-        wires=rng.random() < 0.35,
+        wires=rng.random() < town.wires,
         median_rail=str(rng.choice(["rail", "barrier"])),
+        median=median,
+        town=town,
     )
 
 

@@ -6,7 +6,7 @@ Radiance 1.0 is a white diffuse surface facing the sun at full noon. Lengths in 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,7 @@ import numpy as np
 # sharpness of the beam.
 LAMP_WIDTH = 13
 OMNI, BEAM = 0.0, 1.0
+LAMP_WHITE = np.array([1.0, 0.93, 0.8, 0.9])  # colour of head lamps
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Lighting:
         heating: how much warmer than air sunlit surfaces have become (K).
         dark: 0 by day, 1 where lamps and windows are lit. headlamps: strength of the ego car's.
         wet: 0 dry to 1 wet road.
+        veil: extinction [4] of fog or rain up to `veil_height` metres over the road, 1/m; it takes the place of haze.
+        thermal_veil: its extinction in the thermal band, 1/m. rain: rate in mm/h.
     """
 
     sun: np.ndarray
@@ -49,6 +52,10 @@ class Lighting:
     headlamps: float
     wet: float
     seed: int
+    veil: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    thermal_veil: float = 0.0
+    veil_height: float = 0.0
+    rain: float = 0.0
 
     def vector(self) -> np.ndarray:
         """All of it as float64 [48], the form compiled code reads (offsets below)."""
@@ -67,6 +74,8 @@ class Lighting:
         v[HAZE] = self.haze
         v[AIR : AIR + 4] = self.air, self.sky_cold, self.sky_warm, self.heating
         v[DARK], v[HEADLAMPS], v[WET], v[SEED] = self.dark, self.headlamps, self.wet, self.seed
+        v[VEIL : VEIL + 4] = self.veil
+        v[THERMAL_VEIL], v[VEIL_HEIGHT], v[RAIN] = self.thermal_veil, self.veil_height, self.rain
         return v
 
 
@@ -74,6 +83,7 @@ SUN, SUNLIGHT, ZENITH, HORIZON, CLOUDS = 0, 3, 7, 11, 15
 AMBIENT, BOUNCE, HAZE, AIRLIGHT = 17, 21, 25, 26
 AIR, SKY_COLD, SKY_WARM, HEATING = 30, 31, 32, 33
 DARK, HEADLAMPS, WET, SEED = 34, 35, 36, 37
+VEIL, THERMAL_VEIL, VEIL_HEIGHT, RAIN = 38, 42, 43, 44
 
 
 def _direction(azimuth: float, elevation: float) -> np.ndarray:

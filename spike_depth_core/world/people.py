@@ -1,4 +1,4 @@
-"""Pedestrians, cyclists and motorcyclists. x forward; slots: 0 jacket, 1 trousers, 2 skin, 3 hair, 4 shoes, 5 bag."""
+"""Pedestrians, and who rides on two wheels. x forward; slots: 0 jacket, 1 trousers, 2 skin, 3 hair, 4 shoes, 5 bag."""
 
 from __future__ import annotations
 
@@ -99,4 +99,51 @@ def cyclist(rng: np.random.Generator) -> Model:
     model.ellipsoid((0.11, 0, 1.71), (0.13, 0.1, 0.1), CLOTH, 3, warmth=6.0)
     if rng.random() < 0.3:
         model.ellipsoid((-0.22, 0, 1.25), (0.13, 0.17, 0.24), CLOTH, 5)
+    return model
+
+
+def scooter(rng: np.random.Generator, rider: bool) -> Model:
+    """A motor scooter, parked or with a rider (and now and then a passenger). Slot 4 tyres, 5 paint."""
+    model = Model()
+    for x in (-0.52, 0.55):
+        model.cone((x, -0.06, 0.25), (x, 0.06, 0.25), 0.25, 0.25, PLAIN, 4, warmth=8.0 * rider)
+    model.ellipsoid((-0.42, 0, 0.55), (0.42, 0.17, 0.24), PLAIN, 5, warmth=14.0 * rider)
+    model.box((0.05, 0, 0.3), (0.5, 0.3, 0.1), PLAIN, 4)
+    model.polyhedron(
+        [
+            (1, 0, 0.35, -0.72),
+            (-1, 0, -0.35, 0.6),
+            (0, 1, 0, -0.2),
+            (0, -1, 0, -0.2),
+            (0, 0, 1, -0.95),
+            (0, 0, -1, 0.3),
+        ],
+        PLAIN,
+        5,
+    )
+    model.box((-0.35, 0, 0.79), (0.7, 0.26, 0.08), CLOTH, 4)
+    model.cone((0.4, -0.3, 1.02), (0.4, 0.3, 1.02), 0.02, 0.02, PLAIN, 4)
+    if rng.random() < 0.4:
+        model.box((-0.85, 0, 1.0), (0.4, 0.4, 0.38), PLAIN, 5)
+    if not rider:
+        return model
+    for x in (-0.15, -0.5) if rng.random() < 0.2 else (-0.15,):
+        for side in (-1.0, 1.0):
+            _limb(
+                model,
+                [(x, side * 0.1, 0.88), (x + 0.38, side * 0.16, 0.82), (x + 0.33, side * 0.14, 0.38)],
+                [0.1, 0.08, 0.05],
+                CLOTH,
+                1,
+            )
+            _limb(
+                model,
+                [(x + 0.05, side * 0.2, 1.36), (x + 0.2, side * 0.28, 1.12), (x + 0.5, side * 0.25, 1.05)],
+                [0.06, 0.05, 0.04],
+                CLOTH,
+                0,
+            )
+        model.cone((x, 0, 0.86), (x + 0.04, 0, 1.42), 0.16, 0.19, CLOTH, 0, warmth=BODY)
+        model.ellipsoid((x + 0.07, 0, 1.6), (0.11, 0.085, 0.13), SKIN, 2, warmth=13.0)
+        model.ellipsoid((x + 0.04, 0, 1.66), (0.15, 0.13, 0.13), PLAIN, 3, warmth=3.0)
     return model

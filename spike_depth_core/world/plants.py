@@ -63,6 +63,41 @@ def conifer(rng: np.random.Generator) -> Model:
     return model
 
 
+def palm(rng: np.random.Generator) -> Model:
+    """A palm: a bare stem with a head of drooping fronds."""
+    height = rng.uniform(4.0, 9.0)
+    radius = rng.uniform(0.13, 0.24)
+    model = Model().cone((0, 0, -0.3), (0, 0, 0.5), radius * 1.5, radius, BARK)
+    model.cone((0, 0, 0.5), (0, 0, height), radius, radius * 0.75, BARK)
+    count = int(rng.integers(9, 14))
+    leaf = rng.uniform(0.1, 0.16)
+    for k in range(count):
+        angle = 2.4 * k
+        reach, rise = rng.uniform(1.2, 2.1), rng.uniform(-0.3, 0.9)
+        bend = (0.55 * reach * math.cos(angle), 0.55 * reach * math.sin(angle), height + rise)
+        tip = (reach * math.cos(angle), reach * math.sin(angle), height + rise - rng.uniform(0.5, 1.1))
+        for start, end, r0, r1 in (((0, 0, height), bend, 0.1, 0.26), (bend, tip, 0.26, 0.06)):
+            model.cone(start, end, r0, r1, LEAF, 1 + k % 2, cutout=LEAVES, cut_a=leaf, cut_b=0.5)
+    return model
+
+
+def poplar(rng: np.random.Generator) -> Model:
+    """A tall and narrow tree."""
+    height = rng.uniform(8.0, 16.0)
+    width = height * rng.uniform(0.08, 0.13)
+    model = Model().cone((0, 0, -0.4), (0, 0, height * 0.8), height * 0.016, height * 0.005, BARK)
+    leaf = rng.uniform(0.14, 0.24)
+    low = rng.uniform(1.6, 2.8)
+    for k in range(6):
+        z = low + (height - low) * (k + 0.5) / 6
+        r = width * (1.0 - 0.5 * abs(2.0 * (k + 0.5) / 6 - 0.8)) * rng.uniform(0.85, 1.1)
+        off = rng.normal(0.0, 0.1 * width, 2)
+        model.ellipsoid(
+            (off[0], off[1], z), (r, r, (height - low) / 8), LEAF, 1 + k % 2, cutout=LEAVES, cut_a=leaf, cut_b=0.56
+        )
+    return model
+
+
 def bare(rng: np.random.Generator) -> Model:
     """A tree in winter, or dead: branches only."""
     height = rng.uniform(4.0, 10.0)

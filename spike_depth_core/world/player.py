@@ -7,6 +7,7 @@ key frame. What is left to do while playing is to blend neighbours once more and
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
 import os
@@ -25,11 +26,14 @@ from spike_depth_core.geometry import SensorRig
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.world.drive import World, noise_seed
 from spike_depth_core.world.motion import Motion
+from spike_depth_core.world.rain import RainField, RainInView
 from spike_depth_core.world.sensors import PLANES_PER_LEVEL
 
 LIGHTS_PER_FRAME = 6  # kept between two key frames: at 30 Hz, 5.6 ms apart
 _CHUNK = 10  # key frames a job
 _TICK_S = 0.2  # between calls of `progress`
+_RAIN_S = 0.01  # half as long as drops in view are kept: within it the vehicle goes straight on
+_RAIN_REACH = 800.0  # diameters: fainter drops are left out, to keep up with the clock
 _FULL_LIGHT = 1.5  # spikes a plane that the largest code stands for; the camera saturates at 1
 
 
@@ -83,6 +87,11 @@ class DrivePlayer:
         self._camera = sensor.camera(height, width, 0, noise_seed(world.scene.seed, 0))
         self._to_light = np.float32(_FULL_LIGHT / 65_535 / sensor.parameters.gain)
         self._light = np.empty((height, width), np.float32)
+        weather = world.scene.weather
+        raining = weather is not None and weather.rain_mm_h > 0.0
+        self._field = RainField(world.scene.seed, weather, _RAIN_REACH) if raining and weather is not None else None
+        self._rain: RainInView | None = None
+        self._rain_s = 0.0
 
     @classmethod
     def prepare(
@@ -197,8 +206,28 @@ class DrivePlayer:
         for first in range(0, count, PLANES_PER_LEVEL):
             last = min(first + PLANES_PER_LEVEL, count)
             self._light_at(self.time_ns + (last - first) * self.period_ns // 2)
-            self._camera.expose(self._light, last - first, data[first:last])
+            rain = self._rain_around(self.time_ns)
+            if rain is None:
+                self._camera.expose(self._light, last - first, data[first:last])
+            else:
+                begin_s = self.time_ns * 1e-9 - self._rain_s
+                self.world.suite.spikes.expose_behind_rain(self._camera, self._light, rain, begin_s, data[first:last])
         return PackedSpikes(data, self._light.shape[1], self.period_ns, start_ns)
+
+    def _rain_around(self, time_ns: int) -> RainInView | None:
+        """The drops in view at a time, gathered anew every now and then; `_rain_s` is when they were."""
+        if self._field is None:
+            return None
+        time_s = time_ns * 1e-9
+        if self._rain is None or abs(time_s - self._rain_s) > _RAIN_S:
+            scene, self._rain_s = self.world.scene, time_s + _RAIN_S
+            at = min(self.start_s + self._rain_s, self.start_s + self.duration_s)
+            frame = min(round(self._rain_s * self.rate_hz), self.frame_count - 1)
+            self._rain = self._field.in_view(
+                self.world.rig.cameras["spikes"], functools.partial(self.world.world_from, "spikes"), at, _RAIN_S,
+                self._depth[frame], scene.light, scene.headlamps(at),
+            )  # fmt: skip
+        return self._rain
 
     def frame_time_ns(self, frame: int) -> int:
         """Time of a frame: the middle of its exposure, and the moment of its truth."""
@@ -290,9 +319,9 @@ def _render(world: World, plan: _Plan, job: _Job) -> tuple[np.ndarray, np.ndarra
         before = light, motion
         if kept:
             depths.append(rendered.depth)
-            for sensor, seen in passes.items():
+            for sensor in passes:
                 noise = noise_seed(world.scene.seed, round(time_s * 1e9))
-                images[sensor].append(getattr(world.suite, sensor).observe(seen, noise))
+                images[sensor].append(world.observe(sensor, passes, 1, 0, noise))
     if job.is_end and before is not None:
         lights.append(code(before[0]))
     return np.stack(lights), np.stack(depths), {sensor: np.stack(stack) for sensor, stack in images.items()}

@@ -109,8 +109,21 @@ class Library:
                 "wires": (2, lambda r: self.add(furniture.wires(r, 60.0, r.uniform(6.5, 8.5)))),
                 "hill": (4, lambda r: self.add(_hill(r))),
             }  # fmt: skip
-            count, make = makers[name]
-            rng = np.random.default_rng([self._seed, 5, sorted(makers).index(name)])
+            # Kinds that came later have streams apart, so that the others keep theirs.
+            later: dict[str, tuple[int, Callable[[np.random.Generator], int]]] = {
+                "palm": (2, lambda r: self.add(plants.palm(r), 0.15, 1.2, 0.5)),
+                "poplar": (3, lambda r: self.add(plants.poplar(r), 0.35, 1.2, 0.8)),
+                "scooter": (4, lambda r: self.add(people.scooter(r, rider=False), 0.4, 0.3)),
+                "rider": (4, lambda r: self.add(people.scooter(r, rider=True), 0.4, 0.3)),
+                "bollards": (2, lambda r: self.add(furniture.bollards(r))),
+                "planter": (3, lambda r: self.add(furniture.planter(r), 0.45, 0.4)),
+                "billboard": (3, lambda r: self.add(furniture.billboard(r))),
+            }  # fmt: skip
+            if name in makers:
+                stream, (count, make) = sorted(makers).index(name), makers[name]
+            else:
+                stream, (count, make) = 1000 + list(later).index(name), later[name]
+            rng = np.random.default_rng([self._seed, 5, stream])
             self._families[name] = [make(rng) for _ in range(count)]
         return self._families[name]
 
@@ -125,9 +138,9 @@ class Library:
         return number
 
     def _house(self, rng: np.random.Generator) -> int:
-        street = self._street
+        street, town = self._street, self._street.town
         modern = rng.random() < street.modern
-        style = buildings.facade_style(rng, modern)
+        style = buildings.facade_style(rng, modern, town)
         low, high = street.storeys
         storeys = int(rng.integers(low, high + 1))
         if street.terraced:
@@ -137,8 +150,8 @@ class Library:
             width, depth = rng.uniform(8.0, 15.0), rng.uniform(7.5, 11.0)
             roof = str(rng.choice(["gable", "cross", "hip", "flat"], p=[0.4, 0.3, 0.2, 0.1]))
         else:
-            width, depth = rng.uniform(9.0, 34.0), rng.uniform(9.0, 16.0)
-            roof = str(rng.choice(["gable", "cross", "hip", "flat"], p=[0.3, 0.1, 0.15, 0.45]))
+            width, depth = rng.uniform(*town.house_width), rng.uniform(9.0, 16.0)
+            roof = str(rng.choice(["gable", "cross", "hip", "flat"], p=town.roofs))
             if roof == "cross":
                 width = min(width, 12.0)
         height = storeys * style[0] + rng.uniform(0.2, 0.7)
@@ -156,18 +169,19 @@ class Population:
         self._seed = seed
         self._chunks: dict[int, tuple[Block, Movers, np.ndarray]] = {}
         rng = np.random.default_rng([seed, 6])
-        self._leaves = [surfaces.foliage(rng) for _ in range(3)]
+        town = street.town
+        self._leaves = [town.leaves(rng) for _ in range(3)]
         self._timber = surfaces.bark(rng)
         self._metal = surfaces.grey(rng, 0.06, 0.4)
         self.lamp_colour = np.array(
             [[1.15, 0.95, 0.72, 0.8], [1.3, 0.8, 0.32, 1.0], [0.9, 1.0, 1.1, 0.4]][int(rng.integers(3))]
         )
-        self._scheme = [surfaces.masonry(rng) for _ in range(4)]
-        self._roofs = [surfaces.roof(rng) for _ in range(2)]
-        self._tree_kinds = list(rng.choice(["broadleaf", "broadleaf", "broadleaf", "conifer", "bare"], 2))
+        self._scheme = [town.wall(rng) for _ in range(4)]
+        self._roofs = [town.tiles(rng) for _ in range(2)]
+        self._tree_kinds = list(rng.choice(town.kinds, 2))
         self._street_tree = int(rng.integers(4))
-        self._regular = rng.random() < 0.5
-        self._tree_pace = rng.uniform(6.0, 18.0)
+        self._regular = rng.random() < town.regular
+        self._tree_pace = rng.uniform(*town.tree_pace)
         self._hills = self._draw_hills(rng)
 
     # ---- looks -------------------------------------------------------------------------------------------------
@@ -178,33 +192,35 @@ class Population:
         number = members[int(rng.integers(len(members)))]
         seed = int(rng.integers(1, 1 << 30))
         style = NO_STYLE
-        grey, colour = surfaces.grey, surfaces.colour
+        grey, colour, town = surfaces.grey, surfaces.colour, self.street.town
         if family in ("car", "van", "lorry", "bus", "trailer"):
             load = colour(rng, 0.1, 0.75, 0.5) if rng.random() < 0.5 else grey(rng, 0.4, 0.75)
             colours = palette(
-                surfaces.paint(rng), grey(rng, 0.015, 0.04), load, colour(rng, 0.1, 0.7, 1.0),
+                town.finish(rng), grey(rng, 0.015, 0.04), load, colour(rng, 0.1, 0.7, 1.0),
                 colour(rng, 0.05, 0.6, 0.8), grey(rng, 0.05, 0.2),
             )  # fmt: skip
-        elif family in ("pedestrian", "cyclist"):
+        elif family in ("pedestrian", "cyclist", "rider", "scooter"):
             colours = palette(
                 surfaces.cloth(rng), surfaces.cloth(rng), surfaces.skin(rng), grey(rng, 0.015, 0.2, 0.2),
                 surfaces.cloth(rng) * 0.5, surfaces.cloth(rng),
             )  # fmt: skip
-        elif family in ("broadleaf", "conifer", "bare", "shrub", "thicket", "hedge"):
+            if family in ("rider", "scooter"):
+                colours[4], colours[5] = grey(rng, 0.015, 0.05), surfaces.paint(rng)
+        elif family in ("broadleaf", "conifer", "bare", "shrub", "thicket", "hedge", "palm", "poplar", "planter"):
             leaves = self._leaves[int(rng.integers(3))] * rng.uniform(0.7, 1.3)
             other = leaves * rng.uniform(0.6, 1.2, 4)
             colours = palette(surfaces.bark(rng), leaves, other * (0.35 if family == "hedge" else 1.0))
         elif family == "house":
-            wall = self._scheme[int(rng.integers(4))] if rng.random() < 0.6 else surfaces.masonry(rng)
+            wall = self._scheme[int(rng.integers(4))] if rng.random() < 0.6 else town.wall(rng)
             trim = grey(rng, 0.45, 0.8) if rng.random() < 0.65 else colour(rng, 0.03, 0.4, 0.8)
-            tiles = self._roofs[int(rng.integers(2))] if rng.random() < 0.7 else surfaces.roof(rng)
+            tiles = self._roofs[int(rng.integers(2))] if rng.random() < 0.7 else town.tiles(rng)
             colours = palette(
                 np.clip(wall * rng.uniform(0.8, 1.15), 0.02, 0.85), trim, tiles, colour(rng, 0.04, 0.4, 0.9),
                 colour(rng, 0.04, 0.6, 1.0), grey(rng, 0.15, 0.5),
             )  # fmt: skip
             style = self.library.house_info[number][2].copy()
             style[10], style[6] = rng.uniform(0.0, 0.8), rng.uniform(0.05, 0.6)
-        elif family in ("sign", "clutter", "shelter", "gantry"):
+        elif family in ("sign", "clutter", "shelter", "gantry", "billboard"):
             colours = palette(
                 self._metal, colour(rng, 0.05, 0.7, 1.0), colour(rng, 0.05, 0.6, 1.0), colour(rng, 0.05, 0.75, 1.0),
                 grey(rng, 0.1, 0.5), grey(rng, 0.15, 0.5),
@@ -216,7 +232,7 @@ class Population:
             )  # fmt: skip
         elif family == "lamp":
             colours = palette(*[self._metal] * 5, 6.0 * self.lamp_colour)
-        elif family in ("post", "wires", "rail", "barrier"):
+        elif family in ("post", "wires", "rail", "barrier", "bollards"):
             colours = palette(
                 self._timber if rng.random() < 0.3 and family == "post" else self._metal, colour(rng, 0.1, 0.7, 0.8),
                 np.full(4, 0.03), self._metal, self._metal, grey(rng, 0.2, 0.5),
@@ -317,6 +333,8 @@ class Population:
                 put("bridge", start + rng.uniform(20, CHUNK), 0.0, size=-50.0)
             for s in np.arange(start, start + CHUNK, 4.0):
                 put(street.median_rail, s + 2.0, max(0.35, (street.left.lanes[0] - 1.8) / 2), 0.0, size=0.0)
+        elif street.median > 0.0:
+            self._plant_median(rng, start, put)
         if street.wires and street.layout in ("town", "suburb"):
             put("wires", start, rng.uniform(-3, 3), size=-50.0)
         self._crossers(rng, start, movers)
@@ -363,7 +381,7 @@ class Population:
             while s < end:
                 pace = rng.uniform(2.5, 3.0) if slanted else rng.uniform(5.2, 6.8)
                 if rng.random() < side.parked and not road.in_junction(s, 5.0):
-                    family = str(rng.choice(["car", "van", "trailer", "lorry"], p=[0.86, 0.09, 0.03, 0.02]))
+                    family = str(rng.choice(list(street.town.parked), p=list(street.town.parked.values())))
                     turn = towards if rng.random() < 0.85 else math.pi - towards
                     if slanted:
                         turn = math.pi / 2 * rng.choice([-1.0, 1.0]) + rng.normal(0.0, 0.03)
@@ -404,11 +422,7 @@ class Population:
                 s += self._tree_pace if self._regular else self._tree_pace * rng.uniform(0.4, 1.6)
         for _ in range(rng.poisson(side.clutter * 9)):
             s, d = rng.uniform(start, end), rng.uniform(*band)
-            family = str(
-                rng.choice(
-                    ["sign", "post", "clutter", "rack", "shrub", "shelter"], p=[0.3, 0.25, 0.27, 0.08, 0.07, 0.03]
-                )
-            )
+            family = str(rng.choice(list(street.town.band), p=list(street.town.band.values())))
             if street.layout in ("country", "highway"):
                 family = str(rng.choice(["sign", "post", "shrub"], p=[0.35, 0.35, 0.3]))
                 d = side.kerb + rng.uniform(0.8, 4.0)
@@ -537,6 +551,22 @@ class Population:
                     self.look(rng, "pedestrian"), s - pace * near_time, sign * d, pace, 0.0 if pace > 0 else math.pi
                 )
 
+    def _plant_median(self, rng: np.random.Generator, start: float, put: Put) -> None:
+        """Hedges or shrubs with trees between them on the strip between the directions, but at junctions."""
+        street, road = self.street, self.street.road
+        middle = street.median / 2
+        clipped, tree = street.median < 3.5, self._tree_kinds[0]
+        for s in np.arange(start + 3.0, start + CHUNK, 6.0):
+            if road.in_junction(s, 4.0):
+                continue
+            if clipped:
+                look = (self.library.family("hedge")[0], *self.look(rng, "hedge")[1:])
+                put("hedge", s, middle, 0.0, size=0.4, look=look)
+            else:
+                put("shrub", s + rng.uniform(-2, 2), middle + rng.uniform(-0.8, 0.8), rng.uniform(0, 6.28), size=0.6)
+            if not clipped and rng.random() < 0.5:
+                put(tree, s, middle, rng.uniform(0, 6.28), size=1.0)
+
     def _furnish_square(self, rng: np.random.Generator, start: float, put: Put) -> None:
         """Things on the open ground of a square or yard, and a fringe along the building that closes it."""
         street = self.street
@@ -615,7 +645,7 @@ class Population:
         def kind() -> str:
             if highway:
                 return str(rng.choice(["car", "van", "lorry", "bus"], p=[0.62, 0.1, 0.26, 0.02]))
-            return str(rng.choice(["car", "van", "lorry", "bus", "cyclist"], p=[0.72, 0.1, 0.06, 0.05, 0.07]))
+            return str(rng.choice(list(street.town.traffic), p=list(street.town.traffic.values())))
 
         for side, sign in ((street.right, -1), (street.left, 1)):
             for offset in side.lanes:

@@ -13,6 +13,8 @@ import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.world.intersect import FAR
+from spike_depth_core.world.lamps import lamp_airlight
+from spike_depth_core.world.rain import RainInView
 from spike_depth_core.world.scene import RATE_STEP, Scene, Snapshot
 from spike_depth_core.world.shading import shade
 from spike_depth_core.world.shadows import occluder_grid, shadow_grid, sun_basis
@@ -30,12 +32,14 @@ class RenderPass:
         temperature: float32 [H, W], kelvin.
         depth: float32 [H, W], metres along the optical axis on the pixel centre's ray; +inf for sky.
         velocity: float32 [H, W, 2], image velocity (u, v) in pixels/s of the surface point on the pixel centre's ray.
+        rain: drops before the camera, which every sensor exposes in its own way; None where it does not rain.
     """
 
     radiance: np.ndarray
     temperature: np.ndarray
     depth: np.ndarray
     velocity: np.ndarray
+    rain: RainInView | None = None
 
 
 @lru_cache(maxsize=2)
@@ -151,8 +155,13 @@ def render(
         # Bands are cut finer than the workers: rows of sky cost little, rows of street much.
         edges = np.linspace(0, height, 4 * workers + 1).astype(int)
         list(_pool(workers).map(lambda e: band(int(e[0]), int(e[1])), pairwise(edges)))
-    found = depth[0]
-    return RenderPass(radiance, temperature, np.where(found < FAR, found, np.inf).astype(np.float32), velocity)
+    found = np.where(depth[0] < FAR, depth[0], np.inf).astype(np.float32)
+    if light.veil[1] > 0.0 and len(snap.lamps):
+        lamp_airlight(
+            rotation, position, camera.fx, camera.fy, camera.cx, camera.cy, snap.lamps, float(light.veil[1]), found,
+            radiance,
+        )  # fmt: skip
+    return RenderPass(radiance, temperature, found, velocity)
 
 
 def _checked(pose: np.ndarray) -> np.ndarray:

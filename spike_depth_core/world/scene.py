@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spike_depth_core.world import surfaces
-from spike_depth_core.world.layout import LAYOUT_WEIGHTS, LAYOUTS, Street, draw_street
-from spike_depth_core.world.lighting import BEAM, LAMP_WIDTH, OMNI, Lighting, draw_lighting
+from spike_depth_core.world.layout import LAYOUTS, Street, draw_street
+from spike_depth_core.world.lighting import BEAM, LAMP_WHITE, LAMP_WIDTH, OMNI, Lighting, draw_lighting
 from spike_depth_core.world.population import CHUNK, Block, Population
 from spike_depth_core.world.primitives import PrimitiveTable
+from spike_depth_core.world.towns import TOWNS
 from spike_depth_core.world.traffic import places
+from spike_depth_core.world.weather import Weather, draw_weather
 
 CONDITIONS = ("day", "dusk", "night")
 DURATION = 300.0  # seconds that a scene's road is long enough for
@@ -52,7 +53,8 @@ class Scene:
     """A street with its light and traffic. Build it with `build_scene`.
 
     Attributes:
-        seed, condition, layout: what it was built from.
+        seed, condition, layout, town: what it was built from.
+        weather: `Weather`, or None where the light alone tells.
         speed: the ego car's mean speed, m/s.
         camera_height: of the rig's reference camera over the road, metres.
         light: `Lighting`.
@@ -65,6 +67,8 @@ class Scene:
         layout: str | None = None,
         speed: float | None = None,
         camera_height: float | None = None,
+        weather: Weather | str | None = None,
+        town: str = "first",
     ):
         if seed < 0:
             raise ValueError(f"a seed is a non-negative integer, found {seed}")
@@ -72,9 +76,12 @@ class Scene:
             raise ValueError(f"condition must be one of {CONDITIONS}, found {condition!r}")
         if layout is not None and layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {LAYOUTS}, found {layout!r}")
+        if town not in TOWNS:
+            raise ValueError(f"town must be one of {tuple(TOWNS)}, found {town!r}")
+        self.town = TOWNS[town]
         rng = np.random.default_rng([seed, 1])
         drawn = str(rng.choice(CONDITIONS, p=[0.62, 0.16, 0.22]))
-        kind = str(rng.choice(LAYOUTS, p=LAYOUT_WEIGHTS))
+        kind = str(rng.choice(LAYOUTS, p=self.town.layouts))
         across = bool(rng.random() < 0.06)
         self.seed = seed
         self.condition = condition or drawn
@@ -84,9 +91,14 @@ class Scene:
         if speed is not None and not 0.0 <= speed <= 40.0:
             raise ValueError(f"speed must be within 0..40 m/s, found {speed}")
         rng = np.random.default_rng([seed, 2])
-        self.street: Street = draw_street(rng, self.layout, across, DURATION, speed)
+        self.street: Street = draw_street(rng, self.layout, across, DURATION, speed, self.town)
         self.speed: float = self.street.speed
         self.light: Lighting = draw_lighting(np.random.default_rng([seed, 3]), self.condition)
+        if isinstance(weather, str):
+            weather = draw_weather(np.random.default_rng([seed, 12]), weather)
+        self.weather = weather
+        if weather is not None:
+            self.light = weather.lit(self.light)
         rng = np.random.default_rng([seed, 4])
         drawn_height = float(rng.uniform(*CAMERA_HEIGHTS))
         self.camera_height = drawn_height if camera_height is None else camera_height
@@ -102,27 +114,8 @@ class Scene:
         self._streams = self.population.streams(np.random.default_rng([seed, 7]))
         rng = np.random.default_rng([seed, 9])
         self.land_seed = int(rng.integers(1, 1 << 20))
-        self.land = self._draw_land(rng)
+        self.land = self.town.land(rng)
         self.light_vector = self.light.vector()
-
-    @staticmethod
-    def _draw_land(rng: np.random.Generator) -> np.ndarray:
-        """Palette [8, 4] of the ground's materials."""
-        land = np.zeros((8, 4))
-        asphalt = rng.uniform(0.05, 0.3)
-        land[surfaces.ASPHALT] = asphalt * (1 + rng.normal(0, 0.05, 4))
-        land[surfaces.SLABS] = surfaces.colour(rng, 0.12, 0.5, 0.16)
-        land[surfaces.GRASS] = surfaces.foliage(rng) * rng.uniform(0.9, 1.7) * [1.15, 1, 1, 1]
-        land[surfaces.COBBLES] = surfaces.colour(rng, 0.08, 0.32, 0.16)
-        land[surfaces.GRAVEL] = rng.uniform(0.14, 0.42) * np.array([1.12, 1.0, 0.82, 1.25])
-        land[surfaces.CONCRETE] = surfaces.grey(rng, 0.18, 0.5)
-        land[surfaces.FIELD] = (
-            surfaces.foliage(rng) * 1.4
-            if rng.random() < 0.5
-            else rng.uniform(0.1, 0.4) * np.array([1.2, 1.0, 0.6, 1.6])
-        )
-        land[surfaces.KERB] = surfaces.grey(rng, 0.15, 0.5)
-        return np.clip(land, 0.01, 0.85)
 
     def travelled(self, time_s: float) -> float:
         """Arc length s of the ego car along the road."""
@@ -233,6 +226,20 @@ class Scene:
             lamps=self._lamps(time_s, np.concatenate(places_of_lamps), vehicles, models[len(still) :]),
         )
 
+    def headlamps(self, time_s: float) -> np.ndarray:
+        """The ego car's part of the lamp table at a time."""
+        light = self.light
+        if light.headlamps <= 0.0:
+            return np.zeros((0, LAMP_WIDTH))
+        here = self.world_from_reference(time_s)
+        forward = here[:3, 2].copy()
+        forward[2] -= math.sin(self._pitch) + 0.02
+        rows = []
+        for side in (-0.65, 0.65):
+            place = here[:3, 3] + side * here[:3, 0] + 1.2 * here[:3, 2] + [0, 0, 0.68 - self.camera_height]
+            rows.append([*place, *(14.0 * light.headlamps * LAMP_WHITE), *forward, BEAM, 90.0, 9.0])
+        return np.array(rows, dtype=np.float64)
+
     def _lamps(self, time_s: float, street_lamps: np.ndarray, moving: np.ndarray, models: np.ndarray) -> np.ndarray:
         """Lamp table [L, 13] of what shines near: street lamps, the ego car's head lamps, other vehicles'."""
         light = self.light
@@ -245,20 +252,16 @@ class Scene:
             if np.linalg.norm(place - here[:3, 3]) < 110.0:
                 strength = 0.055 * light.dark * self.street.lamp_height**2
                 rows.append([*place, *(strength * colour), 0, 0, -1, OMNI, 4.5 * self.street.lamp_height, 0])
-        white = np.array([1.0, 0.93, 0.8, 0.9])
-        if light.headlamps > 0.0:
-            forward = here[:3, 2].copy()
-            forward[2] -= math.sin(self._pitch) + 0.02
-            for side in (-0.65, 0.65):
-                place = here[:3, 3] + side * here[:3, 0] + 1.2 * here[:3, 2] + [0, 0, 0.68 - self.camera_height]
-                rows.append([*place, *(14.0 * light.headlamps * white), *forward, BEAM, 90.0, 9.0])
+        rows += list(self.headlamps(time_s))
         shapes = self.population.library.shapes
         vehicles = {m for f in ("car", "van", "lorry", "bus") for m in self.population.library.family(f)}
         for pose, model in zip(moving, models, strict=True):
             if int(model) in vehicles and np.linalg.norm(pose[:3, 3] - here[:3, 3]) < 90.0:
                 front = float(shapes[int(model)].high[0])
                 place = pose[:3, 3] + pose[:3, 0] * (front + 0.05) + [0, 0, 0.7]
-                rows.append([*place, *(14.0 * light.dark * white), *(pose[:3, 0] + [0, 0, -0.03]), BEAM, 45.0, 9.0])
+                rows.append(
+                    [*place, *(14.0 * light.dark * LAMP_WHITE), *(pose[:3, 0] + [0, 0, -0.03]), BEAM, 45.0, 9.0]
+                )
                 rear = float(shapes[int(model)].low[0])
                 place = pose[:3, 3] + pose[:3, 0] * (rear - 0.1) + [0, 0, 0.8]
                 rows.append([*place, 0.12, 0.01, 0.01, 0.08, 0, 0, -1, OMNI, 6.0, 0])
@@ -271,6 +274,8 @@ def build_scene(
     layout: str | None = None,
     speed: float | None = None,
     camera_height: float | None = None,
+    weather: Weather | str | None = None,
+    town: str = "first",
 ) -> Scene:
     """The street of a seed, the same on every call.
 
@@ -280,8 +285,11 @@ def build_scene(
         layout: "town", "suburb", "country", "highway" or "square"; None draws it from the seed.
         speed: of the ego car in m/s; None draws it from the seed. A car that stands before a building stays.
         camera_height: of the reference camera over the road, metres; None draws it from the seed.
+        weather: "clear", "fog" or "rain" of a strength that the seed draws, or a `Weather`; None leaves it to the
+            light that the seed draws, in which there may be haze and a wet road.
+        town: "first" or "second", see `towns`.
 
     Raises:
-        ValueError: an unknown condition or layout, a speed outside 0..40 m/s, a negative seed.
+        ValueError: an unknown condition, layout, weather or town, a speed outside 0..40 m/s, a negative seed.
     """
-    return Scene(seed, condition, layout, speed, camera_height)
+    return Scene(seed, condition, layout, speed, camera_height, weather, town)

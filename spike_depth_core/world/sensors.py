@@ -17,14 +17,17 @@ import numpy as np
 from numba import njit
 from PIL import Image
 
+from spike_depth_core.samples import modality
 from spike_depth_core.spikes import PackedSpikes, RealtimeSpikeCamera, SpikeCameraParameters
 from spike_depth_core.spikes.packed import DEFAULT_PERIOD_NS
 from spike_depth_core.world.motion import Motion
+from spike_depth_core.world.rain import RainInView
 
 PANCHROMATIC = np.array([0.25, 0.35, 0.2, 0.2], np.float32)
 """Response of bare silicon to red, green, blue and near infrared; a white surface gives 1."""
 
 PLANES_PER_LEVEL = 16  # light is constant that long: 0.8 ms, in which 600 px/s are half a pixel
+PLANES_PER_DROP = 4  # and behind rain: 0.2 ms, in which a drop falls about its own diameter
 
 
 class Rendered(Protocol):
@@ -45,6 +48,10 @@ class Rendered(Protocol):
     @property
     def velocity(self) -> np.ndarray:
         """float32 [H, W, 2], pixels a second."""
+
+    @property
+    def rain(self) -> RainInView | None:
+        """Drops before the camera."""
 
 
 def softened(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -110,8 +117,26 @@ class SpikeSensor:
         for first in range(0, planes, PLANES_PER_LEVEL):
             last = min(first + PLANES_PER_LEVEL, planes)
             dt = ((first + last) / 2 - planes) * self.period_ns * 1e-9
-            camera.expose(motion.moved(light, dt), last - first, data[first:last])
+            moved = motion.moved(light, dt)
+            if rendered.rain is None:
+                camera.expose(moved, last - first, data[first:last])
+            else:
+                before = (first - planes) * self.period_ns * 1e-9
+                self.expose_behind_rain(camera, moved, rendered.rain, before, data[first:last])
         return PackedSpikes(data, width, self.period_ns, start_ns)
+
+    def expose_behind_rain(
+        self, camera: RealtimeSpikeCamera, light: np.ndarray, rain: RainInView, begin_s: float, out: np.ndarray
+    ) -> None:
+        """Read out the planes `out` [T, H, W / 8], the first beginning `begin_s` from the moment of the drops' places.
+
+        The light stays, the drops fall.
+        """
+        period = self.period_ns * 1e-9
+        for first in range(0, len(out), PLANES_PER_DROP):
+            last = min(first + PLANES_PER_DROP, len(out))
+            seen = rain.over(light[..., None], begin_s + first * period, begin_s + last * period, PANCHROMATIC[:, None])
+            camera.expose(seen[..., 0], last - first, out[first:last])
 
 
 @dataclass(frozen=True)
@@ -182,14 +207,21 @@ class ImageSensor:
         gain = min(max(seconds / self.exposure_limit_s, 1.0), self.gain_limit)
         return min(max(seconds, 5e-5), self.exposure_limit_s), gain
 
-    def observe(self, rendered: Rendered, seed: int) -> np.ndarray:
-        """uint8 [H, W, C], or [H, W] for one channel. The exposure is centred on the moment of the pass."""
+    def observe(self, rendered: Rendered, seed: int, metered: Rendered | None = None) -> np.ndarray:
+        """uint8 [H, W, C], or [H, W] for one channel. The exposure is centred on the moment of the pass.
+
+        metered: the pass that the length of the exposure is measured by, if not the same.
+        """
         random = np.random.default_rng([seed, 0x1CA6E])
         radiance = np.ascontiguousarray(rendered.radiance[..., list(self.channels)])
         radiance = np.minimum(radiance, np.float32(1e3))  # the sun's disc would bleed over the image
-        seconds, gain = self.exposure(radiance)
+        measured = radiance if metered is None else metered.radiance[..., list(self.channels)]
+        seconds, gain = self.exposure(np.minimum(measured, np.float32(1e3)))
         motion = Motion(rendered.velocity, rendered.depth, seconds / 2)
-        light = softened(motion.exposed(radiance, -seconds / 2, seconds / 2), self.softness)
+        light = motion.exposed(radiance, -seconds / 2, seconds / 2)
+        if rendered.rain is not None:
+            light = rendered.rain.over(light, -seconds / 2, seconds / 2, np.eye(4)[:, list(self.channels)])
+        light = softened(light, self.softness)
         height, width, _ = light.shape
         y = (np.arange(height, dtype=np.float32) / max(height - 1, 1) - 0.5)[:, None]
         x = (np.arange(width, dtype=np.float32) / max(width - 1, 1) - 0.5)[None]
@@ -283,6 +315,8 @@ class ThermalSensor:
         noise = np.random.default_rng([seed, 0x7E4]).standard_normal((height, width), dtype=np.float32)
         motion = Motion(rendered.velocity, rendered.depth, self.lag_s)
         kelvin = motion.exposed(rendered.temperature[..., None], -self.lag_s, 0.0)[..., 0]
+        if rendered.rain is not None:
+            kelvin = rendered.rain.warmed(kelvin, -self.lag_s, 0.0)
         kelvin = softened(kelvin, self.softness) + np.float32(self.offset)
         kelvin += np.float32(self.pixel_noise) * fixed[:-1] + np.float32(self.column_noise) * fixed[-1]
         kelvin += np.float32(self.netd) * noise
@@ -309,3 +343,11 @@ class SensorSuite:
             replace(nir, vignetting=0.5 * nir.vignetting),
             ThermalSensor.draw(random),
         )
+
+    def of(self, image: str) -> SpikeSensor | ImageSensor | ThermalSensor:
+        """The sensor that takes an image. A right-hand camera is of its left one's model, with a pattern of its own."""
+        kind = modality(image)
+        sensor: SpikeSensor | ImageSensor | ThermalSensor = getattr(self, kind)
+        if image == kind or isinstance(sensor, ImageSensor):
+            return sensor
+        return replace(sensor, seed=sensor.seed ^ 0x5EC0)

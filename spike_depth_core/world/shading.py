@@ -13,6 +13,7 @@ from numba import njit
 
 from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.intersect import FAR
+from spike_depth_core.world.lamps import lamp_pattern
 from spike_depth_core.world.lighting import (
     AIR,
     AIRLIGHT,
@@ -21,7 +22,11 @@ from spike_depth_core.world.lighting import (
     DARK,
     HAZE,
     HEATING,
+    RAIN,
     SUNLIGHT,
+    THERMAL_VEIL,
+    VEIL,
+    VEIL_HEIGHT,
     WET,
 )
 from spike_depth_core.world.materials import (
@@ -111,8 +116,8 @@ def _normal(shape, count, row, planes, x, y, z, n):
 
 
 @njit(**JIT)
-def _lamp_light(lamps, px, py, pz, nx, ny, nz, total):
-    """Add the light of lamps on a surface point to total [4]."""
+def _lamp_light(lamps, px, py, pz, nx, ny, nz, veil, total):
+    """Add the light of lamps on a surface point to total [4]; `veil` is the extinction of the air, 1/m."""
     for k in range(lamps.shape[0]):
         lamp = lamps[k]
         x, y, z = lamp[0] - px, lamp[1] - py, lamp[2] - pz
@@ -124,20 +129,43 @@ def _lamp_light(lamps, px, py, pz, nx, ny, nz, total):
         if cosine <= 0.0:
             continue
         strength = cosine / (dd + 0.3) * (1.0 - dd / (lamp[11] * lamp[11]))
-        if lamp[10] > 0.5:
-            ahead = -(x * lamp[7] + y * lamp[8] + z * lamp[9]) / away
-            if ahead <= 0.0:
-                continue
-            # Dipped beam: sharp above, wide to the sides.
-            rise = -z / away - lamp[9]
-            down = min(rise, 0.0) / 0.14
-            strength *= math.exp(-lamp[12] * (1.0 - ahead)) * (0.06 + 0.94 * (1.0 - smoothstep(-0.03, 0.035, rise)))
-            # Little of it goes steeply down, so that the road just ahead is not glaring.
-            strength *= 0.08 + 0.92 * math.exp(-down * down)
-        else:
-            strength *= 0.25 + 0.75 * smoothstep(-0.2, 0.6, z / away)
+        outwards, downwards = lamp_pattern(lamp, x, y, z, away)
+        if outwards <= 0.0:
+            continue
+        strength *= outwards
+        strength *= downwards
+        if veil > 0.0:
+            strength *= math.exp(-veil * away)
         for c in range(4):
             total[c] += strength * lamp[3 + c]
+
+
+@njit(**JIT)
+def _lamp_gleam(lamps, px, py, pz, hx, hy, hz, nx, ny, nz, gloss, veil, seen):
+    """Add what a wet surface mirrors of lamps to the mirrored radiance seen [4].
+
+    Blinn's lobe (n + 2) / (2 pi) (n.h)^n about the half-way vector: it stretches reflections towards the viewer, as
+    water on asphalt does. gloss: n.
+    """
+    facing = max(-(nx * hx + ny * hy + nz * hz), 0.03)
+    for k in range(lamps.shape[0]):
+        lamp = lamps[k]
+        x, y, z = lamp[0] - px, lamp[1] - py, lamp[2] - pz
+        dd = x * x + y * y + z * z
+        away = math.sqrt(dd) + 1e-6
+        if nx * x + ny * y + nz * z <= 0.0:
+            continue
+        ax, ay, az = x / away - hx, y / away - hy, z / away - hz
+        half = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9
+        between = (nx * ax + ny * ay + nz * az) / half
+        if between < 0.9:
+            continue
+        outwards, downwards = lamp_pattern(lamp, x, y, z, away)
+        lobe = (gloss + 2.0) / (2.0 * math.pi) * between**gloss
+        # A lamp's table has the radiance of white paper at 1 m, which is its irradiance over pi.
+        strength = math.pi * lobe / (4.0 * facing) * outwards * downwards / (dd + 0.3) * math.exp(-veil * away)
+        for c in range(4):
+            seen[c] += strength * lamp[3 + c]
 
 
 @njit(**JIT)
@@ -162,6 +190,7 @@ def shade(
     weight = 1.0 / max(1, samples - 1)
     sunny = light[SUNLIGHT] + light[SUNLIGHT + 1] > 1e-6
     dark, wet = light[DARK], light[WET]
+    veiled, rainy = light[VEIL_HEIGHT] > 0.0, light[RAIN] > 0.0
     for v in range(row0, row1):
         for u in range(width):
             for c in range(4):
@@ -194,6 +223,12 @@ def shade(
                         colours[k, c] = above[c]
                     kelvin = above[4]
                     t = 1.0
+                    if veiled:
+                        through = light[VEIL_HEIGHT] / max(hz, 0.01)
+                        kelvin = light[AIR] + (kelvin - light[AIR]) * math.exp(-light[THERMAL_VEIL] * through)
+                        for c in range(4):
+                            haze = math.exp(-light[VEIL + c] * through)
+                            colours[k, c] = above[c] * haze + light[AIRLIGHT + c] * (1.0 - haze)
                 else:
                     px, py, pz = position[0] + t * dx, position[1] + t * dy, position[2] + t * dz
                     occlusion = 1.0
@@ -299,7 +334,7 @@ def shade(
                             half_up * light[AMBIENT + c] + (1.0 - half_up) * light[BOUNCE + c]
                         )
                     if dark > 0.0:
-                        _lamp_light(lamps, px, py, pz, n[0], n[1], n[2], total)
+                        _lamp_light(lamps, px, py, pz, n[0], n[1], n[2], light[VEIL], total)
                     mirror = out[MIRROR]
                     reflect = 0.0
                     if mirror > 0.0:
@@ -323,12 +358,19 @@ def shade(
                                 shine = 12.0 * smoothstep(0.985, 0.999, towards) + 0.5 * towards**20
                                 for c in range(4):
                                     above[c] += shine * light[SUNLIGHT + c]
+                        if rainy and dark > 0.0 and index < 0:
+                            gloss = 30.0 + 370.0 * (1.0 - min(4.0 * out[ROUGH], 1.0))
+                            _lamp_gleam(
+                                lamps, px, py, pz, hx, hy, hz, n[0], n[1], n[2], gloss, light[VEIL], above
+                            )  # fmt: skip
                     haze = math.exp(-light[HAZE] * t * length)
                     shine = 0.0
                     for c in range(4):
                         shine = out[ALBEDO + c] * total[c] * (1.0 - reflect) + out[EMIT + c]
                         if reflect > 0.0:
                             shine += reflect * above[c]
+                        if veiled:
+                            haze = math.exp(-light[VEIL + c] * t * length)
                         colours[k, c] = shine * haze + light[AIRLIGHT + c] * (1.0 - haze)
                     absorbed = 1.0 - 0.25 * (out[0] + out[1] + out[2] + out[3])
                     share = 0.15 if material == LEAF else 1.0
@@ -339,6 +381,9 @@ def shade(
                     )
                     if reflect > 0.02:
                         kelvin += min(0.5, reflect) * (above[4] - kelvin) * max(0.0, n[2] + 0.4) * 0.7
+                    if veiled:
+                        # The air glows at its own temperature as much as it takes away.
+                        kelvin = light[AIR] + (kelvin - light[AIR]) * math.exp(-light[THERMAL_VEIL] * t * length)
                 if k == 0:
                     temperature[v, u] = kelvin
                     # Towards the point in the camera's frame, and how that changes. The sky has direction only.

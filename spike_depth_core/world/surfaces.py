@@ -115,3 +115,70 @@ def palette(*slots: np.ndarray) -> np.ndarray:
     """Palette [6, 4] of an instance; slots not given repeat the last."""
     rows = list(slots) + [slots[-1]] * (SLOTS - len(slots))
     return np.array(rows[:SLOTS])
+
+
+def land(rng: np.random.Generator) -> np.ndarray:
+    """Palette [8, 4] of the ground's materials."""
+    rows = np.zeros((8, BANDS))
+    asphalt = rng.uniform(0.05, 0.3)
+    rows[ASPHALT] = asphalt * (1 + rng.normal(0, 0.05, 4))
+    rows[SLABS] = colour(rng, 0.12, 0.5, 0.16)
+    rows[GRASS] = foliage(rng) * rng.uniform(0.9, 1.7) * [1.15, 1, 1, 1]
+    rows[COBBLES] = colour(rng, 0.08, 0.32, 0.16)
+    rows[GRAVEL] = rng.uniform(0.14, 0.42) * np.array([1.12, 1.0, 0.82, 1.25])
+    rows[CONCRETE] = grey(rng, 0.18, 0.5)
+    rows[FIELD] = foliage(rng) * 1.4 if rng.random() < 0.5 else rng.uniform(0.1, 0.4) * np.array([1.2, 1.0, 0.6, 1.6])
+    rows[KERB] = grey(rng, 0.15, 0.5)
+    return np.clip(rows, 0.01, 0.85)
+
+
+# The second town's.
+
+
+def panel(rng: np.random.Generator) -> np.ndarray:
+    """A wall of concrete, tiles or coated panels: pale and neutral, some warm, some blue-green or dark."""
+    draw = rng.random()
+    if draw < 0.5:
+        return grey(rng, 0.35, 0.75, 0.05)
+    if draw < 0.75:
+        return rng.uniform(0.3, 0.6) * np.array([1.15, 0.98, 0.8, 1.2])
+    if draw < 0.9:
+        return rng.uniform(0.08, 0.3) * np.array([0.7, 1.0, 1.15, 0.8])
+    return grey(rng, 0.05, 0.2, 0.1)
+
+
+def membrane(rng: np.random.Generator) -> np.ndarray:
+    """A flat roof's covering."""
+    return grey(rng, 0.12, 0.55, 0.05)
+
+
+def evergreen(rng: np.random.Generator) -> np.ndarray:
+    """Dense, dark leaves, no autumn; very bright in near infrared."""
+    value = rng.uniform(0.035, 0.085)
+    return np.array([value * rng.uniform(0.45, 0.75), value, value * rng.uniform(0.25, 0.5), rng.uniform(0.42, 0.6)])
+
+
+def pale_paint(rng: np.random.Generator) -> np.ndarray:
+    """Car paint: white for nearly every second car, few colours."""
+    draw = rng.random()
+    if draw < 0.45:
+        return grey(rng, 0.6, 0.82, 0.02)
+    if draw < 0.6:
+        return grey(rng, 0.012, 0.05, 0.1)
+    if draw < 0.85:
+        return grey(rng, 0.25, 0.55, 0.04)
+    return colour(rng, 0.1, 0.5, 1.0)
+
+
+def pale_land(rng: np.random.Generator) -> np.ndarray:
+    """Palette [8, 4] of the ground: sun-bleached asphalt and concrete, reddish earth, tended grass."""
+    rows = np.zeros((8, BANDS))
+    rows[ASPHALT] = rng.uniform(0.16, 0.36) * (np.array([1.03, 1.0, 0.96, 1.05]) + rng.normal(0, 0.02, 4))
+    rows[SLABS] = rng.uniform(0.25, 0.5) * np.array([1.15, 0.95, 0.8, 1.2])
+    rows[GRASS] = evergreen(rng) * rng.uniform(1.2, 2.0)
+    rows[COBBLES] = grey(rng, 0.2, 0.4)
+    rows[GRAVEL] = rng.uniform(0.2, 0.45) * np.array([1.3, 0.95, 0.65, 1.4])
+    rows[CONCRETE] = grey(rng, 0.35, 0.6)
+    rows[FIELD] = rng.uniform(0.15, 0.35) * np.array([1.5, 0.9, 0.55, 1.7])
+    rows[KERB] = grey(rng, 0.35, 0.65)
+    return np.clip(rows, 0.01, 0.85)

@@ -1,5 +1,6 @@
 """Samples of the world, and drives played from it."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.spikes import spike_counts
 from spike_depth_core.world import DrivePlayer, World, vehicle_rig
+from spike_depth_core.world.weather import Weather
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,98 @@ def test_only_what_is_asked_for_and_what_there_is(rig):
     bent = replace(rig.cameras["rgb"], distortion=(0.1, 0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match="undistorted cameras only, but rgb has distortion"):
         World(3, "day", SensorRig.single("rgb", bent))
+
+
+@pytest.fixture(scope="module")
+def stereo(rig) -> SensorRig:
+    cameras = {**rig.cameras, "spikes_right": rig.cameras["spikes"], "rgb_right": rig.cameras["rgb"]}
+    poses = {**rig.poses, "spikes_right": pose((0.54, 0.0, 0.0)), "rgb_right": pose((0.64, 0.0, 0.0))}
+    return SensorRig(cameras, poses)
+
+
+def test_a_stereo_pair_differs_by_the_disparity(stereo):
+    world = World(11, "day", stereo, supersample=1, speed=8.0, layout="town")
+    passes = world.render(2.0, ("rgb", "rgb_right"))
+    left, right = passes["rgb"], passes["rgb_right"]
+    camera = stereo.cameras["rgb"]
+    disparity = camera.fx * 0.54 / left.depth
+    v, u = np.mgrid[: camera.height, : camera.width]
+    inside = np.isfinite(left.depth) & (u - disparity > 0) & (u + disparity < camera.width - 1) & (disparity > 2.0)
+    # What stands on the road: the road itself looks the same wherever one is along a row.
+    upright = inside & (left.depth < 0.9 * np.median(left.depth, axis=1, keepdims=True))
+    assert inside.sum() > 1500
+    assert upright.sum() > 150
+
+    def fitting(sign, chosen):
+        place = np.clip(np.rint(u + sign * disparity), 0, camera.width - 1).astype(int)
+        found, colour = right.depth[v, place][chosen], right.radiance[v, place, 1][chosen]
+        same = np.corrcoef(np.log(colour), np.log(left.radiance[chosen][:, 1]))[0, 1]
+        return (np.abs(found / left.depth[chosen] - 1.0) < 0.05).mean(), same
+
+    depth, colour = fitting(-1, inside)
+    assert depth > 0.88  # the rest is hidden from one of the two, or at an edge
+    assert colour > 0.75
+    depth, colour = fitting(-1, upright)
+    assert depth > 0.75
+    wrong_depth, wrong_colour = fitting(1, upright)
+    assert wrong_depth < 0.4
+    assert wrong_colour < colour - 0.2
+
+
+def test_a_right_hand_camera_is_of_the_same_model_and_has_noise_of_its_own(stereo):
+    together = SensorRig(stereo.cameras, {**stereo.poses, "spikes_right": np.eye(4), "rgb_right": stereo.poses["rgb"]})
+    sample = World(4, "dusk", together).sample(2.0, planes=64)
+    assert sample.images == ("spikes", "rgb", "nir", "thermal", "spikes_right", "rgb_right")
+    assert sample.depth["spikes_right"] is sample.depth["spikes"]
+    # One place, one light, one exposure: what differs is noise.
+    difference = sample.rgb.astype(float) - sample.rgb_right
+    assert 0.0 < np.abs(difference).mean() < 12.0
+    assert abs(difference.mean()) < 0.5
+    rates = [spike_counts(s, [64])[0] / 64 for s in (sample.spikes, sample.spikes_right)]
+    assert (sample.spikes.data != sample.spikes_right.data).any()
+    assert rates[0].mean() == pytest.approx(rates[1].mean(), rel=0.02)
+    assert sample.spikes_right.end_ns == sample.spikes.end_ns
+
+
+def test_frames_know_their_place_in_the_sequence_and_in_the_world(rig):
+    world = World(3, "day", rig, layout="country", speed=20.0)
+    frames = list(world.frames(3, rate_hz=10.0, start_s=2.0, planes=8, sensors=("rgb",), sequence=77))
+    assert [sample.meta["frame"] for sample in frames] == [0, 1, 2]
+    assert {sample.meta["sequence"] for sample in frames} == {77}
+    for k, sample in enumerate(frames):
+        np.testing.assert_allclose(sample.world_from_reference, world.world_from("spikes", 2.0 + k / 10))
+    step = np.linalg.inv(frames[0].world_from_reference) @ frames[1].world_from_reference
+    assert step[2, 3] == pytest.approx(2.0, rel=0.1)  # 20 m/s for 0.1 s, ahead
+    assert world.sample(2.0, 8, ("rgb",)).meta["sequence"] == 3
+    # Points of the still world that one frame sees lie where the next one sees them.
+    camera, first, second = rig.cameras["rgb"], frames[0].depth["rgb"], frames[1].depth["rgb"]
+    to_world = [s.world_from_reference @ rig.reference_from("rgb") for s in frames[:2]]
+    v, u = np.mgrid[: camera.height, : camera.width]
+    ray = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u, float)], -1)
+    hit = np.isfinite(first) & (first < 40.0)
+    points = (ray * first[..., None])[hit] @ to_world[0][:3, :3].T + to_world[0][:3, 3]
+    local = (points - to_world[1][:3, 3]) @ to_world[1][:3, :3]
+    place = np.rint(local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]).astype(int)
+    inside = (place >= 0).all(1) & (place < [camera.width, camera.height]).all(1) & (local[:, 2] > 1.0)
+    seen = second[place[inside, 1], place[inside, 0]]
+    assert inside.sum() > 1000
+    assert (np.abs(seen / local[inside, 2] - 1.0) < 0.05).mean() > 0.85
+
+
+def test_rain_reaches_every_sensor(rig):
+    dry, wet = (
+        World(4, "day", rig, weather=dataclasses.replace(Weather.rain(50.0), rain_mm_h=rate, visibility_m=2000.0))
+        for rate in (0.0, 50.0)
+    )
+    passes = wet.render(2.0, ("rgb",))["rgb"]
+    assert len(passes.rain.diameters) > 1000
+    assert dry.render(2.0, ("rgb",))["rgb"].rain is None
+    sensor = wet.suite.rgb
+    seen = sensor.observe(passes, 1)
+    assert (seen != sensor.observe(dataclasses.replace(passes, rain=None), 1)).mean() > 0.02
+    spikes = wet.suite.spikes.observe(passes, 64, 0, 1)
+    assert (spikes.data != wet.suite.spikes.observe(dataclasses.replace(passes, rain=None), 64, 0, 1).data).any()
+    assert wet.sample(2.0, 8, ("rgb",)).meta["rain"] == 50.0
 
 
 def test_the_default_rig_is_the_vehicle():
@@ -166,3 +260,17 @@ def test_worker_processes_make_the_same_drive(rig):
     ]
     np.testing.assert_array_equal(drives[0].planes(2000).data, drives[1].planes(2000).data)
     np.testing.assert_array_equal(drives[0].thermal(12), drives[1].thermal(12))
+
+
+def test_a_drive_in_the_rain_plays_its_drops(rig):
+    options = {"weather": Weather.rain(40.0), "layout": "town", "speed": 10.0}
+    player = DrivePlayer.prepare(3, 0.1, "day", rig, rate_hz=10.0, start_s=2.0, workers=0, sensors=(), **options)
+    wet = player.planes(1000)
+    again = player.again()
+    again._field = None
+    dry = again.planes(1000)
+    counts = [spike_counts(spikes, [1000])[0].astype(float) for spikes in (wet, dry)]
+    assert (np.abs(counts[0] - counts[1]) > 2).mean() > 0.003  # a drop that passes changes some
+    assert counts[0].mean() == pytest.approx(counts[1].mean(), rel=0.03)
+    again = player.again()
+    np.testing.assert_array_equal(again.planes(1000).data, wet.data)

@@ -22,6 +22,7 @@ class Flat:
         self.temperature = np.full(self.size, self.kelvin, np.float32)
         self.depth = np.full(self.size, 10.0, np.float32)
         self.velocity = np.zeros((*self.size, 2), np.float32)
+        self.rain = None
 
 
 def test_spikes_fire_at_the_rate_of_the_light():
