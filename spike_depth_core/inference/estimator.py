@@ -94,12 +94,13 @@ class DepthEstimator:
             sample: any non-empty set of sensors.
             reference: the sensor in whose frame depth is given; the first present of spikes, rgb, nir, thermal when
                 None. It has to be in the sample, and need not be among `sensors`.
-            sensors: which of the sample's sensors to use; all this network knows when None.
+            sensors: which of the sample's sensors to use; all this network knows when None. A stereo network uses
+                pairs: `rgb` and `rgb_right`.
 
         Raises:
             ValueError: when no sensor is left to use, or the reference or a sensor asked for is not there.
         """
-        used = tuple(s for s in sample.sensors if s in (self.sensors if sensors is None else sensors))
+        used = self.network.architecture.usable(s for s in sample.images if sensors is None or s in sensors)
         if not used or (sensors is not None and set(sensors) - set(used)):
             raise ValueError(f"the sample has {sample.sensors}, the network knows {self.sensors}, asked for {sensors}")
         reference = reference or reference_of(used)

@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.networks.stereo import build_network
 
 SCHEMA = 1
 
@@ -31,7 +32,7 @@ class CheckpointInfo:
     """The JSON beside the weights.
 
     Attributes:
-        architecture: what `DepthNetwork` is built from.
+        architecture: what `networks.stereo.build_network` builds from.
         row_prior: the row prior of the training set, the baseline that every accuracy table shows.
         depth_range: (nearest, farthest) metres of the training truth; estimates are cut to it.
         training: what it was trained on and how: plain JSON values.
@@ -142,7 +143,7 @@ def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    network = DepthNetwork(info.architecture)
+    network = build_network(info.architecture)
     expected = network.state_dict()
     wrong = sorted(set(expected) ^ set(tensors)) or sorted(k for k in expected if expected[k].shape != tensors[k].shape)
     if wrong:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from spike_depth_core.networks.decoder import DepthDecoder
 from spike_depth_core.networks.encoder import RAY_CHANNELS, SensorEncoder, level_road, ray_maps
 from spike_depth_core.networks.fusion import SIMILARITY, check_fusion, fusion_module
 from spike_depth_core.networks.preprocess import CHANNELS, NetworkInput
+from spike_depth_core.samples import RIGHT
 
 LOG_RATIO_RANGE = (-5.0, 5.0)  # to the level road: keeps a wild weight from overflowing exp
 LOG_SCALE_RANGE = (-5.0, 2.0)
@@ -35,6 +36,7 @@ class Architecture:
         pixels: size of the image it works on; larger ones are scaled down to it.
         spiking_steps: steps of the spiking neurons in the stem of the spike camera, see `networks.spiking`; 0 for a
             plain stem.
+        stereo: whether each sensor comes with its right-hand camera, see `stereo.StereoNetwork`.
     """
 
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
@@ -43,6 +45,7 @@ class Architecture:
     fusion: str = "selective"
     pixels: int = 160 * 256
     spiking_steps: int = 0
+    stereo: bool = False
 
     def __post_init__(self) -> None:
         if not self.sensors or set(self.sensors) - set(CHANNELS):
@@ -62,6 +65,17 @@ class Architecture:
     def by_similarity(self) -> bool:
         """Whether features are fused by `fusion.SimilarityFusion`, which asks where the sensors stand."""
         return self.fusion.startswith(SIMILARITY)
+
+    def usable(self, images: Iterable[str]) -> tuple[str, ...]:
+        """Of a sample's images those that a network of this shape can use, in the same order.
+
+        They are the sensors it knows; where it is a stereo network, only whole pairs of them.
+        """
+        names = tuple(images)
+        if not self.stereo:
+            return tuple(name for name in names if name in self.sensors)
+        pairs = {left: RIGHT[left] for left in self.sensors if left in names and RIGHT[left] in names}
+        return tuple(name for name in names if name in pairs or name in pairs.values())
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
