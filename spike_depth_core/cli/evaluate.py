@@ -28,6 +28,17 @@ def evaluate(
     samples: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Evaluate on sample files that `simulate` wrote.")
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Evaluate on a public data set, such as kitti_raw; see docs/datasets.md."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where --dataset was unpacked.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which split of --dataset, such as eigen_test, where it has more than one.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Make do with the parts of --dataset that are there.")
+    ] = False,
     frames: Annotated[int, typer.Option(min=1, metavar="N", help="How many frames of the world.")] = 20,
     condition: Annotated[
         str | None,
@@ -56,26 +67,33 @@ def evaluate(
 
     Writes metrics.json, table.md, report.html and sheets of the best, the median and the worst frame.
 
-    Give one of --world, --kitti and --samples. For example:
+    Give one of --world, --kitti, --samples and --dataset. For example:
 
     spike-depth evaluate --world 700000 --frames 50 --sensors spikes,thermal --condition night --out out/night
+
+    spike-depth evaluate --dataset kitti_raw --root DIR --split eigen_test --sensors rgb --out out/eigen
     """
-    sources = {"--world": world, "--kitti": kitti, "--samples": samples}
+    sources = {"--world": world, "--kitti": kitti, "--samples": samples, "--dataset": dataset}
     given = [name for name, value in sources.items() if value is not None]
     if len(given) != 1:
         raise ValueError(f"give one of {', '.join(sources)}; found {', '.join(given) or 'none'}")
     if condition is not None and world is None:
         raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
+    if (dataset is None) != (root is None):
+        raise ValueError("--dataset and --root belong together: which data set, and where it was unpacked")
+    if dataset is None and (split is not None or partial):
+        raise ValueError("--split and --partial belong to --dataset")
 
     from spike_depth_core.cli.console import console, print_table, track
     from spike_depth_core.evaluation.baselines import RowPrior
     from spike_depth_core.evaluation.evaluate import Evaluation
     from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
-    from spike_depth_core.evaluation.frames import Frames, KittiFrames, StoredFrames, WorldFrames
+    from spike_depth_core.evaluation.frames import DatasetFrames, Frames, KittiFrames, StoredFrames, WorldFrames
     from spike_depth_core.evaluation.pictures import write_png
     from spike_depth_core.evaluation.results import markdown_table, write_json
     from spike_depth_core.evaluation.sheets import ranked_sheets, sensor_names
     from spike_depth_core.inference import DepthEstimator
+    from spike_depth_core.samples.readers import open_dataset
 
     estimator = DepthEstimator.load(checkpoint, device)
     known = estimator.sensors
@@ -83,6 +101,7 @@ def evaluate(
     if reference is not None and reference not in known:
         raise ValueError(f"--reference is one of {', '.join(known)}, found {reference!r}")
     source: Frames
+    crop = "garg" if kitti is not None else "none"
     if world is not None:
         rendered = [s for s in known if s in (chosen or known) or s == reference]
         source = WorldFrames(world, frames, condition, rendered, estimator.spike_planes)
@@ -91,12 +110,17 @@ def evaluate(
     elif kitti is not None:
         source = KittiFrames(kitti)
         where = f"{len(source)} KITTI frames, LiDAR as truth, Garg crop"
+    elif dataset is not None:
+        assert root is not None
+        data = open_dataset(dataset, root, split, **({"partial": True} if partial else {}))
+        source, crop = DatasetFrames(data), data.crop
+        where = f"{len(source)} frames of {dataset}, split {data.split}" + (", Garg crop" if crop == "garg" else "")
     else:
         assert samples is not None
         source = StoredFrames(samples)
         where = f"{len(source)} samples of {samples}"
     prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
-    evaluation = Evaluation(prior, crop="garg" if kitti is not None else "none")
+    evaluation = Evaluation(prior, crop=crop)
 
     began = time.perf_counter()
     evaluation.run(track(source, "Evaluating", len(source)), estimator, chosen, reference)

@@ -45,6 +45,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "convert",
         "Convert spike recordings between formats, or a video to spikes.",
     ),
+    "convert spike-kitti": (
+        "spike_depth_core.cli.convert_datasets",
+        "convert_spike_kitti",
+        "Make the Spike-KITTI set out of KITTI raw.",
+    ),
+    "convert dataset": (
+        "spike_depth_core.cli.convert_datasets",
+        "convert_dataset",
+        "Make sample files of a public data set.",
+    ),
     "info": (
         "spike_depth_core.cli.info",
         "info",
@@ -70,6 +80,8 @@ class _LazyCommands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         self.commands = {name: None for name in COMMANDS}  # type: ignore[misc]  # for "did you mean"
+        if (two_words := " ".join(args[:2])) in COMMANDS:
+            args = [two_words, *args[2:]]
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
             command = load(name)

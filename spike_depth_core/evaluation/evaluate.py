@@ -332,4 +332,6 @@ def frame_name(sample: DepthSample, index: int) -> str:
     if "seed" in meta:
         condition = f", {meta['condition']}" if meta.get("condition") else ""
         return f"seed {meta['seed']}{condition}"
+    if "sequence" in meta and "frame" in meta:
+        return f"{meta['sequence']} {meta['frame']}"
     return str(meta.get("frame", f"frame {index}"))

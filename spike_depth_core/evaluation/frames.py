@@ -16,7 +16,8 @@ import numpy as np
 
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
-from spike_depth_core.samples.readers import kitti_object
+from spike_depth_core.samples.readers import Dataset, kitti_object
+from spike_depth_core.samples.resize import resize_sample
 
 
 class Frames(ABC):
@@ -83,6 +84,25 @@ class KittiFrames(Frames):
 
     def __getitem__(self, index: int) -> DepthSample:
         return kitti_object.read_frame(self.folder, self.names[index])
+
+
+class DatasetFrames(Frames):
+    """One split of a public data set, see `samples.readers`.
+
+    Args:
+        dataset: what is read.
+        size: (width, height) that pictures are resized to; their own when None.
+    """
+
+    def __init__(self, dataset: Dataset, size: tuple[int, int] | None = None) -> None:
+        self.dataset, self.size = dataset, size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> DepthSample:
+        sample = self.dataset[index]
+        return sample if self.size is None else resize_sample(sample, *self.size)
 
 
 class StoredFrames(Frames):

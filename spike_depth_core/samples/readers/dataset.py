@@ -36,6 +36,8 @@ class Dataset(ABC):
 
     name: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+    crop: ClassVar[str] = "none"
+    """Which part of the picture publications score on it: `none` or `garg`, see `metrics`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))

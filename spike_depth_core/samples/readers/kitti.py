@@ -91,7 +91,7 @@ def project(points: np.ndarray, image_from_lidar: np.ndarray) -> np.ndarray:
 
 
 def rasterise(seen: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Points [M, 3] of `project` as a depth image, float32 [H, W]: NaN between them; of two, the nearer."""
+    """Points [M, 3] (u, v in pixels, metres) as a depth image, float32 [H, W]: NaN between them; of two, the nearer."""
     depth = np.full((height, width), np.inf, dtype=np.float32)
     u, v = np.round(seen[:, 0]).astype(np.int64), np.round(seen[:, 1]).astype(np.int64)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)

@@ -89,6 +89,7 @@ class KittiObject(Dataset):
     """All frames of a folder. They are single moments of many drives: none has neighbours."""
 
     split: str = "all"
+    crop: ClassVar[str] = "garg"
     name: ClassVar[str] = "kitti_object"
     splits: ClassVar[tuple[str, ...]] = ("all",)
 

@@ -165,6 +165,7 @@ class KittiRaw(Dataset):
 
     depth: DepthSource | None = None
     partial: bool = False
+    crop: ClassVar[str] = "garg"
     name: ClassVar[str] = "kitti_raw"
     splits: ClassVar[tuple[str, ...]] = (
         "eigen_train",
@@ -200,7 +201,7 @@ class KittiRaw(Dataset):
         if self.split in whole or self.split == "all":
             drives = self._all_drives if self.split == "all" else whole[self.split]
             for drive in present(drives, self.root, self.partial, f"split {self.split}"):
-                yield from (Frame(drive, number) for number in self.numbers(drive) if self._has_depth(drive, number))
+                yield from (Frame(drive, number) for number in self.numbers(drive) if self.usable(drive, number))
             return
         frames = chosen.get(self.split) or kitti_splits.read_split_file(self.split)
         drives = list(dict.fromkeys(frame.sequence for frame in frames))
@@ -274,7 +275,8 @@ class KittiRaw(Dataset):
         inside = Path("proj_depth/groundtruth/image_02")
         return next((place / inside for place in places if (place / inside).is_dir()), places[0] / inside)
 
-    def _has_depth(self, drive: str, number: int) -> bool:
+    def usable(self, drive: str, number: int) -> bool:
+        """Whether a frame has all that is wanted of it; of whole drives, those that have not are left out."""
         if self.depth == "improved":
             return (self._improved_folder(drive) / f"{number:010d}.png").is_file()
         return self.depth == "none" or self._sweep(drive, number).is_file()

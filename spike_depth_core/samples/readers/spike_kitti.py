@@ -66,18 +66,23 @@ class SpikeKitti(KittiRaw):
     name: ClassVar[str] = "spike_kitti"
 
     def list_frames(self) -> Iterator[Frame]:
-        listed = [frame for frame in super().list_frames() if frame.number > 0]
-        drives = {frame.sequence for frame in listed}
-        simulated = {drive for drive in drives if (self.root / drive / "image_04").is_dir()}
-        if drives - simulated and not (self.partial and simulated):
-            missing = min(drives - simulated)
-            raise ValueError(f"there are no spikes in {self.root / missing / 'image_04'}")
-        return (frame for frame in listed if frame.sequence in simulated)
+        return (frame for frame in super().list_frames() if frame.number > 0)
+
+    def usable(self, drive: str, number: int) -> bool:
+        return super().usable(drive, number) and any(
+            path.is_file() for path in self._paths(Frame(drive, number), "image_04")
+        )
+
+    def _paths(self, frame: Frame, camera: str) -> tuple[Path, Path]:
+        """Where the planes of a frame may lie: in today's form, and in the older one."""
+        return (
+            spikes_path(self.root, frame.sequence, camera, frame.number, self.planes),
+            self.root / frame.sequence / camera / f"{frame.number:010d}.dat",
+        )
 
     def spikes(self, frame: Frame, camera: str) -> PackedSpikes:
         """The planes from the frame before to a frame, of `image_04` or `image_05`."""
-        path = spikes_path(self.root, frame.sequence, camera, frame.number, self.planes)
-        older = self.root / frame.sequence / camera / f"{frame.number:010d}.dat"
+        path, older = self._paths(frame, camera)
         if path.is_file() or not older.is_file():
             spikes = read_spikes(path)
         else:

@@ -70,7 +70,11 @@ def test_kitti_frames_give_all_results(kitti, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of --world, --kitti, --samples; found none"),
+        ([], "give one of --world, --kitti, --samples, --dataset; found none"),
+        (["--dataset", "kitti_raw"], "--dataset and --root belong together"),
+        (["--world", "1", "--split", "eigen_test"], "--split and --partial belong to --dataset"),
+        (["--dataset", "nuscenes", "--root", "."], "data sets are kitti_raw, kitti_object, "),
+        (["--dataset", "kitti_raw", "--root", "."], "kitti_raw has the splits eigen_train, "),
         (["--world", "1", "--kitti", "x"], "found --world, --kitti"),
         (["--kitti", "x", "--condition", "night"], "--condition belongs to --world"),
         (["--kitti", "x", "--sensors", "rgb,lidar"], "--sensors takes some of spikes,rgb,nir,thermal"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from spike_depth_core.samples.readers.dataset import Frame
 from spike_depth_core.samples.readers.kitti_raw import KittiRaw
 from spike_depth_core.samples.readers.spike_kitti import SpikeKitti, read_reversed_dat, spikes_path
 from test.core.samples.readers.kitti_raw_layout import DRIVE, HEIGHT, WIDTH, write_drive
@@ -85,8 +86,11 @@ def test_the_older_form_is_found_beside_the_frames(root):
 
 
 def test_what_is_missing_or_broken_is_named(root):
+    (root / "list.txt").write_text(f"{DRIVE} 1 l\n{DRIVE} 0 l\n")
     with pytest.raises(OSError, match=r"image_04/data/spike/r128/0000000001.npy"):
-        SpikeKitti(root, "all")[0]
+        SpikeKitti(root, str(root / "list.txt"))[0]
+    with pytest.raises(ValueError, match="no frames of split 'all' of spike_kitti"):
+        SpikeKitti(root, "all")
     data = SpikeKitti(root, "all", planes=PLANES)
     path = spikes_path(root, DRIVE, "image_04", 1, PLANES)
     np.save(path, planes_of(1)[:3])
@@ -98,6 +102,6 @@ def test_what_is_missing_or_broken_is_named(root):
     path.unlink()
     with pytest.raises(OSError, match=r"0000000001.npy"):
         data[0]
-    (root / DRIVE / "image_04").rename(root / "away")
-    with pytest.raises(ValueError, match=r"there are no spikes in .*image_04"):
-        SpikeKitti(root, "all", planes=PLANES)
+    assert len(SpikeKitti(root, "all", planes=PLANES)) == 1  # of a whole drive, what there is
+    with pytest.raises(ValueError, match="there are no spikes before its first frame"):
+        data.read(Frame(DRIVE, 0))

@@ -1,0 +1,123 @@
+"""The Spike-KITTI set out of KITTI raw: spikes that a camera in place of each colour camera would have fired.
+
+For each colour frame but the first of a drive, the planes since the frame before: light goes linearly from one picture
+to the next and falls on an integrate-and-fire camera that carries its charge from frame to frame (`spikes/video.py`).
+The layout is that of `readers/spike_kitti.py`. Pictures, LiDAR, poses and calibration are linked to, not copied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spike_depth_core.samples.readers.dataset import Frame
+from spike_depth_core.samples.readers.kitti_raw import FRAME_PERIOD_NS, KittiRaw
+from spike_depth_core.samples.readers.spike_kitti import HEIGHT, PLANES, SPIKE_CAMERAS, WIDTH, spikes_path
+from spike_depth_core.samples.resize import resize_picture
+from spike_depth_core.spikes import SpikeCameraParameters
+from spike_depth_core.spikes.video import spikes_from_frames
+
+_LINKED = (*SPIKE_CAMERAS, "oxts", "velodyne_points", "proj_depth")
+
+
+@dataclass(frozen=True)
+class SpikeKittiMaker:
+    """What is simulated, and where it goes. The same arguments give the same files, to the bit.
+
+    Attributes:
+        kitti: the drives.
+        out: root of the set. It may be that of `kitti` itself.
+        planes: from frame to frame.
+        width, height: of the planes; pictures are resized to it.
+        frames: of each drive, how many pictures to use from its beginning; all when None.
+        parameters: of the camera; an ideal one when None.
+        seed: of the camera's fixed pattern and noise.
+    """
+
+    kitti: KittiRaw
+    out: Path
+    planes: int = PLANES
+    width: int = WIDTH
+    height: int = HEIGHT
+    frames: int | None = None
+    parameters: SpikeCameraParameters | None = None
+    seed: int = 0
+
+    @property
+    def drives(self) -> tuple[str, ...]:
+        """The drives that frames of the split come from."""
+        return tuple(dict.fromkeys(frame.sequence for frame in self.kitti.frames))
+
+    def _runs(self, drive: str) -> list[list[int]]:
+        """Numbers of a drive's frames, cut where one is missing: no light is known in between."""
+        runs: list[list[int]] = []
+        for number in self.kitti.numbers(drive)[: self.frames]:
+            if runs and number == runs[-1][-1] + 1:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        return [run for run in runs if len(run) > 1]
+
+    def jobs(self) -> list[tuple[str, str, list[int]]]:
+        """(drive, colour camera, consecutive frames) of what is to be simulated."""
+        return [
+            (drive, camera, run)
+            for drive in self.drives
+            for camera in SPIKE_CAMERAS
+            if (self.kitti.root / drive / camera / "data").is_dir()
+            for run in self._runs(drive)
+        ]
+
+    def __len__(self) -> int:
+        """How many files of planes the set has."""
+        return sum(len(run) - 1 for _, _, run in self.jobs())
+
+    def __call__(self) -> Iterator[Path]:
+        """Make the set; files that are there already are kept.
+
+        Yields:
+            The path of each file of planes, when it is there.
+        """
+        self._link()
+        for drive, camera, run in self.jobs():
+            paths = [spikes_path(self.out, drive, SPIKE_CAMERAS[camera], number, self.planes) for number in run[1:]]
+            if all(path.is_file() for path in paths):
+                yield from paths
+                continue
+            pictures = (
+                resize_picture(self.kitti.image(Frame(drive, number), camera), self.width, self.height)
+                for number in run
+            )
+            parts = spikes_from_frames(pictures, 1e9 / FRAME_PERIOD_NS, self.planes, self.parameters, self.seed)
+            for path, spikes in zip(paths, parts, strict=True):
+                # Those before it had to be simulated anyway: the charge they leave is where it begins.
+                if not path.is_file():
+                    _save(path, spikes.planes())
+                yield path
+
+    def _link(self) -> None:
+        """Let the new root have all that the old one has."""
+        root, out = self.kitti.root.resolve(), self.out.resolve()
+        if root == out:
+            return
+        wanted = [root / drive / name for drive in self.drives for name in _LINKED]
+        for date in {drive.split("/")[0] for drive in self.drives}:
+            wanted += (root / date).glob("calib*.txt")
+        for source in wanted:
+            target = out / source.relative_to(root)
+            if source.exists() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.symlink(source, target)
+
+
+def _save(path: Path, planes: np.ndarray) -> None:
+    """Write planes whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, planes)
+    os.replace(temporary, path)
