@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.recipes.adu_depth import AduDepth, adu_depth_stages
 from spike_depth_core.recipes.recipe import Recipe, Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.unified import Unified
@@ -17,7 +18,11 @@ def _unified(architecture: Architecture, seed: int, **settings: Any) -> tuple[St
     return (Stage(Unified(architecture, seed=seed, **settings)),)
 
 
-RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {"supervised": _supervised, "unified": _unified}
+RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {
+    "supervised": _supervised,
+    "unified": _unified,
+    "adu_depth": adu_depth_stages,
+}
 """By name, what makes a recipe's stages of an architecture, a seed, and the recipe's own settings."""
 
-__all__ = ["RECIPES", "Recipe", "Request", "Stage", "Step", "Supervised", "Unified"]
+__all__ = ["RECIPES", "AduDepth", "Recipe", "Request", "Stage", "Step", "Supervised", "Unified"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
-from spike_depth_core.networks.preprocess import depth_in_camera, prepare
+from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.views import AugmentedRecipe, mirrored
 from spike_depth_core.samples.batch import SampleBatch
@@ -55,15 +55,18 @@ class Supervised(AugmentedRecipe):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        (batch,), (request,), generator = batches, requests, step.generator
+        inputs, truth = self.view(batches[0], requests[0], step.generator)
+        prediction = modules["student"](inputs)
+        return self.depth_loss(prediction.log_depth, prediction.log_scale, truth)
+
+    def view(self, batch: SampleBatch, request: Request, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
+        """A labelled batch as the network sees it, and its true depth [B, H, W]: both through one random camera."""
         reference = request.reference
         camera, size = self.random_camera(batch, reference, generator)
         inputs = prepare(batch, reference, request.sensors, camera, size)
         self.augment(inputs, generator)
         truth = depth_in_camera(batch, reference, camera, size)
-        inputs, truth = mirrored(inputs, truth, generator)
-        prediction = modules["student"](inputs)
-        return self.depth_loss(prediction.log_depth, prediction.log_scale, truth)
+        return mirrored(inputs, truth, generator)
 
     def depth_loss(self, log_depth: Tensor, log_scale: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a prediction [B, H, W] against true metres (+inf sky, NaN unknown)."""

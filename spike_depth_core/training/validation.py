@@ -18,7 +18,7 @@ class Validation:
 
     Args:
         folder: samples of one format.
-        subsets: sets of sensors to score, each in the frame of its first.
+        subsets: sets of images to score, each in the frame of its first; right-hand ones for stereo networks.
         limit: at most this many samples, evenly spaced.
         batch_size: samples a forward pass.
     """
@@ -28,13 +28,15 @@ class Validation:
         paths = paths[:: max(1, len(paths) // limit)][:limit]
         samples = [load_sample(path) for path in paths]
         self.batches = [collate(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
-        available = set(samples[0].sensors)
+        available = set(samples[0].images)
         self.subsets = [subset for subset in subsets if set(subset) <= available]
 
     def score(self, network: DepthNetwork, device: torch.device) -> dict[str, float]:
-        """AbsRel by set of sensors, named `spikes+rgb` and so on."""
+        """AbsRel by set of sensors, named `spikes+rgb` and so on; sets that the network cannot use are left out."""
         return {
-            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device) for subset in self.subsets
+            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device)
+            for subset in self.subsets
+            if network.architecture.usable(subset) == subset
         }
 
 
