@@ -11,6 +11,7 @@ import torch
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.geometry.resample import infinity_grid, sample_at
+from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.folding import folded
@@ -26,7 +27,8 @@ class DepthEstimate:
     """What the estimator says of one moment.
 
     Attributes:
-        depth: float32 [H, W], metres along the optical axis of the reference sensor; NaN where there is no estimate.
+        depth: float32 [H, W], metres along the optical axis of the reference sensor, of the least expected relative
+            error where the uncertainty is learned, else the median; NaN where there is no estimate.
         uncertainty: float32 [H, W], relative standard deviation of the depth.
         camera: the camera the maps belong to: the reference sensor's, rectified.
         reference: the sensor in whose frame the maps are.
@@ -113,7 +115,10 @@ class DepthEstimator:
         inputs = prepare(batch, reference, used, camera, size)
         inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
         prediction = self.network(inputs)
-        maps = torch.stack([prediction.log_depth, prediction.uncertainty], dim=1)
+        log_depth = prediction.log_depth
+        if self.info.calibrated:
+            log_depth = least_relative_error(log_depth, prediction.log_scale)
+        maps = torch.stack([log_depth, prediction.uncertainty], dim=1)
         maps = self._to_reference(maps, batch.cameras[reference], sample.size(reference), inputs.camera)
         near, far = self.info.depth_range
         depth, uncertainty = maps[0, 0].exp().clamp(near, far), maps[0, 1]

@@ -36,6 +36,7 @@ class CheckpointInfo:
         row_prior: the row prior of the training set, the baseline that every accuracy table shows.
         depth_range: (nearest, farthest) metres of the training truth; estimates are cut to it.
         training: what it was trained on and how: plain JSON values.
+        calibrated: whether the uncertainty was learned, so that an answer may be drawn from it.
         parent: sha256 of the weights it was trained from, or None.
         sha256: of the safetensors file.
     """
@@ -44,6 +45,7 @@ class CheckpointInfo:
     row_prior: dict[str, Any] = field(default_factory=dict)
     depth_range: tuple[float, float] = (0.5, 120.0)
     training: dict[str, Any] = field(default_factory=dict)
+    calibrated: bool = True
     parent: str | None = None
     sha256: str = ""
 
@@ -54,6 +56,7 @@ class CheckpointInfo:
             "depth_range": list(self.depth_range),
             "row_prior": self.row_prior,
             "training": self.training,
+            "calibrated": self.calibrated,
             "parent": self.parent,
             "sha256": self.sha256,
         }
@@ -69,6 +72,7 @@ class CheckpointInfo:
             row_prior=data.get("row_prior", {}),
             depth_range=(near, far),
             training=data.get("training", {}),
+            calibrated=bool(data.get("calibrated", True)),
             parent=data.get("parent"),
             sha256=data["sha256"],
         )

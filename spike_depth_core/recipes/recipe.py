@@ -59,6 +59,7 @@ class Recipe(ABC):
     Attributes:
         name: of the recipe and stage, for logs and checkpoints.
         domains: the data it needs, by name.
+        calibrated: whether the student's uncertainty is learned too.
         architecture: of the student.
         depth_range: metres of truth that count.
         seed: of what it draws.
@@ -66,6 +67,7 @@ class Recipe(ABC):
 
     name: ClassVar[str]
     domains: ClassVar[tuple[str, ...]] = ("source",)
+    calibrated: ClassVar[bool] = True
     architecture: Architecture
     depth_range: tuple[float, float]
     seed: int

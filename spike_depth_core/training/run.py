@@ -124,6 +124,7 @@ class TrainingRun:
             architecture=network.architecture,
             row_prior=self.row_prior,
             depth_range=self.recipe.depth_range,
+            calibrated=self.recipe.calibrated,
             training={
                 "recipe": self.recipe.name,
                 "options": asdict(self.options),
