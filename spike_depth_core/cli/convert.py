@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from spike_depth_core.spikes import PackedSpikes, SpikeCameraParameters
 from spike_depth_core.spikes.formats import SUFFIXES, read_spikes, write_dat, write_spikes
 from spike_depth_core.spikes.video import PLANES_PER_FRAME, VIDEO_GAIN, read_video, spikes_from_frames
 
+_BAGS = (".mcap", ".db3")
 _VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
@@ -35,8 +36,10 @@ class Camera(StrEnum):
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A recording (.dat, .npy, .npz) or a video (.mp4, .avi, ...).")],
-    target: Annotated[Path, typer.Argument(help="What to write: .dat, .npy or .npz.")],
+    source: Annotated[
+        Path, typer.Argument(help="A recording (.dat, .npy, .npz), a bag (.mcap, .db3) or a video (.mp4, .avi, ...).")
+    ],
+    target: Annotated[Path, typer.Argument(help="What to write: .dat, .npy, .npz, or a bag: .mcap or .db3.")],
     height: Annotated[int | None, typer.Option(help="Rows of a .dat (250), or to resize a video to.", min=1)] = None,
     width: Annotated[int | None, typer.Option(help="Columns of a .dat (400), or to resize a video to.", min=1)] = None,
     layout: Annotated[Layout, typer.Option(help="Layout of a .dat that is read.")] = Layout.camera,
@@ -57,11 +60,12 @@ def convert(
     """Convert spike recordings between formats, or simulate spikes from a video.
 
     .dat is the camera's own format: bits without a header, so size and layout must be known. .npy and .npz hold
-    planes: uint8 [T, H, W] of zeros and ones, rows top down; .npz keeps the times too. A video becomes what a
-    spike camera would have seen, with light that changes linearly from frame to frame.
+    planes: uint8 [T, H, W] of zeros and ones, rows top down; .npz keeps the times too. A bag has the planes as packets
+    on one topic. A video becomes what a spike camera would have seen, with light that changes linearly from frame to
+    frame.
     """
-    if target.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{target}: spikes are written to {', '.join(SUFFIXES)}")
+    if target.suffix.lower() not in (*SUFFIXES, *_BAGS):
+        raise ValueError(f"{target}: spikes are written to {', '.join((*SUFFIXES, *_BAGS))}")
     if source.resolve() == target.resolve():
         raise ValueError(f"{target} is the recording itself: choose another name for the result")
     if source.suffix.lower() in _VIDEOS:
@@ -70,6 +74,12 @@ def convert(
         parameters = SpikeCameraParameters(gain=VIDEO_GAIN) if camera is Camera.physical else None
         parts = spikes_from_frames(taken, rate, planes_per_frame, parameters, seed)
         summary = _write_parts(target, track(parts, "frames"), target_layout)
+    elif source.suffix.lower() in _BAGS or source.is_dir():
+        from spike_depth_core.bags import BagReader
+        from spike_depth_core.bags.recording import spikes_of_bag
+
+        parts = _planes_between(spikes_of_bag(BagReader(source)), first, count)
+        summary = _write_parts(target, track(parts, "packets"), target_layout)
     else:
         spikes = read_spikes(source, height, width, layout.value, period_ns)
         last = len(spikes) if count is None else first + count
@@ -81,6 +91,13 @@ def convert(
 
 def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) -> str:
     """Write parts one after another; a .dat as they come, so that it may be larger than the memory."""
+    if target.suffix.lower() in _BAGS:
+        from spike_depth_core.bags import BagWriter
+        from spike_depth_core.bags.recording import record_spikes
+
+        with BagWriter(target) as bag:
+            planes = record_spikes(iter(parts), bag)
+        return f"{planes} planes"
     kept: list[PackedSpikes] = []
     planes = 0
     last: PackedSpikes | None = None
@@ -91,7 +108,19 @@ def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) ->
             kept.append(last)
         planes += len(last)
     if last is None:
-        raise ValueError("a video must have at least two frames to simulate spikes from")
+        raise ValueError("there are no planes: a video must have two frames at least, a bag a packet in the range")
     if kept:
         write_spikes(target, PackedSpikes.concatenate(kept))
     return f"{planes} planes of {last.width}x{last.height} pixels, {1e9 / last.period_ns:,.0f} planes/s"
+
+
+def _planes_between(parts: Iterable[PackedSpikes], first: int, count: int | None) -> Iterator[PackedSpikes]:
+    """Planes [first, first + count) of parts that follow one another; to the end where `count` is None."""
+    at = 0
+    for part in parts:
+        begin, end = max(first - at, 0), len(part) if count is None else min(first + count - at, len(part))
+        at += len(part)
+        if begin < end:
+            yield part.slice(begin, end)
+        if count is not None and at >= first + count:
+            return

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate",
         "Measure accuracy on unseen streets, or on KITTI frames, beside the row prior.",
     ),
+    "replay": (
+        "spike_depth_core.cli.replay",
+        "replay",
+        "Replay a bag through the node's own pipeline, offline, and measure it against a truth in the bag.",
+    ),
     "train": (
         "spike_depth_core.cli.train",
         "train",

@@ -12,6 +12,7 @@ import typer
 from PIL import Image
 
 from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import sample_path, save_sample
@@ -38,6 +39,13 @@ def simulate(
         Path | None, typer.Option(help="YAML with the sensors; by default config/rigs/vehicle.yaml.")
     ] = None,
     supersample: Annotated[int, typer.Option(min=1, max=2, help="2: smoother edges, slower.")] = 1,
+    bag: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record a drive with its truth instead, at the cameras' full rates: .mcap, .db3 or a folder."
+        ),
+    ] = None,
+    duration: Annotated[float, typer.Option(min=0.1, help="Of the drive of --bag, seconds.")] = 5.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("out/simulate"),
 ) -> None:
     """Drive through a street that never was, and keep what the sensors see.
@@ -51,6 +59,11 @@ def simulate(
     from spike_depth_core.world import World
 
     sensor_rig = SensorRig.load(rig) if rig else None
+    if bag is not None:
+        record_simulation(
+            bag, seed, duration, condition, sensor_rig, start, supersample=supersample, layout=layout, speed=speed
+        )
+        return
     world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, layout=layout, speed=speed)
     (out / "samples").mkdir(parents=True, exist_ok=True)
     world.rig.save(out / "rig.yaml")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
-from spike_depth_core.spikes import read_spikes
+from spike_depth_core.spikes import PackedSpikes, read_spikes, write_spikes
 from spike_depth_core.spikes.video import linear_grey, spikes_from_frames
 
 VIDEO = Path(__file__).resolve().parents[4] / "shared" / "data" / "video" / "highway_960x540.mp4"
@@ -96,3 +96,14 @@ def test_what_is_no_video_is_refused(tmp_path):
     result = run(tmp_path / "a.mp4", tmp_path / "b.dat")
     assert result.exit_code == 2
     assert "not a video" in result.output
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+def test_into_a_bag_and_back(tmp_path, suffix):
+    spikes = PackedSpikes.from_planes(np.random.default_rng(0).integers(0, 2, (150, 8, 16), dtype=np.uint8))
+    write_spikes(tmp_path / "a.dat", spikes)
+    run(tmp_path / "a.dat", tmp_path / f"b{suffix}", "--height", 8, "--width", 16)
+    run(tmp_path / f"b{suffix}", tmp_path / "c.dat")
+    assert (tmp_path / "c.dat").read_bytes() == (tmp_path / "a.dat").read_bytes()
+    run(tmp_path / f"b{suffix}", tmp_path / "d.npz", "--first", 60, "--count", 10)
+    assert np.array_equal(read_spikes(tmp_path / "d.npz").data, spikes.data[60:70])

@@ -1,0 +1,279 @@
+"""A bag through the node's own pipeline, offline: moments, depth, and what the truth in the bag says of it.
+
+The synchronizer, the policy and the estimator are the objects that `depth_node` uses; the clock is the bag's. So a
+replay has every moment, and the same bag gives the same depth, to the bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from spike_depth_core.bags import BagReader, MessageError, messages, types
+from spike_depth_core.bags.lidar import depth_of_points, points_from_message
+from spike_depth_core.bags.playback import Playback, PlayedMoment
+from spike_depth_core.bags.reader import BagMessage
+from spike_depth_core.bags.sensors import SensorTopics
+from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS
+from spike_depth_core.evaluation.evaluate import Evaluation
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.inference import DepthEstimate, DepthEstimator
+from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.streams import Policy, Timing
+
+TRUTH_TOLERANCE_NS = 20_000_000
+_TRUTH_WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
+_TRUTHS_HELD = 16
+
+
+@dataclass(frozen=True)
+class ReplayedFrame:
+    """One depth image of a replay.
+
+    Attributes:
+        sample: the moment.
+        estimate: its depth.
+        frame_id: of the depth.
+        complete_ns: the bag's time at which the moment was complete.
+        inference_ms: what the estimate took here.
+        truth: float32 [H, W] in the same frame, or None.
+        abs_rel: of the depth against the truth, or None.
+    """
+
+    sample: DepthSample
+    estimate: DepthEstimate
+    frame_id: str
+    complete_ns: int
+    inference_ms: float
+    truth: np.ndarray | None = None
+    abs_rel: float | None = None
+
+    @property
+    def waited_ms(self) -> float:
+        """From the moment to when the bag had all of it."""
+        return (self.complete_ns - self.estimate.time_ns) / 1e6
+
+
+@dataclass
+class Timeline:
+    """What happened when, one entry a depth image.
+
+    Attributes:
+        times_ns: of the moments.
+        waited_ms, inference_ms: see `ReplayedFrame`.
+        abs_rel: NaN where there was no truth.
+        lost: by sensor, inputs lost or dropped until then.
+    """
+
+    times_ns: list[int] = field(default_factory=list)
+    waited_ms: list[float] = field(default_factory=list)
+    inference_ms: list[float] = field(default_factory=list)
+    abs_rel: list[float] = field(default_factory=list)
+    lost: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Since the first."""
+        return (np.array(self.times_ns, np.int64) - (self.times_ns[0] if self.times_ns else 0)) / 1e9
+
+
+@dataclass(frozen=True)
+class _Truth:
+    time_ns: int
+    message: Any
+    frame_id: str
+
+
+class Replay:
+    """Depth of a bag; `frames()` does the work.
+
+    Args:
+        bag: the bag.
+        estimator: as the node's.
+        topics: which are the sensors.
+        rig: where they are.
+        truth: topic of the true depth, images or points; None without.
+        evaluation: gathers scores where there is a truth.
+        rate_hz: the most depth images in a second of the bag; 0 for as many as there are moments.
+        sensors: which the estimator may use; all it knows when None.
+        reference: in whose frame depth is; the first that delivers when None, as in the node.
+        truth_tolerance_ns: the most that a truth may be from the moment that it is compared with.
+        condition: for the tables by condition.
+
+    Attributes:
+        timeline: of what has been replayed.
+        skipped: moments without depth, by reason.
+        unscored: depth images that were not compared, by reason.
+        digest: SHA-256 of all times and depths, in order.
+    """
+
+    def __init__(
+        self,
+        bag: BagReader,
+        estimator: DepthEstimator,
+        topics: SensorTopics,
+        rig: SensorRig,
+        truth: str | None = None,
+        evaluation: Evaluation | None = None,
+        rate_hz: float = 0.0,
+        sensors: tuple[str, ...] | None = None,
+        reference: str | None = None,
+        truth_tolerance_ns: int = TRUTH_TOLERANCE_NS,
+        condition: str = "",
+    ):
+        self.bag, self.estimator, self.topics = bag, estimator, topics
+        self.evaluation = evaluation if evaluation is not None else Evaluation()
+        self.timeline = Timeline()
+        self.skipped: Counter[str] = Counter()
+        self.unscored: Counter[str] = Counter()
+        self.failures: dict[str, str] = {}
+        known = estimator.sensors if sensors is None else sensors
+        used = {s: t for s, t in topics.images.items() if s in known or s == reference}
+        if not used:
+            raise ValueError(f"{bag.path} has {', '.join(topics.images)}, the network uses {', '.join(known)}")
+        if reference is not None and reference not in used:
+            raise ValueError(f"{bag.path} has no {reference} for the reference; it has {', '.join(topics.images)}")
+        timing = Timing(interval_ns=round(1e9 / rate_hz) if rate_hz else 0)
+        self._playback = Playback(bag, SensorTopics(used, topics.cameras), rig, estimator.spike_planes, timing)
+        self._policy = Policy(SENSORS, lambda: self._clock_ns, reference=reference)
+        self._known = known
+        self._truth_topic, self._tolerance_ns, self._condition = truth, truth_tolerance_ns, condition
+        self._truths: deque[_Truth] = deque(maxlen=_TRUTHS_HELD)
+        self._clock_ns = 0
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """What became of the inputs of each sensor."""
+        return self._playback.counts()
+
+    def complaints(self) -> list[str]:
+        """Why inputs were dropped and moments failed, a line each."""
+        lines = [f"{topic}: dropped ({reason}): {text}" for (topic, reason), text in self._playback.dropped.items()]
+        return lines + [f"no depth ({kind}): {text}" for kind, text in self.failures.items()]
+
+    def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
+        """Depth images in order, each scored as soon as its truth is there."""
+        waiting: deque[ReplayedFrame] = deque()
+        others = {} if self._truth_topic is None else {self._truth_topic: "truth"}
+        for event in self._playback.play(others, start_ns, stop_ns):
+            if isinstance(event, BagMessage):
+                self._clock_ns = max(self._clock_ns, event.time_ns)
+                self._take_truth(event)
+            else:
+                self._clock_ns = event.complete_ns
+                frame = self._estimate(event)
+                if frame is not None:
+                    waiting.append(frame)
+            while waiting and self._is_settled(waiting[0]):
+                yield self._score(waiting.popleft())
+        while waiting:
+            yield self._score(waiting.popleft())
+
+    def _estimate(self, played: PlayedMoment) -> ReplayedFrame | None:
+        moment = played.moment
+        usable = tuple(sensor for sensor in moment.sensors if sensor in self._known)
+        verdict = self._policy.judge(usable, lambda sensor: sensor in self._playback.topics.images)
+        if verdict.reference is None:
+            self.skipped[verdict.reason or "no_sensor"] += 1
+            return None
+        begin = time.perf_counter()
+        try:
+            sample = sample_from_moment(moment, self._playback.rig, self._playback.cameras, verdict.reference)
+            estimate = self.estimator.estimate(sample, verdict.reference, usable)
+        except ValueError as error:  # one bad moment does not end a node either
+            self.skipped["failed"] += 1
+            self.failures[type(error).__name__] = str(error)
+            return None
+        inference_ms = 1e3 * (time.perf_counter() - begin)
+        self._hash.update(estimate.time_ns.to_bytes(8, "little", signed=True))
+        self._hash.update(np.ascontiguousarray(estimate.depth).data)
+        frame_id = self._playback.frame_ids.get(estimate.reference, "")
+        return ReplayedFrame(sample, estimate, frame_id, played.complete_ns, inference_ms)
+
+    # Truth
+
+    def _take_truth(self, event: BagMessage) -> None:
+        try:
+            message = event.decode()
+            self._truths.append(_Truth(messages.stamp_ns(message), message, message.header.frame_id))
+        except MessageError as error:
+            self.unscored[f"truth damaged: {error.reason}"] += 1
+
+    def _is_settled(self, frame: ReplayedFrame) -> bool:
+        """Whether no better truth can come for a frame."""
+        if self._truth_topic is None:
+            return True
+        time_ns = frame.estimate.time_ns
+        if self._truths and self._truths[-1].time_ns >= time_ns:
+            return True
+        return self._clock_ns - time_ns > _TRUTH_WAIT_NS
+
+    def _score(self, frame: ReplayedFrame) -> ReplayedFrame:
+        truth = self._truth_of(frame)
+        abs_rel = None
+        if truth is not None:
+            estimate = frame.estimate
+            name = f"{(estimate.time_ns - (self.bag.start_ns or 0)) / 1e9:.2f} s"
+            about = {"time_ns": estimate.time_ns, "sensors": list(estimate.sensors)}
+            self.evaluation.sensors = estimate.sensors
+            score = self.evaluation.add(
+                estimate.depth, truth, estimate.camera, estimate.uncertainty, name, self._condition, about
+            )
+            abs_rel = score.abs_rel if score is not None else None
+        line = self.timeline
+        line.times_ns.append(frame.estimate.time_ns)
+        line.waited_ms.append(frame.waited_ms)
+        line.inference_ms.append(frame.inference_ms)
+        line.abs_rel.append(float("nan") if abs_rel is None else abs_rel)
+        for sensor, counts in self.counts().items():
+            # Frames that a camera sends between two moments are not wanted; what is lost or bad is.
+            dropped = {reason: n for reason, n in counts["dropped"].items() if reason != "unused"}
+            line.lost.setdefault(sensor, []).append(counts["lost"] + sum(dropped.values()))
+        return ReplayedFrame(
+            frame.sample, frame.estimate, frame.frame_id, frame.complete_ns, frame.inference_ms, truth, abs_rel
+        )
+
+    def _truth_of(self, frame: ReplayedFrame) -> np.ndarray | None:
+        """The truth nearest in time, in the frame of the depth."""
+        if self._truth_topic is None:
+            return None
+        time_ns = frame.estimate.time_ns
+        nearest = min(self._truths, key=lambda truth: abs(truth.time_ns - time_ns), default=None)
+        if nearest is None or abs(nearest.time_ns - time_ns) > self._tolerance_ns:
+            self.unscored["no truth near in time"] += 1
+            return None
+        try:
+            if self.bag.topics[self._truth_topic].kind == types.POINT_CLOUD:
+                return self._from_points(frame, nearest)
+            return self._from_image(frame, nearest)
+        except MessageError as error:
+            self.unscored[f"truth: {error}"] += 1
+            return None
+
+    def _from_image(self, frame: ReplayedFrame, truth: _Truth) -> np.ndarray:
+        if truth.frame_id and frame.frame_id and truth.frame_id != frame.frame_id:
+            raise MessageError("frame", f"it is in {truth.frame_id}, the depth in {frame.frame_id}")
+        depth = messages.depth_image(truth.message)
+        if depth.shape != frame.estimate.depth.shape:
+            raise MessageError("size", f"it is of {depth.shape}, the depth of {frame.estimate.depth.shape} pixels")
+        return depth
+
+    def _from_points(self, frame: ReplayedFrame, truth: _Truth) -> np.ndarray:
+        camera_from_points = self._playback.frames.transform(frame.frame_id, truth.frame_id)
+        if camera_from_points is None:
+            raise MessageError(
+                "frame",
+                f"/tf_static does not say how {truth.frame_id!r} lies to {frame.frame_id!r}, where the depth is",
+            )
+        return depth_of_points(points_from_message(truth.message), camera_from_points, frame.estimate.camera)

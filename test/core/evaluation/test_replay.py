@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spike_depth_core.bags import BagReader, messages, types
+from spike_depth_core.bags.sensors import find_sensors
+from spike_depth_core.bags.types import type_store
+from spike_depth_core.cli import replay as command
+from spike_depth_core.cli.main import app
+from spike_depth_core.evaluation.replay import Replay
+from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.networks.checkpoint import save_checkpoint
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.streams import Frame, Moment
+from test.core.bags.recordings import FRAME_NS, START_NS, Written, small_recording, write_recording
+from test.core.factories import ground_depth, small_rig
+
+RIG = small_rig(64, 48)
+TRUTH = "/truth/depth/image_rect"
+SMALL = Architecture(sensors=("spikes", "rgb"), widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 64)
+
+
+@pytest.fixture(scope="module")
+def recording() -> list[Written]:
+    # Before the first frame there are planes enough for a window.
+    return small_recording(rig=RIG)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, recording):
+    return write_recording(tmp_path_factory.mktemp("bag") / "a.mcap", recording)
+
+
+@pytest.fixture(scope="module")
+def estimator() -> DepthEstimator:
+    return DepthEstimator.untrained(0, SMALL)
+
+
+def replayed(path, estimator, **options):
+    bag = BagReader(path)
+    run = Replay(bag, estimator, find_sensors(bag), RIG, **options)
+    return run, list(run.frames())
+
+
+def test_depth_is_what_the_estimator_says_of_each_moment(path, estimator, recording):
+    run, frames = replayed(path, estimator)
+    packets = [messages.spikes_from_message(m) for _, kind, m, _ in recording if kind == types.SPIKE_PACKET]
+    planes = np.concatenate([packet.data for packet in packets])
+    images = {messages.stamp_ns(m): messages.image_from_message(m) for topic, _, m, _ in recording if "rgb/im" in topic}
+    assert len(frames) == 5
+    for frame in frames:
+        time_ns = frame.estimate.time_ns
+        last = (time_ns - START_NS) // 50_000
+        first = last - estimator.spike_planes
+        # The spikes are those of the first packet's type, cut by hand.
+        spikes = type(packets[0])(planes[first:last], 64, 50_000, START_NS + first * 50_000) if first >= 0 else None
+        rgb = Frame(time_ns, images[time_ns], RIG.cameras["rgb"])
+        sample = sample_from_moment(Moment(time_ns, spikes, {"rgb": rgb}), RIG, RIG.cameras, "spikes")
+        expected = estimator.estimate(sample, "spikes", frame.estimate.sensors)
+        assert np.array_equal(frame.estimate.depth, expected.depth)
+    assert {f.estimate.sensors for f in frames} == {("spikes", "rgb")}
+    assert run.counts()["spikes"]["lost"] == 0
+
+
+def test_the_same_bag_gives_the_same_checksum(path, estimator, recording, tmp_path):
+    first, _ = replayed(path, estimator)
+    again, _ = replayed(path, estimator)
+    assert first.digest == again.digest
+    changed = [w for w in recording if w[0] != "/rgb/image_raw" or messages.stamp_ns(w[2]) != START_NS + 3 * FRAME_NS]
+    other, _ = replayed(write_recording(tmp_path / "b.db3", changed), estimator)
+    assert other.digest != first.digest
+    same, _ = replayed(write_recording(tmp_path / "c.db3", recording), estimator)
+    assert same.digest == first.digest
+
+
+def test_depth_is_scored_against_images(path, estimator):
+    run, frames = replayed(path, estimator, truth=TRUTH)
+    truth = ground_depth(RIG.cameras["spikes"])
+    inside = (truth > 1) & (truth < 80)
+    for frame in frames:
+        assert np.array_equal(frame.truth, truth)
+        clipped = np.clip(frame.estimate.depth, 1, 80)
+        assert frame.abs_rel == pytest.approx(np.mean(np.abs(clipped - truth)[inside] / truth[inside]), rel=1e-3)
+    assert run.evaluation.mean()["frames"] == 5
+    assert run.timeline.abs_rel == [frame.abs_rel for frame in frames]
+    assert not run.unscored
+
+
+def test_a_truth_that_comes_late_or_not_at_all(tmp_path, estimator, recording):
+    late = [(t, k, m, ns + 100_000_000 if t == TRUTH else ns) for t, k, m, ns in recording]
+    run, frames = replayed(write_recording(tmp_path / "late.mcap", late), estimator, truth=TRUTH)
+    assert [frame.abs_rel is not None for frame in frames] == 5 * [True]
+    times = [frame.estimate.time_ns for frame in frames]
+    assert times == sorted(times)
+    few = [w for w in recording if w[0] != TRUTH or messages.stamp_ns(w[2]) == START_NS + 2 * FRAME_NS]
+    run, frames = replayed(write_recording(tmp_path / "few.mcap", few), estimator, truth=TRUTH)
+    assert [frame.abs_rel is not None for frame in frames] == [False, True, False, False, False]
+    assert run.unscored == {"no truth near in time": 4}
+
+
+def test_a_truth_in_another_frame_is_not_compared(tmp_path, estimator, recording):
+    moved = []
+    for topic, kind, message, time_ns in recording:
+        if topic == TRUTH:
+            stamp = messages.stamp_ns(message)
+            message = messages.image_to_message(messages.image_from_message(message), "32FC1", stamp, "elsewhere")
+        moved.append((topic, kind, message, time_ns))
+    run, _ = replayed(write_recording(tmp_path / "a.mcap", moved), estimator, truth=TRUTH)
+    assert not run.evaluation.frames
+    assert run.unscored == {"truth: it is in elsewhere, the depth in spikes_optical_frame": 5}
+
+
+def test_lidar_points_are_a_truth_too(tmp_path, estimator, recording):
+    """A wall 12 m ahead of the camera, seen from a LiDAR that is elsewhere and looks elsewhere."""
+    spikes_from_lidar = pose((0.2, -0.5, 0.3), (0.5, -0.5, 0.5, -0.5))
+    wall = np.array([(x, y, 12.0) for x in np.linspace(-4, 4, 40) for y in np.linspace(-3, 3, 30)])
+    lidar_from_spikes = np.linalg.inv(spikes_from_lidar)
+    points = (wall @ lidar_from_spikes[:3, :3].T + lidar_from_spikes[:3, 3]).astype(np.float32)
+    store = type_store().types
+    fields = [store["sensor_msgs/msg/PointField"](name, 4 * k, 7, 1) for k, name in enumerate("xyz")]
+    data = np.ascontiguousarray(points).reshape(-1).view(np.uint8)
+    added = []
+    for topic, kind, message, time_ns in recording:
+        if topic == TRUTH:
+            stamp = messages.image_to_message(
+                np.zeros((1, 1), np.uint8), "mono8", messages.stamp_ns(message), "lidar"
+            ).header
+            row = 12 * len(points)
+            cloud = store[types.POINT_CLOUD](stamp, 1, len(points), fields, False, 12, row, data, True)
+            topic, kind, message = "/lidar/points", types.POINT_CLOUD, cloud
+        added.append((topic, kind, message, time_ns))
+    unplaced = write_recording(tmp_path / "unplaced.mcap", added)
+    run, _ = replayed(unplaced, estimator, truth="/lidar/points")
+    (reason,) = run.unscored
+    assert "/tf_static does not say how 'lidar' lies to 'spikes_optical_frame'" in reason
+    steps = [("spikes_optical_frame", "lidar", spikes_from_lidar)]
+    static = ("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, START_NS), START_NS)
+    run, frames = replayed(write_recording(tmp_path / "a.mcap", [static, *added]), estimator, truth="/lidar/points")
+    for frame in frames:
+        seen = np.isfinite(frame.truth)
+        assert 300 < seen.sum() <= len(points)
+        np.testing.assert_allclose(frame.truth[seen], 12.0, atol=1e-4)
+        assert frame.abs_rel == pytest.approx(
+            np.mean(np.abs(np.clip(frame.estimate.depth[seen], 1, 80) - 12) / 12), rel=1e-3
+        )
+
+
+def test_fewer_depth_images_are_asked_for_by_their_rate(path, estimator):
+    _, frames = replayed(path, estimator, rate_hz=15.0)
+    assert len(frames) == 3
+
+
+def test_sensors_may_be_left_out(path, estimator):
+    _, frames = replayed(path, estimator, sensors=("rgb",))
+    assert {frame.estimate.sensors for frame in frames} == {("rgb",)}
+    assert {frame.frame_id for frame in frames} == {"rgb_optical_frame"}
+    with pytest.raises(ValueError, match="has no nir for the reference"):
+        replayed(path, estimator, reference="nir")
+
+
+def test_the_command(path, tmp_path, estimator):
+    network = DepthNetwork(SMALL)
+    save_checkpoint(tmp_path / "small.safetensors", network, estimator.info)
+    out = tmp_path / "out"
+    base = ["replay", str(path), "--checkpoint", str(tmp_path / "small.safetensors"), "--out", str(out)]
+    result = CliRunner().invoke(app, [*base, "--truth", TRUTH], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["depth_frames"] == metrics["frames"] == 5
+    assert metrics["topics"] == {"spikes": "/spikes/packets", "rgb": "/rgb/image_raw"}
+    depth = BagReader(out / "depth.mcap")
+    assert depth.damage == []
+    stamps = [messages.stamp_ns(m.decode()) for m in depth.messages(["/depth_node/depth/image_rect"])]
+    assert stamps == [START_NS + k * FRAME_NS for k in range(1, 6)]
+    page = (out / "report.html").read_text()
+    for text in ("Accuracy", "Is the uncertainty worth something?", "Over time", "Worst", "<video"):
+        assert text in page
+    again = CliRunner().invoke(app, [*base, "--depth", "files", "--no-video"], catch_exceptions=False)
+    assert again.exit_code == 0, again.output
+    assert json.loads((out / "metrics.json").read_text())["depth_sha256"] == metrics["depth_sha256"]
+    assert len(list((out / "depth").iterdir())) == 5
+
+
+def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
+    with pytest.raises(ValueError, match="--topic takes SENSOR=TOPIC, found 'rgb'"):
+        command.parse_topics(["rgb"])
+    result = CliRunner().invoke(app, ["replay", str(path), "--truth", "/nothing", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    result = CliRunner().invoke(app, ["replay", str(tmp_path / "gone.mcap")])
+    assert result.exit_code == 2
