@@ -45,6 +45,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "train",
         "Teach a network on rendered streets, with a recipe.",
     ),
+    "benchmark": (
+        "spike_depth_core.cli.benchmark",
+        "benchmark",
+        "Train and measure the rows of a recipe's table, or online distillation.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",

@@ -53,6 +53,11 @@ class SuiteRun:
     device: str = "cpu"
     workers: int = 0
 
+    @property
+    def labelled(self) -> str:
+        """The domain with labels."""
+        return next(iter(self.suite.domains))
+
     def result_path(self, seed: int, row: str) -> Path:
         """Where a row's result lies."""
         return self.out / f"seed_{seed}" / slug(row) / "result.json"
@@ -80,7 +85,7 @@ class SuiteRun:
             return RowPrior.from_dict(json.loads(path.read_text()))
 
         def truths() -> Any:
-            for file in list_samples(self.data / self.suite.domains[0] / "train")[:PRIOR_FRAMES]:
+            for file in list_samples(self.data / self.labelled / "train")[:PRIOR_FRAMES]:
                 sample = load_sample(file, sensors=())
                 sensor, depth = next(iter(sample.depth.items()))
                 yield depth, sample.rig.cameras[sensor]
@@ -115,7 +120,7 @@ class SuiteRun:
             # Labels of the domain that a method does without are not looked at to choose its weights either.
             validations={
                 "source": Validation(
-                    self.data / self.suite.domains[0] / "validation",
+                    self.data / self.labelled / "validation",
                     list(dict.fromkeys(v.sensors for v in views)),
                     limit=self.preset.validation_frames,
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,7 @@ class Preset:
         batch_size, learning_rate: of every row.
         pixels, widths: of the network, see `Architecture`.
         train_frames, validation_frames, test_frames: samples rendered of each domain.
-        picture: scale of the cameras of the domains' rig.
-        planes: spike planes a sample.
+        size: (height, width) of the pictures of the domains' reference sensor.
     """
 
     steps: int
@@ -36,17 +36,16 @@ class Preset:
     train_frames: int
     validation_frames: int
     test_frames: int
-    picture: float = 0.5
-    planes: int = 256
+    size: tuple[int, int] = (100, 160)
 
 
 PRESETS = {
     # Shows that everything runs; its figures mean nothing.
-    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 16, 4, 4, picture=0.25, planes=64),
+    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 3, size=(48, 80)),
     # Half an hour a seed on two cores.
     "small": Preset(1500, 8, 1.5e-3, 6500, (16, 32, 64, 128, 192), 1200, 48, 100),
     # For a GPU.
-    "full": Preset(20_000, 32, 2e-3, 160 * 256, (16, 32, 64, 128, 192), 12_000, 200, 200, picture=1.0),
+    "full": Preset(20_000, 32, 2e-3, 160 * 256, (16, 32, 64, 128, 192), 12_000, 200, 200, size=(250, 400)),
 }
 
 
@@ -122,7 +121,9 @@ class Suite:
         views: the columns.
         sensors: of every network.
         findings: compares the rows, given AbsRel by row and view.
-        domains: data that training or measuring needs.
+        domains: data that training or measuring needs, by name the attributes of the `Domain` that differ from its
+            file: which sensors are rendered, how many frames a sequence has. The first one is labelled.
+        architecture: fields of the network's that are the same in every row and not the default.
     """
 
     name: str
@@ -131,7 +132,7 @@ class Suite:
     views: tuple[View, ...]
     findings: Callable[[Scores], list[Finding]]
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
-    domains: tuple[str, ...] = ("source", "target")
+    domains: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"source": {}, "target": {}})
     architecture: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ SUITE = Suite(
     (Row("first", supervised), Row("more", supervised, start="first", steps=0.5, views=("spikes",))),
     (View("spikes", "source", ("spikes",)), View("dusk", "source", ("spikes", "rgb"), condition="dusk")),
     compared,
-    domains=("source",),
+    domains={"source": {}},
 )
 
 

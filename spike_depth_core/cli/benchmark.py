@@ -1,0 +1,153 @@
+"""`spike-depth benchmark`: train and measure the rows of a table, and say whether they show what they should."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def benchmark(
+    suite: Annotated[str, typer.Option(help="bicross, r2sdepth, align_and_fuse, adu_depth, unified, or online.")],
+    preset: Annotated[
+        str, typer.Option(help="smoke (minutes, says nothing), small (half an hour a seed), full (for a GPU).")
+    ] = "small",
+    seeds: Annotated[int, typer.Option(min=1, help="How many trainings of each row.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for results and checkpoints; pages go to OUT too.")] = Path(
+        "out/benchmark"
+    ),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the domains' samples; missing ones are rendered. Default: OUT/data.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Seeds trained side by side; 0: one a core, on CPU.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="For `online`: what adapts. The package's own when left out.")
+    ] = None,
+) -> None:
+    """Train every row of a suite with several seeds, measure it on test streets, and write the table.
+
+    Results are kept row by row: interrupted, the same command goes on with the first row that is missing. The suite
+    `online` trains nothing beforehand: it drives through changes of domain while a checkpoint adapts.
+    """
+    if suite == "online":
+        _online(preset, seeds, out, checkpoint)
+        return
+    import torch
+
+    from spike_depth_core.cli.console import console, print_table, progress_bar
+    from spike_depth_core.evaluation.suites import PRESETS, load_suite
+    from spike_depth_core.evaluation.suites.runner import SuiteRun
+    from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page
+    from spike_depth_core.inference.estimator import checked_device
+    from spike_depth_core.training.domain_data import render_domain
+    from spike_depth_core.world.domains import Domain
+
+    chosen = load_suite(suite)
+    if preset not in PRESETS:
+        raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
+    size = PRESETS[preset]
+    place = checked_device(device)
+    samples = (data or out / "data") / preset / suite
+    counts = {"train": size.train_frames, "validation": size.validation_frames, "test": size.test_frames}
+    with progress_bar() as bar:
+        for name, changes in chosen.domains.items():
+            domain = Domain.load(name, size.size, **changes)
+            for split, count in counts.items():
+                task = bar.add_task(f"rendering {name}, {split}", total=count)
+                for done, total in render_domain(samples / name / split, domain, split, -(-count // domain.frames)):
+                    bar.update(task, completed=done, total=total)
+    run = SuiteRun(chosen, size, samples, out / preset / suite, device=str(place))
+    run.row_prior()  # once, before processes that would each make it
+    if place.type == "cpu":
+        side_by_side = min(workers or os.cpu_count() or 1, seeds)
+        with multiprocessing.get_context("spawn").Pool(side_by_side, _one_thread) as pool, progress_bar() as bar:
+            task = bar.add_task("rows", total=seeds * (len(chosen.rows) + 1))
+            waiting = [pool.apply_async(_run_seed, (suite, preset, samples, run.out, seed)) for seed in range(seeds)]
+            for result in waiting:
+                while not result.ready():
+                    bar.update(task, completed=sum(len(rows) for rows in run.results(seeds).values()))
+                    result.wait(2.0)
+                result.get()
+    else:
+        for seed in range(seeds):
+            run.run_seed(seed)
+    command = shlex.join(["spike-depth", *sys.argv[1:]])
+    about = {
+        "preset": preset,
+        "seeds": f"0 to {seeds - 1}",
+        "steps of a row, batch": f"{size.steps} x its share, {size.batch_size}",
+        "samples of each domain": f"{size.train_frames} train, {size.test_frames} test",
+        "hardware": torch.cuda.get_device_name(0) if place.type == "cuda" else f"{platform.machine()}, CPU",
+    }
+    results = run.results(seeds)
+    findings = write_page(chosen, results, out, command, about)
+    found: dict[str, Any] = scores(results)
+    print_table(
+        f"{chosen.title}: AbsRel on test streets, {seeds} seeds",
+        ["row", *(view.name for view in chosen.views)],
+        [
+            [name, *(with_spread(by_view[v.name]) if v.name in by_view else "" for v in chosen.views)]
+            for name, by_view in found.items()
+        ],
+    )
+    for finding in findings:
+        state = "met" if finding.met else "MISSED"
+        console.print(f"{finding.name}: {with_spread(finding.values)}, wanted {finding.wanted}: {state}")
+    console.print(f"{out / (suite + '.md')}")
+
+
+def _online(preset: str, seeds: int, out: Path, checkpoint: Path | None) -> None:
+    import json
+
+    from spike_depth_core.cli.console import console, print_table, progress_bar
+    from spike_depth_core.evaluation.results import write_json
+    from spike_depth_core.evaluation.suites.online import PRESETS, SCENARIOS, TEST_SEED, run_scenario, write_online_page
+    from spike_depth_core.inference import DepthEstimator
+    from spike_depth_core.networks.checkpoint import load_checkpoint
+    from spike_depth_core.resources import default_checkpoint
+
+    if preset not in PRESETS:
+        raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
+    network, info = load_checkpoint(checkpoint or default_checkpoint())
+    estimator, size = DepthEstimator(network, info), PRESETS[preset]
+    results = []
+    with progress_bar() as bar:
+        for scenario in SCENARIOS:
+            for seed in range(seeds):
+                name = f"{scenario.name}, seed {TEST_SEED + seed}"
+                path = out / preset / "online" / info.sha256[:8] / f"{name}.json"
+                if not path.exists():
+                    task = bar.add_task(name, total=round(size.rate_hz * (size.before_s + size.new_s + size.after_s)))
+
+                    def show(moment: int, task: Any = task) -> None:
+                        bar.update(task, completed=moment)
+
+                    write_json(path, run_scenario(scenario, size, estimator, network, TEST_SEED + seed, progress=show))
+                results.append(json.loads(path.read_text()))
+    write_online_page(results, out, shlex.join(["spike-depth", *sys.argv[1:]]))
+    print_table(
+        "Online distillation, spikes alone",
+        ["scenario", "gain", "loss", "worst"],
+        [(r["scenario"]["name"], *(f"{r[k]:+.1%}" for k in ("gain", "loss", "worst"))) for r in results],
+    )
+    console.print(f"{out / 'online.md'}")
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _run_seed(suite: str, preset: str, data: Path, out: Path, seed: int) -> None:
+    from spike_depth_core.evaluation.suites import PRESETS, load_suite
+    from spike_depth_core.evaluation.suites.runner import SuiteRun
+
+    SuiteRun(load_suite(suite), PRESETS[preset], data, out).run_seed(seed)

@@ -1,0 +1,41 @@
+"""`spike-depth benchmark`: names what it does not know, and drives the online suite to a page."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from spike_depth_core.cli import main
+from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "online", "--preset", "huge"], "there is no preset 'huge'"),
+        (["--suite", "cross"], "there is no suite 'cross'; there are bicross,"),
+    ],
+)
+def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
+    result = CliRunner().invoke(main.app, ["benchmark", *arguments, "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_the_online_suite_ends_in_a_page_and_is_not_driven_twice(tmp_path):
+    torch.manual_seed(0)
+    network = DepthNetwork(Architecture(widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 96))
+    save_checkpoint(tmp_path / "c", network, CheckpointInfo(network.architecture))
+    arguments = ["benchmark", "--suite", "online", "--preset", "smoke", "--seeds", "1", "--out", str(tmp_path / "out")]
+    arguments += ["--checkpoint", str(tmp_path / "c.safetensors")]
+    result = CliRunner().invoke(main.app, arguments)
+    assert result.exit_code == 0, result.output
+    page = json.loads((tmp_path / "out" / "online.json").read_text())
+    assert [len(r["moments"]) for r in page["results"]] == [16] * len(page["results"])
+    kept = sorted((tmp_path / "out" / "smoke").rglob("*.json"))
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert len(kept) == len(page["results"])
+    assert CliRunner().invoke(main.app, arguments).exit_code == 0
+    assert [path.stat().st_mtime_ns for path in kept] == before
