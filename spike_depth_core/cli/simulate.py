@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -14,7 +14,7 @@ from PIL import Image
 from spike_depth_core.cli.console import console, print_table, track
 from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
-from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.samples import SENSORS, DepthSample, modality
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes import spike_counts, write_spikes
 
@@ -31,6 +31,11 @@ def simulate(
         str | None,
         typer.Option(metavar="town|suburb|country|highway|square", help="Kind of street; drawn from the seed."),
     ] = None,
+    weather: Annotated[
+        str | None,
+        typer.Option(metavar="clear|fog|rain", help="How strong, the seed draws; left out: as the light has it."),
+    ] = None,
+    town: Annotated[str, typer.Option(metavar="first|second", help="Streets of two kinds of town.")] = "first",
     speed: Annotated[float | None, typer.Option(help="Of the vehicle, m/s; drawn from the seed.")] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Moments a second.")] = 2.0,
     start: Annotated[float, typer.Option(min=0.5, help="Time of the first moment, seconds.")] = 1.0,
@@ -51,7 +56,8 @@ def simulate(
     """Drive through a street that never was, and keep what the sensors see.
 
     Writes for each moment k: k_spikes.dat, k_rgb.png, k_nir.png, k_thermal.png (16 bit, hundredths of a kelvin) and
-    k_depth.npy (metres, in the reference sensor's frame, +inf for sky); the same as a sample file in samples/, which
+    k_depth.npy (metres, in the reference sensor's frame, +inf for sky), and k_rgb_right.png and the like where the rig
+    has right-hand cameras (config/rigs/stereo.yaml); the same as a sample file in samples/, which
     `evaluate --samples` reads; rig.yaml, drive.json with the poses, and contact_sheet.png.
     """
     from spike_depth_core.evaluation.pictures import colorize_depth, depth_bar, grid, write_png
@@ -59,12 +65,11 @@ def simulate(
     from spike_depth_core.world import World
 
     sensor_rig = SensorRig.load(rig) if rig else None
+    options: dict[str, Any] = {"layout": layout, "speed": speed, "weather": weather, "town": town}
     if bag is not None:
-        record_simulation(
-            bag, seed, duration, condition, sensor_rig, start, supersample=supersample, layout=layout, speed=speed
-        )
+        record_simulation(bag, seed, duration, condition, sensor_rig, start, supersample=supersample, **options)
         return
-    world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, layout=layout, speed=speed)
+    world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, **options)
     (out / "samples").mkdir(parents=True, exist_ok=True)
     world.rig.save(out / "rig.yaml")
     reference = next(sensor for sensor in (world.rig.reference, *SENSORS) if sensor in world.rig.cameras)
@@ -96,12 +101,12 @@ def simulate(
             ]
         )
     description = {
-        **{key: value for key, value in sample.meta.items() if key != "speed"},
+        **{key: value for key, value in sample.meta.items() if key not in ("speed", "frame", "sequence")},
         "reference": reference,
         "moments": moments,
     }
     (out / "drive.json").write_text(json.dumps(description, indent=1) + "\n")
-    title = f"seed {seed}, {world.condition}, {world.scene.layout}"
+    title = ", ".join([f"seed {seed}", world.condition, *([weather] if weather else []), world.scene.layout])
     picture = grid(sheet, cell_width=320, title=title, footer=depth_bar(480))
     write_png(out / "contact_sheet.png", picture)
     print_table(title, ("time", "m/s", "spikes a plane", "nearest, m", "median, m"), table)
@@ -109,12 +114,12 @@ def simulate(
 
 
 def _write(out: Path, k: int, sample: DepthSample, reference: str) -> None:
-    if sample.spikes is not None:
-        # A .dat holds whole bytes a row.
-        suffix = ".dat" if sample.spikes.width % 8 == 0 else ".npz"
-        write_spikes(out / f"{k:06d}_spikes{suffix}", sample.spikes)
-    for sensor in ("rgb", "nir", "thermal"):
-        image = getattr(sample, sensor)
-        if image is not None:
-            Image.fromarray(image).save(out / f"{k:06d}_{sensor}.png")
+    for name in sample.images:
+        image = getattr(sample, name)
+        if modality(name) == "spikes":
+            # A .dat holds whole bytes a row.
+            suffix = ".dat" if image.width % 8 == 0 else ".npz"
+            write_spikes(out / f"{k:06d}_{name}{suffix}", image)
+        else:
+            Image.fromarray(image).save(out / f"{k:06d}_{name}.png")
     np.save(out / f"{k:06d}_depth.npy", sample.depth[reference])
