@@ -19,7 +19,7 @@ def info(
         Path,
         typer.Argument(
             help="A checkpoint (.safetensors), a spike recording (.dat, .npy, .npz), a sample (.npz), a sensor rig "
-            "(.yaml), or a folder of samples or KITTI frames."
+            "(.yaml), a bag (.mcap, .db3 or its folder), or a folder of samples or KITTI frames."
         ),
     ],
     height: Annotated[int | None, typer.Option(min=1, help="Rows of a .dat recording; 250 by default.")] = None,
@@ -36,9 +36,11 @@ def info(
 
 def describe(path: Path, height: int | None = None, width: int | None = None) -> tuple[str, Facts]:
     """What kind of thing lies at a path, and (name, value) pairs about it. Raises ValueError where nothing fits."""
+    suffix = path.suffix.lower()
+    if suffix in (".mcap", ".db3") or (path.is_dir() and any(is_bag_file(file) for file in path.iterdir())):
+        return "bag", describe_bag(path)
     if path.is_dir():
         return describe_folder(path)
-    suffix = path.suffix.lower()
     if suffix in (".safetensors", ".json"):
         return "checkpoint", describe_checkpoint(path)
     if suffix in (".yaml", ".yml"):
@@ -50,8 +52,29 @@ def describe(path: Path, height: int | None = None, width: int | None = None) ->
     if suffix in (".dat", ".npy", ".npz"):
         return "spike recording", describe_spikes(path, height, width)
     raise ValueError(
-        f"{path}: expected .safetensors, .dat, .npy, .npz, .yaml or a folder, found {suffix or 'no suffix'}"
+        f"{path}: expected .safetensors, .dat, .npy, .npz, .yaml, .mcap, .db3 or a folder, "
+        f"found {suffix or 'no suffix'}"
     )
+
+
+def is_bag_file(path: Path) -> bool:
+    """Whether a file is of a bag, compressed or not."""
+    return path.name.removesuffix(".zstd").endswith((".mcap", ".db3"))
+
+
+def describe_bag(path: Path) -> Facts:
+    """Topics, times, what cannot be read; the messages themselves are not looked at."""
+    from spike_depth_core.bags import BagReader
+
+    bag = BagReader(path)
+    facts: Facts = [("duration", f"{bag.duration_s:.3f} s")]
+    if bag.start_ns is not None:
+        facts.append(("starts at", f"{bag.start_ns} ns"))
+    for topic in bag.topics.values():
+        count = "" if topic.count is None else f"{topic.count:,} "
+        facts.append((topic.name, f"{count}{topic.kind}" if topic.objection is None else f"skipped: {topic.objection}"))
+    facts += [(name, shortened(text.replace("\n", " "))) for name, text in bag.custom.items()]
+    return facts + [("damage", str(damage)) for damage in bag.damage]
 
 
 def describe_checkpoint(path: Path) -> Facts:

@@ -76,6 +76,23 @@ def test_the_shipped_rig():
         assert text in result.stdout
 
 
+@pytest.mark.parametrize("name", ["a.mcap", "a.db3", "drive"])
+def test_a_bag(tmp_path, name):
+    from spike_depth_core.bags import BagWriter, types
+    from spike_depth_core.bags.recording import record_spikes
+
+    with BagWriter(tmp_path / name, custom={"street": "seed 7"}) as bag:
+        record_spikes(iter([planes()]), bag, 5)
+        bag.add_topic("/rgb/image_raw", types.IMAGE)
+    result = run(tmp_path / name)
+    for text in ("bag", "/spikes/packets", "spike_depth/msg/SpikePacket", "/rgb/image_raw", "0.001 s", "seed 7"):
+        assert text in result.stdout
+    if name == "a.mcap":
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / "cut.mcap").write_bytes(data[: len(data) // 2])
+        assert "cut short" in run(tmp_path / "cut.mcap").stdout
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
