@@ -26,7 +26,7 @@ FLOORS = {
     "inference": 4,
     "training": 5,
     "evaluation": 6,
-    "adaptation": 6,
+    "adaptation": 5,
     "cli": 7,
 }
 ROS_PACKAGES = {"rclpy", "launch", "launch_ros", "spike_depth", "spike_depth_ros", "builtin_interfaces"}
