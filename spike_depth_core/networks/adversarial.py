@@ -33,7 +33,7 @@ def reverse_gradient(x: Tensor, strength: float) -> Tensor:
 class DomainDiscriminator(nn.Module):
     """Tells source from target feature maps.
 
-    There is no batch normalisation in it: under it the game between discriminator and encoder does not settle.
+    Each picture is normalised by itself: under batch normalisation its game with the encoder hardly settles.
 
     Args:
         channels: of the feature maps.
@@ -46,7 +46,7 @@ class DomainDiscriminator(nn.Module):
     def __init__(self, channels: int, hidden: int, shared: bool = True):
         super().__init__()
         heads = 1 if shared else 2
-        self.heads = nn.ModuleList(PooledHead(channels, hidden, 1, batch_norm=False) for _ in range(heads))
+        self.heads = nn.ModuleList(PooledHead(channels, hidden, 1, norm="layer") for _ in range(heads))
 
     def logits(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds of coming from the target, [B_source] and [B_target], of feature maps [B, C, H, W] of any sizes."""
