@@ -93,7 +93,10 @@ class SimilarityFusion(nn.Module):
         self.sensors, self.trusted = tuple(sensors), trusted
         half, hidden = channels // 2, max(8, channels // 4)
         if trusted is None:
-            self.score = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, 1, 1))
+            # The softmax over sensors would not notice a last bias.
+            self.score = nn.Sequential(
+                nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, 1, 1, bias=False)
+            )
         self.log_exponent = nn.Parameter(torch.zeros(()))
         self.stack = nn.Conv2d((1 + len(self.sensors)) * half, channels, 1)
         self.block = WindowBlock(channels, heads=heads if channels % heads == 0 else 1)
