@@ -26,19 +26,19 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     quality assessment: from error visibility to structural similarity" (IEEE TIP 2004), equation 13, with a box for
     their Gaussian as Monodepth2 has it.
     """
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
-
-    mean_a, mean_b = mean(a), mean(b)
-    # Of what is left of a global offset, or float32 loses small variances in bright pictures to cancellation.
-    a, b = a - 0.5, b - 0.5
-    shifted_a, shifted_b = mean_a - 0.5, mean_b - 0.5
-    variance_a = (mean(a * a) - shifted_a * shifted_a).clamp(min=0)
-    variance_b = (mean(b * b) - shifted_b * shifted_b).clamp(min=0)
-    covariance = mean(a * b) - shifted_a * shifted_b
+    mean_a, mean_b = _box_mean(a), _box_mean(b)
+    variance_a = (_box_mean(a * a) - mean_a * mean_a).clamp(min=0)
+    variance_b = (_box_mean(b * b) - mean_b * mean_b).clamp(min=0)
+    covariance = _box_mean(a * b) - mean_a * mean_b
     alike = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
     return alike / ((mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2))
+
+
+def _box_mean(x: Tensor) -> Tensor:
+    """Means of 3x3 windows, mirrored at the borders: by sums of shifted maps, several times as fast as pooling."""
+    x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
+    return (x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]) / 9
 
 
 def photometric_error(a: Tensor, b: Tensor, ssim_weight: float = 0.85) -> Tensor:
@@ -73,6 +73,22 @@ def auto_masked(error: Tensor, still: Tensor, mask: Tensor) -> Tensor:
     """
     least = torch.minimum(error, still.detach())
     return masked_mean(least, mask & torch.isfinite(least))
+
+
+def mean_error(errors: Sequence[Tensor], seen: Sequence[Tensor], still: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Mean error over all views and the mask: what a motion is learned by, before the minimum over views is any use.
+
+    The minimum teaches the motion of the better view, and where none fits better than unmoved, nothing: motions that
+    begin at none learn one after the other, or not at all.
+
+    Args:
+        errors: of each warped view, [B, H, W].
+        seen: of each view, bool [B, H, W]; elsewhere the unmoved error counts, so that looking away gains nothing.
+        still: errors of the unmoved views, [B, H, W].
+        mask: bool [B, H, W].
+    """
+    views = zip(errors, seen, still, strict=True)
+    return torch.stack([masked_mean(torch.where(s, e, as_is.detach()), mask) for e, s, as_is in views]).mean()
 
 
 def edge_aware_smoothness(inverse_depth: Tensor, picture: Tensor) -> Tensor:

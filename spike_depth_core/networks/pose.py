@@ -51,6 +51,8 @@ class PoseNetwork(nn.Module):
             inputs = width
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(inputs, 6 * neighbours, 1)
+        # Begin with hardly any motion: a random one of a few decimetres takes longer to unlearn than none to learn.
+        nn.init.normal_(self.head.weight, std=1e-3)
 
     def forward(self, target: Tensor, neighbours: Sequence[Tensor], rays: Tensor) -> list[Tensor]:
         """The transforms `neighbour_from_target` [B, 4, 4], float32, one for each neighbour.

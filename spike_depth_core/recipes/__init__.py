@@ -6,6 +6,7 @@ from typing import Any
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes.adu_depth import AduDepth, adu_depth_stages
 from spike_depth_core.recipes.align_and_fuse import align_and_fuse_stages
+from spike_depth_core.recipes.r2sdepth import r2sdepth_stages
 from spike_depth_core.recipes.recipe import Recipe, Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.unified import Unified
@@ -24,6 +25,7 @@ RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {
     "unified": _unified,
     "align_and_fuse": align_and_fuse_stages,
     "adu_depth": adu_depth_stages,
+    "r2sdepth": r2sdepth_stages,
 }
 """By name, what makes a recipe's stages of an architecture, a seed, and the recipe's own settings."""
 

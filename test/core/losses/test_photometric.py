@@ -9,6 +9,7 @@ from spike_depth_core.losses.photometric import (
     auto_masked,
     edge_aware_smoothness,
     least_error,
+    mean_error,
     photometric_error,
     ssim,
 )
@@ -70,6 +71,17 @@ def test_pixels_that_keep_pace_with_the_camera_teach_nothing():
     assert loss.item() == pytest.approx((0.2 + 0.1 + 0.6) / 3)
     loss.backward()
     torch.testing.assert_close(error.grad, torch.tensor([[[1 / 3, 0, 1 / 3, 0, 0]]]))
+
+
+def test_every_view_counts_for_the_motion_and_looking_away_gains_nothing():
+    errors = [torch.tensor([[[0.2, 0.0, 0.4]]], requires_grad=True), torch.tensor([[[0.6, 0.8, 9.0]]])]
+    seen = [torch.tensor([[[True, False, True]]]), torch.tensor([[[True, True, True]]])]
+    still = [torch.tensor([[[0.1, 0.5, 0.1]]])] * 2
+    mask = torch.tensor([[[True, True, False]]])
+    loss = mean_error(errors, seen, still, mask)
+    assert loss.item() == pytest.approx(((0.2 + 0.5) / 2 + (0.6 + 0.8) / 2) / 2)
+    loss.backward()
+    torch.testing.assert_close(errors[0].grad, torch.tensor([[[0.25, 0.0, 0.0]]]))
 
 
 def test_smoothness_of_a_ramp_whatever_its_unit_and_less_at_an_edge():
