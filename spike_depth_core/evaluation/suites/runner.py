@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from spike_depth_core.evaluation.suites.suite import ROW_PRIOR_ROW, Preset, Row,
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.training.data import SampleFolders
 from spike_depth_core.training.loop import LoopOptions
@@ -70,13 +71,15 @@ class SuiteRun:
             progress: called with a row's name, its steps done, and its steps.
         """
         prior = self.row_prior()
-        if not self.result_path(seed, ROW_PRIOR_ROW).exists():
+        if not self._is_done(seed, ROW_PRIOR_ROW):
             self._keep(seed, ROW_PRIOR_ROW, {"views": {v.name: self._prior_scores(v, prior) for v in self.suite.views}})
         for row in self.suite.rows:
-            path = self.result_path(seed, row.name)
-            if path.exists() and json.loads(path.read_text())["preset"] == _plain_preset(self.preset):
-                continue
-            self._run_row(seed, row, prior, progress)
+            if not self._is_done(seed, row.name):
+                self._run_row(seed, row, prior, progress)
+
+    def _is_done(self, seed: int, row: str) -> bool:
+        path = self.result_path(seed, row)
+        return path.exists() and json.loads(path.read_text())["preset"] == _plain_preset(self.preset)
 
     def row_prior(self) -> RowPrior:
         """Fitted to the labelled training samples, kept beside the data."""
@@ -146,12 +149,16 @@ class SuiteRun:
             state.unlink()
         self._keep(seed, row.name, result)
 
-    def _samples(self, view: View) -> Any:
+    def _samples(self, view: View) -> Iterator[DepthSample]:
+        """The test samples of a view. Raises ValueError when none has its condition."""
         paths = list_samples(self.data / view.domain / "test")
-        for path in paths:
-            sample = load_sample(path, view.sensors, {view.reference or view.sensors[0]})
-            if view.condition in (None, sample.meta.get("condition"), sample.meta.get("weather")):
-                yield sample
+        about = ((path, load_sample(path, sensors=(), depth=()).meta) for path in paths)
+        chosen = [p for p, meta in about if view.condition in (None, meta.get("condition"), meta.get("weather"))]
+        if not chosen:
+            raise ValueError(
+                f"view {view.name!r}: none of {len(paths)} samples of {view.domain} is of {view.condition}"
+            )
+        return (load_sample(path, view.sensors, {view.reference or view.sensors[0]}) for path in chosen)
 
     def _scores(self, view: View, estimator: DepthEstimator, prior: RowPrior) -> dict[str, Any]:
         evaluation = Evaluation(prior).run(self._samples(view), estimator, view.sensors, view.reference)

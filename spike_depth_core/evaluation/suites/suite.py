@@ -41,7 +41,7 @@ class Preset:
 
 PRESETS = {
     # Shows that everything runs; its figures mean nothing.
-    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 3, size=(48, 80)),
+    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 8, size=(48, 80)),
     # Half an hour a seed on two cores.
     "small": Preset(1500, 8, 1.5e-3, 6500, (16, 32, 64, 128, 192), 1200, 48, 100),
     # For a GPU.

@@ -7,6 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from spike_depth_core.cli import main
+from spike_depth_core.evaluation.suites import load_suite
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -22,6 +23,19 @@ def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
     result = CliRunner().invoke(main.app, ["benchmark", *arguments, "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.parametrize("suite", ["unified"])
+def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, tmp_path):
+    arguments = ["benchmark", "--suite", suite, "--preset", "smoke", "--seeds", "1", "--workers", "1"]
+    result = CliRunner().invoke(main.app, [*arguments, "--device", "cpu", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    page = json.loads((tmp_path / f"{suite}.json").read_text())
+    assert set(page["rows"]) == {"row prior", *(row.name for row in load_suite(suite).rows)}
+    for row, results in page["rows"].items():
+        for view, scores in results[0]["views"].items():
+            assert 0 < scores["abs_rel"] < 5, (row, view)
+    assert page["findings"]
 
 
 def test_the_online_suite_ends_in_a_page_and_is_not_driven_twice(tmp_path):
