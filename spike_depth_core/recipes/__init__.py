@@ -6,6 +6,7 @@ from typing import Any
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes.adu_depth import AduDepth, adu_depth_stages
 from spike_depth_core.recipes.align_and_fuse import align_and_fuse_stages
+from spike_depth_core.recipes.bicross import bicross_stages
 from spike_depth_core.recipes.r2sdepth import r2sdepth_stages
 from spike_depth_core.recipes.recipe import Recipe, Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
@@ -23,6 +24,7 @@ def _unified(architecture: Architecture, seed: int, **settings: Any) -> tuple[St
 RECIPES: dict[str, Callable[..., tuple[Stage, ...]]] = {
     "supervised": _supervised,
     "unified": _unified,
+    "bicross": bicross_stages,
     "align_and_fuse": align_and_fuse_stages,
     "adu_depth": adu_depth_stages,
     "r2sdepth": r2sdepth_stages,
