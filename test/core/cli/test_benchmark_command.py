@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from spike_depth_core.cli import main
-from spike_depth_core.evaluation.suites import load_suite
+from spike_depth_core.evaluation.suites import SUITES, load_suite
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -25,7 +25,7 @@ def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
     assert message in result.output
 
 
-@pytest.mark.parametrize("suite", ["unified"])
+@pytest.mark.parametrize("suite", SUITES)
 def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, tmp_path):
     arguments = ["benchmark", "--suite", suite, "--preset", "smoke", "--seeds", "1", "--workers", "1"]
     result = CliRunner().invoke(main.app, [*arguments, "--device", "cpu", "--out", str(tmp_path)])

@@ -1,0 +1,52 @@
+"""ADU-Depth: what each part of the distillation from a stereo teacher gives a student with one eye."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite, View, at_least
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.recipes import AduDepth, Stage
+from spike_depth_core.recipes.adu_depth import StereoTeacher
+
+ONE_EYE = "RGB"
+
+
+def _teacher(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
+    return (Stage(StereoTeacher(architecture, seed=seed)),)
+
+
+def _student(settings: dict[str, Any], architecture: Architecture, seed: int) -> tuple[Stage, ...]:
+    return (Stage(AduDepth(architecture, seed=seed, **settings)),)
+
+
+def _row(name: str, **settings: Any) -> Row:
+    return Row(name, functools.partial(_student, settings), start="teacher", views=(ONE_EYE,))
+
+
+def compare(found: Scores) -> list[Finding]:
+    """What distillation takes off the error of the student alone."""
+    alone, taught = found["student alone"][ONE_EYE], found["all"][ONE_EYE]
+    return [at_least("share off the student's AbsRel, all", (alone - taught) / alone, 0.05)]
+
+
+SUITE = Suite(
+    name="adu_depth",
+    title="ADU-Depth: from two eyes to one",
+    rows=(
+        Row("teacher", _teacher, views=("stereo RGB",)),
+        _row("student alone", response=0, features=0),
+        _row("+ response, plain", features=0, focal="none", guide_response=0),
+        _row("+ focal", features=0, guide_response=0),
+        _row("+ uncertainty in response", features=0),
+        _row("+ features, plain", response=0, adapter="none", guide_features=0),
+        _row("+ attention", response=0, guide_features=0),
+        _row("+ uncertainty in features", response=0),
+        _row("all"),
+    ),
+    views=(View(ONE_EYE, "source", ("rgb",)), View("stereo RGB", "source", ("rgb", "rgb_right"))),
+    findings=compare,
+    sensors=("rgb",),
+    domains={"source": {"sensors": ("rgb", "rgb_right"), "frames": 1}},
+)
