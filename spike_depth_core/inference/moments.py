@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.streams import Moment
 
 
-def sample_from_moment(moment: Moment, rig: SensorRig, spike_camera: PinholeCamera | None) -> DepthSample:
+def sample_from_moment(
+    moment: Moment,
+    rig: SensorRig,
+    cameras: Mapping[str, PinholeCamera] | PinholeCamera | None,
+    reference: str | None = None,
+) -> DepthSample:
     """The sample of a moment.
 
     Args:
         moment: spikes and frames, the frames with their cameras' intrinsics.
-        rig: gives the poses of the sensors; its intrinsics are not used. A sensor it does not have is taken to sit at
-            its reference.
-        spike_camera: intrinsics of the spike camera; needed where the moment has spikes.
+        rig: gives the poses of the sensors. A sensor it does not have is taken to sit at its reference.
+        cameras: intrinsics that are known beside those of the frames, by sensor; or the spike camera's alone.
+        reference: a sensor in whose frame depth is wanted, though the moment may lack it: then its image is blank, and
+            is to be left out of those that the estimator uses.
 
     Raises:
         ValueError: when intrinsics are missing, or do not fit the size of what the sensor delivered.
     """
-    cameras = {sensor: frame.camera for sensor, frame in moment.frames.items()}
+    if not isinstance(cameras, Mapping):
+        cameras = {} if cameras is None else {"spikes": cameras}
+    known = {sensor: frame.camera for sensor, frame in moment.frames.items()}
+    images: dict[str, Any] = {sensor: frame.image for sensor, frame in moment.frames.items()}
     if moment.spikes is not None:
-        if spike_camera is None:
-            raise ValueError("the moment has spikes, but the spike camera's intrinsics are not known")
-        cameras["spikes"] = spike_camera
+        images["spikes"] = moment.spikes
+        known["spikes"] = _camera_of("spikes", cameras)
+    if reference is not None and reference not in images:
+        known[reference] = camera = _camera_of(reference, cameras)
+        images[reference] = blank_image(reference, camera)
     # A rig's reference is one of its cameras. Poses are kept relative to the rig's own; where that one is not there,
     # any other serves as well, because only the sensors' places to one another matter.
-    poses = {sensor: rig.reference_from(sensor) for sensor in cameras if sensor in rig.cameras}
-    reference = rig.reference if rig.reference in cameras else next(iter(cameras))
-    images: dict[str, Any] = {sensor: frame.image for sensor, frame in moment.frames.items()}
+    poses = {sensor: rig.reference_from(sensor) for sensor in known if sensor in rig.cameras}
+    own = rig.reference if rig.reference in known else next(iter(known))
     return DepthSample(
-        rig=SensorRig(cameras, poses, reference, rig.height), time_ns=moment.time_ns, spikes=moment.spikes, **images
+        rig=dataclasses.replace(rig, cameras=known, poses=poses, reference=own), time_ns=moment.time_ns, **images
     )
+
+
+def _camera_of(sensor: str, cameras: Mapping[str, PinholeCamera]) -> PinholeCamera:
+    if sensor not in cameras:
+        raise ValueError(f"the intrinsics of {sensor} are needed, but not known")
+    return cameras[sensor]
+
+
+def blank_image(sensor: str, camera: PinholeCamera) -> Any:
+    """What a sensor delivers that sees nothing, in the form that `DepthSample` holds."""
+    if sensor == "spikes":
+        return PackedSpikes(np.zeros((1, camera.height, (camera.width + 7) // 8), np.uint8), camera.width)
+    shape = (camera.height, camera.width, 3) if sensor == "rgb" else (camera.height, camera.width)
+    return np.zeros(shape, np.uint8 if sensor == "rgb" else np.uint16)
