@@ -124,10 +124,12 @@ def test_who_learns_across_modality(mode):
     assert 0 < float(parts["kept"]) < 1
 
 
-def test_a_mutual_teacher_is_drawn_to_its_student_and_an_online_one_is_not():
-    def gradient(mode, fkd_weight):
-        recipe = CrossModality(SMALL, teaching=Teaching(mode), ckd=False, fkd_weight=fkd_weight)
-        return stepped(recipe)[0]["teacher"].trunk[0].conv.weight.grad
+@pytest.mark.parametrize("part", ["ckd", "fkd"])
+def test_a_mutual_teacher_is_drawn_to_its_student_and_an_online_one_is_not(part):
+    def gradient(mode, weight):
+        switches = {"ckd": False, "fkd": False, part: True, f"{part}_weight": weight}
+        modules, _ = stepped(CrossModality(SMALL, teaching=Teaching(mode), **switches))
+        return modules["teacher"].trunk[0].conv.weight.grad
 
     assert torch.equal(gradient("online", 0.0), gradient("online", 1.0))
     assert not torch.equal(gradient("mutual", 0.0), gradient("mutual", 1.0))
