@@ -37,14 +37,15 @@ SUITE = Suite(
     title="BiCross: from RGB to spikes, from the source to the target",
     rows=(
         Row(PRETRAINED, functools.partial(_stage, "pretrain", {}), views=("RGB, source",)),
-        _row("source only", "source_only", PRETRAINED),
+        # Stage 2 without its distillations: the same start from the weights of RGB as CFKD's.
+        _row("source only", "cross_modality", PRETRAINED, ckd=False, fkd=False),
         _row("CFKD", "cross_modality", PRETRAINED),
         _row("CFKD without its gate", "cross_modality", PRETRAINED, gate="none"),
         _row("CFKD, source goes on", "cross_domain", "CFKD", scp=False, sca=False),
         _row("CFKD + SCP", "cross_domain", "CFKD", sca=False),
         _row("CFKD + SCA", "cross_domain", "CFKD", scp=False),
         _row("all", "cross_domain", "CFKD"),
-        _row("supervised on target", "target_supervised", PRETRAINED),
+        _row("supervised on target", "target_supervised", "source only"),  # as many steps as all three stages
     ),
     views=(
         View(TARGET, "target", ("spikes",)),
