@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -66,11 +66,17 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
 
 
+class Listener(Protocol):
+    """A node that hears diagnostics."""
+
+    def status(self, name: str) -> dict[str, str]: ...
+
+
 @contextmanager
-def listening() -> Iterator[Recorder]:
-    """A recorder that spins on a thread of its own."""
+def listening(make: Callable[[], Any] = Recorder) -> Iterator[Any]:
+    """A node that spins on a thread of its own, by default a recorder."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    recorder = Recorder()
+    recorder = make()
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
 
@@ -89,16 +95,16 @@ def listening() -> Iterator[Recorder]:
 
 
 class Graph:
-    """The two processes and the recorder, and what to wait for."""
+    """The two processes and the one who listens to them, and what to wait for."""
 
-    def __init__(self, recorder: Recorder, processes: dict[str, subprocess.Popen[bytes]], interrupt: Interrupt):
+    def __init__(self, recorder: Listener, processes: dict[str, subprocess.Popen[bytes]], interrupt: Interrupt):
         self.recorder, self.processes, self.interrupt = recorder, processes, interrupt
 
     def simulator(self) -> dict[str, str]:
         return self.recorder.status(f"{topics.SIMULATOR_NODE}: drive")
 
     def packets_received(self) -> int:
-        return int(self.recorder.status(f"{topics.DEPTH_NODE}: spikes").get("received", 0))
+        return int(self.recorder.status(f"{topics.DEPTH_NODE}: inputs").get("spikes/received", 0))
 
     def wait(self, until: Callable[[], bool], patience_s: float, what: str, show: Callable[[], None]) -> bool:
         """Wait until something holds; False when interrupted.
@@ -162,9 +168,9 @@ class Graph:
 def figures_of(graph: Graph, packet_planes: int) -> dict[str, Any]:
     """Counts and rates of a drive, from the nodes' diagnostics and what the recorder saw."""
     drive = graph.simulator()
-    spikes = graph.recorder.status(f"{topics.DEPTH_NODE}: spikes")
-    depth = graph.recorder.status(f"{topics.DEPTH_NODE}: depth")
-    received, lost = int(spikes.get("received", 0)), int(spikes.get("lost", 0))
+    inputs = graph.recorder.status(f"{topics.DEPTH_NODE}: inputs")
+    latency = graph.recorder.status(f"{topics.DEPTH_NODE}: latency")
+    received, lost = int(inputs.get("spikes/received", 0)), int(inputs.get("spikes/lost", 0))
     # After an interruption the simulator's last word may be a second old.
     sent = max(int(drive.get("packets", 0)), received + lost)
     times_ns = graph.recorder.times_ns
@@ -175,11 +181,11 @@ def figures_of(graph: Graph, packet_planes: int) -> dict[str, Any]:
         "packets_received": received,
         "packets_lost": sent - received,
         "planes_per_packet": packet_planes,
-        "planes_per_second": int(spikes.get("planes", 0)) / elapsed_s,
+        "planes_per_second": int(inputs.get("spikes/planes", 0)) / elapsed_s,
         "depth_frames": len(times_ns),
         "depth_hz": len(times_ns) / elapsed_s,
-        "inference_ms_p50": float(depth.get("inference_ms_p50", "nan")),
-        "inference_ms_p99": float(depth.get("inference_ms_p99", "nan")),
+        "inference_ms_p50": float(latency.get("estimate_ms_p50", "nan")),
+        "inference_ms_p99": float(latency.get("estimate_ms_p99", "nan")),
         "simulator_behind_ms_max": float(drive.get("behind_ms_max", "nan")),
     }
 

@@ -33,36 +33,17 @@ def flatten(counts: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-# Reasons of the ledger that are in the nature of the thing: an estimate looks at some inputs, the latest, not at all.
-_HARMLESS = {"unused", "repeated"}
+class Findings:
+    """The worst level of several findings, and all that is above OK in one line."""
 
+    def __init__(self) -> None:
+        self.level = OK
+        self._texts: list[str] = []
 
-class StreamReport:
-    """Says how one input stream is doing, compared with the report before.
+    def add(self, level: bytes, text: str) -> None:
+        self.level = max(self.level, level)
+        self._texts.append(text)
 
-    Args:
-        name: of the sensor.
-        topic: what it is subscribed to, to be named when nothing arrives.
-    """
-
-    def __init__(self, name: str, topic: str):
-        self.name = name
-        self.topic = topic
-        self._before: dict[str, Any] = {}
-
-    def __call__(self, counts: Mapping[str, Any], publishers: int) -> tuple[bytes, str]:
-        """Level and message for the counts of a `Ledger` and the number of publishers of the topic."""
-        flat = flatten(counts)
-        new = {key: value - self._before.get(key, 0) for key, value in flat.items()}
-        self._before = flat
-        if new["received"] == 0:
-            if publishers == 0:
-                return (WARN, f"no publisher on {self.topic}") if flat["received"] else (OK, "not connected")
-            return WARN, f"{publishers} publisher(s) on {self.topic}, but nothing arrives: compare QoS and type"
-        troubles = [f"{new['lost']} lost"] if new["lost"] else []
-        troubles += ["time jumped back"] if new["resets"] else []
-        for key, count in new.items():
-            reason = key.removeprefix("dropped/")
-            if reason != key and reason not in _HARMLESS and count:
-                troubles.append(f"{count} dropped ({reason})")
-        return (WARN, ", ".join(troubles)) if troubles else (OK, "receiving")
+    def message(self, well: str) -> str:
+        """All findings, or a word for when there are none."""
+        return "; ".join(self._texts) or well

@@ -7,14 +7,18 @@ rclpy takes as it is; any other sequence it would convert element by element.
 from __future__ import annotations
 
 import array
+import io
 import math
 import sys
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, Image
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField, RegionOfInterest
 from spike_depth.msg import SpikePacket
 from std_msgs.msg import Header
+from stereo_msgs.msg import DisparityImage
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
@@ -144,21 +148,62 @@ def image_from_message(message: Image) -> np.ndarray:
     return pixels if order.isnative else pixels.astype(dtype)
 
 
-def sensor_image(sensor: str, message: Image) -> np.ndarray:
+def sensor_image(sensor: str, message: Image | CompressedImage) -> np.ndarray:
     """The image of a sensor in the form `DepthSample` asks for: rgb as uint8 [H, W, 3], thermal as uint16.
 
     Raises:
         MessageError: for an encoding that this sensor cannot have, or a damaged message.
     """
-    allowed = SENSOR_ENCODINGS[sensor]
-    if message.encoding not in allowed:
-        raise MessageError("encoding", f"{sensor} cannot be {message.encoding!r}, expected one of {', '.join(allowed)}")
-    pixels = image_from_message(message)
-    if sensor == "rgb":
-        pixels = pixels[:, :, 2::-1] if message.encoding.startswith("bgr") else pixels[:, :, :3]
-    elif sensor == "thermal" and pixels.dtype != np.uint16:
+    if isinstance(message, CompressedImage):
+        pixels = _decompressed(message, colour=sensor == "rgb")
+    elif message.encoding in SENSOR_ENCODINGS[sensor]:
+        pixels = image_from_message(message)
+        if sensor == "rgb":
+            pixels = pixels[:, :, 2::-1] if message.encoding.startswith("bgr") else pixels[:, :, :3]
+    else:
+        pixels = _converted(sensor, message)
+    if sensor == "thermal" and pixels.dtype != np.uint16:
         pixels = pixels.astype(np.uint16)
     return np.ascontiguousarray(pixels)
+
+
+def _converted(sensor: str, message: Image) -> np.ndarray:
+    """A colour image of an encoding that takes arithmetic (Bayer, YUV), by cv_bridge where that is installed."""
+    allowed = ", ".join(SENSOR_ENCODINGS[sensor])
+    shown = repr(message.encoding[:40])
+    if not message.encoding.startswith(("bayer_", "yuv", "uyvy", "yuyv", "nv")) or sensor != "rgb":
+        raise MessageError("encoding", f"{sensor} cannot be {shown}, expected one of {allowed}")
+    _check_size(message.width, message.height)
+    _check_stamp(message.header.stamp)
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        raise MessageError(
+            "encoding", f"{sensor} can be {shown} where cv_bridge is installed; without it one of {allowed}"
+        ) from None
+    try:
+        return CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except Exception as error:  # its own and OpenCV's, of whatever kind: the message is at fault, not the node
+        raise MessageError("encoding", f"cv_bridge cannot read this {shown}: {error}") from error
+
+
+def _decompressed(message: CompressedImage, colour: bool) -> np.ndarray:
+    """The pixels of a JPEG or PNG: uint8 [H, W, 3] for colour, else uint8 or uint16 [H, W]."""
+    _check_stamp(message.header.stamp)
+    try:
+        with Picture.open(io.BytesIO(message.data), formats=("JPEG", "PNG")) as picture:
+            _check_size(*picture.size)  # as the head of the file has it: before anything is allocated
+            if colour:
+                return np.asarray(picture.convert("RGB"))
+            if picture.mode.startswith("I"):
+                return np.asarray(picture).astype(np.uint16)
+            if picture.mode == "L":
+                return np.asarray(picture)
+            raise MessageError("encoding", f"a grey picture was expected, found mode {picture.mode}")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError("length", f"this is no readable JPEG or PNG: {error}") from error
 
 
 def camera_to_message(camera: PinholeCamera, time_ns: int, frame_id: str) -> CameraInfo:
@@ -197,3 +242,57 @@ def camera_from_message(message: CameraInfo) -> PinholeCamera:
     if not all(math.isfinite(v) for v in (*k, *distortion)) or k[0] <= 0 or k[4] <= 0:
         raise MessageError("calibration", f"the camera is not calibrated: K is {[float(v) for v in k]}")
     return PinholeCamera(message.width, message.height, *(float(k[i]) for i in (0, 4, 2, 5)), distortion=distortion)
+
+
+_POINT = np.dtype([(name, "<f4") for name in ("x", "y", "z")])
+_COLOURED_POINT = np.dtype([*((name, "<f4") for name in ("x", "y", "z")), ("rgb", "<u4")])
+
+
+def points_to_message(points: np.ndarray, colours: np.ndarray | None, time_ns: int, frame_id: str) -> PointCloud2:
+    """An organised cloud: a point a pixel, NaN where there is none.
+
+    Args:
+        points: float32 [H, W, 3], metres.
+        colours: uint8 [H, W, 3], or None. Packed as PCL has it: `rgb`, a float32 of the bits 0x00rrggbb.
+    """
+    kind = _POINT if colours is None else _COLOURED_POINT
+    data = np.empty(points.shape[:2], kind)
+    for axis, name in enumerate(("x", "y", "z")):
+        data[name] = points[:, :, axis]
+    if colours is not None:
+        red, green, blue = (colours[:, :, channel].astype(np.uint32) for channel in range(3))
+        data["rgb"] = red << 16 | green << 8 | blue
+    height, width = data.shape
+    return PointCloud2(
+        header=Header(stamp=to_stamp(time_ns), frame_id=frame_id),
+        height=height,
+        width=width,
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+            for i, name in enumerate(kind.names)
+        ],
+        is_bigendian=False,
+        point_step=kind.itemsize,
+        row_step=width * kind.itemsize,
+        data=_bytes(data.view(np.uint8)),
+        is_dense=False,
+    )
+
+
+def disparity_to_message(
+    disparity: np.ndarray, focal: float, baseline: float, time_ns: int, frame_id: str
+) -> DisparityImage:
+    """Disparity float32 [H, W] in pixels of cameras `baseline` metres apart."""
+    image = image_to_message(disparity, "32FC1", time_ns, frame_id)
+    height, width = disparity.shape
+    known = disparity[np.isfinite(disparity)]
+    return DisparityImage(
+        header=image.header,
+        image=image,
+        f=float(focal),
+        t=float(baseline),
+        valid_window=RegionOfInterest(height=height, width=width),
+        min_disparity=float(known.min()) if known.size else 0.0,
+        max_disparity=float(known.max()) if known.size else 0.0,
+        delta_d=0.0,
+    )

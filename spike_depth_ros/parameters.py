@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+# When a change takes effect: at once; when the node is configured, so that it is to be cleaned up before; at its start.
+Change = Literal["now", "configure", "start"]
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,12 @@ class Parameter:
     """One parameter. Its type is that of the default.
 
     Attributes:
-        name: as in the YAML.
+        name: as in the YAML; a dot stands for a level.
         default: value where none is given.
         description: what it does, with its unit.
         least, most: the range of a number, both ends included.
         choices: the values allowed, if these are few.
+        change: when a change takes effect.
     """
 
     name: str
@@ -29,6 +34,7 @@ class Parameter:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    change: Change = "start"
 
     @property
     def type_name(self) -> str:
@@ -44,21 +50,26 @@ class Parameter:
         return "" if self.least is None else f"{self.least} to {self.most}"
 
     def descriptor(self) -> ParameterDescriptor:
-        descriptor = ParameterDescriptor(description=self.description, read_only=True)
+        descriptor = ParameterDescriptor(description=self.description, read_only=self.change == "start")
         if self.choices:
             descriptor.additional_constraints = f"one of {self.allowed}"
+        if self.change == "configure":
+            descriptor.additional_constraints += "; " if self.choices else ""
+            descriptor.additional_constraints += "can be set while the node is unconfigured"
         if isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=self.least, to_value=self.most)]
         elif isinstance(self.default, int) and not isinstance(self.default, bool):
             descriptor.integer_range = [IntegerRange(from_value=self.least, to_value=self.most, step=1)]
         return descriptor
 
-    def check(self, value: Any) -> None:
-        """Raise ValueError for a value that is not among the choices."""
+    def checked(self, value: Any) -> Any:
+        """The value, arrays as lists. Raises ValueError for one that is not among the choices."""
+        value = list(value) if isinstance(self.default, list) else value
         if self.choices:
             for entry in value if isinstance(value, list) else [value]:
                 if entry not in self.choices:
                     raise ValueError(f"parameter {self.name!r} must be one of {self.allowed}, found {entry!r}")
+        return value
 
 
 def declare(node: Node, table: Sequence[Parameter]) -> SimpleNamespace:
@@ -70,86 +81,91 @@ def declare(node: Node, table: Sequence[Parameter]) -> SimpleNamespace:
     """
     values = {}
     for parameter in table:
-        value = node.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
-        value = list(value) if isinstance(parameter.default, list) else value
-        parameter.check(value)
-        values[parameter.name] = value
+        # An empty array would be declared without a type, so that any would do: the default says it.
+        found = node.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
+        values[parameter.name] = parameter.checked(found)
     return SimpleNamespace(**values)
+
+
+class LiveParameters:
+    """Parameters of which some may change while the node runs.
+
+    A change is checked as a whole before any of it is applied: the values one by one by their types and ranges, and all
+    of them together by `check`.
+
+    Args:
+        node: declares them.
+        table: the parameters.
+        check: raises ValueError for values that do not fit one another.
+        apply: is called with all values after a change.
+        may_configure: whether what takes effect when the node is configured may be changed at present.
+
+    Attributes:
+        values: the present ones by name.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        table: Sequence[Parameter],
+        check: Callable[[dict[str, Any]], Any],
+        apply: Callable[[dict[str, Any]], None],
+        may_configure: Callable[[], bool],
+    ):
+        self._table = {parameter.name: parameter for parameter in table}
+        self._check, self._apply, self._may_configure = check, apply, may_configure
+        self.values: dict[str, Any] = vars(declare(node, table))
+        check(self.values)
+        node.add_on_set_parameters_callback(self._validate)
+        node.add_post_set_parameters_callback(self._changed)
+
+    def _own(self, parameters: Sequence[RosParameter]) -> dict[str, Any]:
+        """Values of those that are in the table; a node has others, such as those of QoS."""
+        return {p.name: self._table[p.name].checked(p.value) for p in parameters if p.name in self._table}
+
+    def _validate(self, parameters: Sequence[RosParameter]) -> SetParametersResult:
+        try:
+            new = self._own(parameters)
+            for name, value in new.items():
+                if self._table[name].change == "configure" and value != self.values[name] and not self._may_configure():
+                    raise ValueError(f"parameter {name!r} takes effect when the node is configured: clean it up first")
+            self._check(self.values | new)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _changed(self, parameters: Sequence[RosParameter]) -> None:
+        new = self._own(parameters)
+        if new:
+            self.values = self.values | new
+            self._apply(self.values)
+
+
+CHANGES = {"now": "at once", "configure": "when configured", "start": "at start"}
 
 
 def markdown(table: Sequence[Parameter]) -> str:
     """The table for the documentation."""
-    rows = ["| parameter | type | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| parameter | type | default | allowed | takes effect | meaning |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for entry in table:
         default = f"`{entry.default!r}`".replace("'", '"')
-        rows.append(f"| `{entry.name}` | {entry.type_name} | {default} | {entry.allowed} | {entry.description} |")
+        change = CHANGES[entry.change]
+        rows.append(
+            f"| `{entry.name}` | {entry.type_name} | {default} | {entry.allowed} | {change} | {entry.description} |"
+        )
     return "\n".join(rows) + "\n"
 
 
-SENSORS = ("spikes", "rgb", "nir", "thermal")
-
-DEPTH_NODE = (
-    Parameter("checkpoint", "", "Checkpoint (.safetensors) of the network; empty for the one of the package."),
-    Parameter(
-        "rig",
-        "",
-        "Sensor rig (YAML) that places the sensors to one another; empty for config/rigs/vehicle.yaml. "
-        "Intrinsics come from the camera_info topics.",
-    ),
-    Parameter("device", "cpu", "Where the network runs.", choices=("cpu", "cuda", "auto")),
-    Parameter("threads", 1, "Threads of the network on the CPU. Receiving needs a core of its own.", 1, 256),
-    Parameter("sensors", list(SENSORS), "Sensors to subscribe to.", choices=SENSORS),
-    Parameter(
-        "tolerance", 0.017, "The most that a frame may be from the moment it is paired into, in seconds.", 0.0, 1.0
-    ),
-    Parameter("wait", 0.015, "How long a moment waits for a sensor that is late, in seconds.", 0.0, 1.0),
-    Parameter(
-        "alive",
-        0.25,
-        "A sensor whose newest stamp is older than the newest of all by more is not waited for, in seconds.",
-        0.0,
-        10.0,
-    ),
-    Parameter(
-        "jump_back",
-        0.5,
-        "A stamp that goes back by more is a jump in time: all streams start anew, in seconds.",
-        0.0,
-        60.0,
-    ),
-    Parameter(
-        "fallback",
-        1.0,
-        "How long there is no depth when the sensor in whose frame it is given falls silent, before it is given in the "
-        "frame of the next one, in seconds.",
-        0.0,
-        3600.0,
-    ),
-    Parameter("max_rate", 0.0, "The most depth images in a second, in Hz; 0 for as many as can be.", 0.0, 1000.0),
-    Parameter(
-        "spike_history",
-        4096,
-        "Spike planes that are kept: as long as the slowest frame takes to arrive, and a window.",
-        256,
-        1_000_000,
-    ),
-    Parameter("diagnostics_rate", 1.0, "Diagnostics in a second, in Hz.", 0.1, 100.0),
-)
-
-SIMULATOR_NODE = (
-    Parameter("seed", 700_000, "Which street is driven. The shipped checkpoint was trained on others.", 0, 899_999),
-    Parameter("condition", "day", "Light and weather.", choices=("day", "dusk", "night")),
-    Parameter("duration", 20.0, "Length of the drive, in seconds. A second takes 40 MB of memory.", 0.5, 600.0),
-    Parameter("loop", True, "Whether to drive again from the start at the end, with stamps that go on."),
-    Parameter("frame_rate", 30.0, "Frames of each camera in a second, in Hz.", 1.0, 120.0),
-    Parameter("sensors", ["rgb", "thermal"], "Cameras besides the spike camera.", choices=("rgb", "nir", "thermal")),
-    Parameter("planes_per_packet", 64, "Spike planes in a packet.", 1, 1024),
-    Parameter(
-        "wait_for_subscriber",
-        False,
-        "Whether to begin only when somebody has subscribed to the spikes.",
-    ),
-    Parameter("diagnostics_rate", 1.0, "Diagnostics in a second, in Hz.", 0.1, 100.0),
-)
-
-NODES = {"depth_node": DEPTH_NODE, "simulator_node": SIMULATOR_NODE}
+def nested(table: Sequence[Parameter]) -> dict[str, Any]:
+    """The defaults as the structure that the YAML holds."""
+    tree: dict[str, Any] = {}
+    for parameter in table:
+        *levels, name = parameter.name.split(".")
+        branch = tree
+        for level in levels:
+            branch = branch.setdefault(level, {})
+        branch[name] = parameter.default
+    return tree

@@ -3,6 +3,8 @@
 Publishers are reliable, which every subscription can be matched with; subscriptions to sensors are best effort, which
 every publisher can be matched with, and whose loss is seen (by `seq`) rather than paid for with latency. All of them
 can be overridden by parameters: `qos_overrides.<topic>.<publisher|subscription>.<policy>`.
+
+Each is made anew for whom it is asked: rclpy writes a topic's overrides into the profile that it is given.
 """
 
 from __future__ import annotations
@@ -20,15 +22,37 @@ def _qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
     )
 
 
-# 256 packets of 64 planes at 20,000 planes/s are 0.8 s: what a node may be kept from its queue without loss. They are
-# held only while they wait.
-SPIKES_SUBSCRIPTION = _qos(256, ReliabilityPolicy.BEST_EFFORT)
-SPIKES_PUBLISHER = _qos(128, ReliabilityPolicy.RELIABLE)
-IMAGE_SUBSCRIPTION = _qos(10, ReliabilityPolicy.BEST_EFFORT)
-IMAGE_PUBLISHER = _qos(10, ReliabilityPolicy.RELIABLE)
-DIAGNOSTICS = _qos(10, ReliabilityPolicy.RELIABLE)
+def spikes_subscription() -> QoSProfile:
+    """256 packets of 64 planes at 20,000 planes/s are 0.8 s: what a node may be kept from its queue without loss. They
+    are held only while they wait."""
+    return _qos(256, ReliabilityPolicy.BEST_EFFORT)
+
+
+def spikes_publisher() -> QoSProfile:
+    return _qos(128, ReliabilityPolicy.RELIABLE)
+
+
+def image_subscription() -> QoSProfile:
+    return _qos(10, ReliabilityPolicy.BEST_EFFORT)
+
+
+def image_publisher() -> QoSProfile:
+    return _qos(10, ReliabilityPolicy.RELIABLE)
+
+
+def diagnostics() -> QoSProfile:
+    return _qos(10, ReliabilityPolicy.RELIABLE)
 
 
 def overridable() -> QoSOverridingOptions:
     """Lets the user override history, depth and reliability by parameters."""
     return QoSOverridingOptions.with_default_policies()
+
+
+def in_words(profile: QoSProfile) -> str:
+    """What decides whether two ends are matched, and how much waits between them."""
+    history = f"keep last {profile.depth}" if profile.history == HistoryPolicy.KEEP_LAST else "keep all"
+    if profile.history == HistoryPolicy.UNKNOWN:  # discovery does not tell it
+        history = ""
+    parts = [profile.reliability.name.lower().replace("_", " "), profile.durability.name.lower().replace("_", " ")]
+    return ", ".join([*parts, *([history] if history else [])])

@@ -70,7 +70,7 @@ class Recorder(Node):
             self._listen(Image, f"{node}/{topic}", self._keep_beside(name))
 
     def _listen(self, kind: type, topic: str, callback: Any) -> None:
-        self.create_subscription(kind, topic, callback, qos.IMAGE_SUBSCRIPTION)
+        self.create_subscription(kind, topic, callback, qos.image_subscription())
 
     def records(self) -> list[Record]:
         """What has been kept so far, in the order of time."""

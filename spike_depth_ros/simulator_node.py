@@ -22,8 +22,9 @@ from spike_depth.msg import SpikePacket
 from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros import diagnostics, qos, topics
 from spike_depth_ros.messages import camera_to_message, image_to_message, spikes_to_message
-from spike_depth_ros.parameters import SIMULATOR_NODE, declare
+from spike_depth_ros.parameters import declare
 from spike_depth_ros.process import run_node
+from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
 from spike_depth_ros.time import to_stamp
 
 DISCOVERY_S = 0.5
@@ -46,10 +47,11 @@ class SimulatorNode(Node):
         self._packets = self._planes = self._frames = self._begin_ns = 0
         self._stopping = threading.Event()
 
-        def publisher(kind: type, topic: str, profile: QoSProfile = qos.IMAGE_PUBLISHER):
+        def publisher(kind: type, topic: str, profile: QoSProfile | None = None):
+            profile = profile or qos.image_publisher()
             return self.create_publisher(kind, f"~/{topic}", profile, qos_overriding_options=qos.overridable())
 
-        self._spikes = publisher(SpikePacket, topics.SPIKES, qos.SPIKES_PUBLISHER)
+        self._spikes = publisher(SpikePacket, topics.SPIKES, qos.spikes_publisher())
         self._images = {sensor: publisher(Image, topics.IMAGES[sensor]) for sensor in self.parameters.sensors}
         self._truth = publisher(Image, topics.TRUTH)
         image_topics = {"spikes": topics.SPIKES, "truth": topics.TRUTH} | topics.IMAGES
@@ -57,7 +59,7 @@ class SimulatorNode(Node):
             name: publisher(CameraInfo, topics.beside(image_topics[name]))
             for name in ("spikes", "truth", *self.parameters.sensors)
         }
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         period = 1.0 / self.parameters.diagnostics_rate
         self.create_timer(period, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._thread = threading.Thread(target=self._run, name="drive", daemon=True)
@@ -108,7 +110,13 @@ class SimulatorNode(Node):
             self._prepared = done / total
 
         player = DrivePlayer.prepare(
-            p.seed, p.duration, p.condition, vehicle_rig(), rate_hz=p.frame_rate, sensors=p.sensors, progress=progress
+            p.seed,
+            p.duration,
+            p.condition,
+            rig=vehicle_rig(),  # at its own height: the depth node reads the same file
+            rate_hz=p.frame_rate,
+            sensors=p.sensors,
+            progress=progress,
         )
         # The first planes compile what makes them, and leave the camera at its start again.
         player.planes(p.planes_per_packet)

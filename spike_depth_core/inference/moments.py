@@ -15,25 +15,20 @@ from spike_depth_core.streams import Moment
 
 
 def sample_from_moment(
-    moment: Moment,
-    rig: SensorRig,
-    cameras: Mapping[str, PinholeCamera] | PinholeCamera | None,
-    reference: str | None = None,
+    moment: Moment, rig: SensorRig, cameras: Mapping[str, PinholeCamera], reference: str | None = None
 ) -> DepthSample:
     """The sample of a moment.
 
     Args:
         moment: spikes and frames, the frames with their cameras' intrinsics.
         rig: gives the poses of the sensors. A sensor it does not have is taken to sit at its reference.
-        cameras: intrinsics that are known beside those of the frames, by sensor; or the spike camera's alone.
+        cameras: intrinsics that are known beside those of the frames; the spike camera's where the moment has spikes.
         reference: a sensor in whose frame depth is wanted, though the moment may lack it: then its image is blank, and
             is to be left out of those that the estimator uses.
 
     Raises:
         ValueError: when intrinsics are missing, or do not fit the size of what the sensor delivered.
     """
-    if not isinstance(cameras, Mapping):
-        cameras = {} if cameras is None else {"spikes": cameras}
     known = {sensor: frame.camera for sensor, frame in moment.frames.items()}
     images: dict[str, Any] = {sensor: frame.image for sensor, frame in moment.frames.items()}
     if moment.spikes is not None:

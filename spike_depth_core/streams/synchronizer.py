@@ -130,6 +130,7 @@ class Synchronizer:
         self.planes = planes
         self.timing = timing
         self.ledgers: dict[str, Ledger] = {}
+        self.jump_ns = jump_ns
         self._capacity, self._frames = max(capacity, planes), frames
         self._ring: SpikeRing | None = None
         self._cameras: dict[str, FrameCollector] = {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,14 +14,16 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from spike_depth.msg import SpikePacket
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.inference import DepthEstimate
-from spike_depth_core.samples import DepthSample
+from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_ros import qos
+from spike_depth_ros.depth_node import DepthNode
 from spike_depth_ros.messages import camera_to_message, image_to_message, spikes_to_message
 
 PERIOD = 50_000
@@ -39,19 +41,28 @@ ENCODINGS = {"rgb": "rgb8", "nir": "mono8", "thermal": "mono16"}
 
 
 class CountingEstimator:
-    """Stands in for the network where a test must know the answer: depth is 1 m and a metre a spike of that pixel."""
+    """Stands in for the network where a test must know the answer.
+
+    Depth is 1 m and a metre a spike of that pixel, and unknown in the first; uncertainty is a tenth for each sensor
+    that is not used.
+    """
 
     spike_planes = 128
+    sensors = SENSORS
 
-    def estimate(self, sample: DepthSample) -> DepthEstimate:
-        reference = "spikes" if sample.spikes is not None else sample.sensors[0]
+    def estimate(self, sample: DepthSample, reference: str, sensors: tuple[str, ...]) -> DepthEstimate:
         camera = sample.rig.cameras[reference]
         depth = np.full((camera.height, camera.width), 1.0, np.float32)
-        if sample.spikes is not None:
+        if "spikes" in sensors and reference == "spikes":
             depth += sample.spikes.planes().sum(axis=0)
         depth[0, 0] = np.nan
-        uncertainty = np.full_like(depth, len(sample.sensors))
-        return DepthEstimate(depth, uncertainty, camera, reference, sample.sensors, sample.time_ns)
+        uncertainty = np.full_like(depth, 0.1 * (len(SENSORS) - len(sensors)))
+        return DepthEstimate(depth, uncertainty, camera, reference, sensors, sample.time_ns)
+
+
+def counting(_: Any = None) -> CountingEstimator:
+    """For `DepthNode(load=...)`."""
+    return CountingEstimator()
 
 
 class Graph:
@@ -67,14 +78,29 @@ class Graph:
         return self
 
     def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
+        try:
             self.executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception:
+            if self.context.ok():  # else a callback was under way when the graph was shut down
+                raise
 
     def add(self, make: Callable[..., Node], *arguments: Any, **options: Any) -> Node:
         node = make(*arguments, context=self.context, **options)
         self.nodes.append(node)
         self.executor.add_node(node)
         return node
+
+    def add_depth_node(
+        self, load: Callable[..., Any] = counting, cli_args: Sequence[str] = (), **parameters: Any
+    ) -> Node:
+        """A depth node with parameters, a double underscore for a dot. Moments wait for all sensors, so that what is in
+        them is certain: a machine under load may deliver late."""
+        values = {"diagnostics_rate": 20.0} | {f"{sensor}.timeout": 10.0 for sensor in SENSORS}
+        values |= {name.replace("__", "."): value for name, value in parameters.items()}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        return self.add(DepthNode, load, parameter_overrides=overrides, cli_args=list(cli_args))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -91,21 +117,22 @@ class Vehicle(Node):
     def __init__(self, target: str = "/depth_node", **options: Any):
         super().__init__("vehicle", **options)
         self.target = target
-        self.spikes = self.create_publisher(SpikePacket, f"{target}/input/spikes", qos.SPIKES_PUBLISHER)
+        self.spikes = self.create_publisher(SpikePacket, f"{target}/input/spikes", qos.spikes_publisher())
         self.images = {
-            sensor: self.create_publisher(Image, f"{target}/input/{sensor}", qos.IMAGE_PUBLISHER)
+            sensor: self.create_publisher(Image, f"{target}/input/{sensor}", qos.image_publisher())
             for sensor in ENCODINGS
         }
         self.cameras = {
-            sensor: self.create_publisher(CameraInfo, f"{target}/input/{sensor}/camera_info", qos.IMAGE_PUBLISHER)
+            sensor: self.create_publisher(CameraInfo, f"{target}/input/{sensor}/camera_info", qos.image_publisher())
             for sensor in CAMERAS
         }
         self.seq = 0
         self.time_ns = self.get_clock().now().nanoseconds
 
-    def connect(self, wait: Callable[..., Any]) -> None:
-        """Wait until the depth node hears everything, then tell it the cameras."""
-        everything = [self.spikes, *self.images.values(), *self.cameras.values()]
+    def connect(self, wait: Callable[..., Any], sensors: Sequence[str] = SENSORS) -> None:
+        """Wait until the depth node hears these sensors, then tell it the cameras."""
+        everything = [self.spikes if sensor == "spikes" else self.images[sensor] for sensor in sensors]
+        everything += [self.cameras[sensor] for sensor in sensors]
         wait(lambda: all(publisher.get_subscription_count() for publisher in everything), "subscriptions")
         self.announce()
 
@@ -163,6 +190,11 @@ class Observer(Node):
 
         self.create_subscription(kind, topic, take, depth)
 
+    def counts(self, sensor: str) -> dict[str, str]:
+        """The values that the depth node's inputs have for a sensor."""
+        values = self.status("depth_node: inputs")
+        return {key.partition("/")[2]: value for key, value in values.items() if key.startswith(f"{sensor}/")}
+
     def wait(self, predicate: Callable[[], Any], what: str) -> Any:
         """Wait until the predicate holds; looked at after every message and every 20 ms. Returns its value."""
         deadline = self.get_clock().now().nanoseconds + int(TIMEOUT_S * 1e9)
@@ -172,6 +204,14 @@ class Observer(Node):
                     raise AssertionError(f"waited {TIMEOUT_S} s for {what}; {self.summary()}")
                 self._changed.wait(0.02)
             return value
+
+    def wait_a_little(self, predicate: Callable[[], Any], seconds: float = 0.3) -> bool:
+        """Wait until the predicate holds, but not for long. Whether it does."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not (holds := predicate()) and time.monotonic() < deadline:
+                self._changed.wait(0.01)
+        return bool(holds)
 
     def summary(self) -> str:
         """What has come, and what the nodes last said of themselves."""

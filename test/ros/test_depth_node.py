@@ -6,9 +6,8 @@ import array
 
 import numpy as np
 import pytest
-from rclpy.parameter import Parameter
 
-from spike_depth_ros.depth_node import DepthNode
+from spike_depth_ros.diagnostics import ERROR
 from spike_depth_ros.messages import (
     camera_from_message,
     image_from_message,
@@ -17,14 +16,11 @@ from spike_depth_ros.messages import (
 from spike_depth_ros.time import from_stamp, to_stamp
 from test.ros.harness import CAMERAS, MS, PACKET_NS, CountingEstimator, Observer, Vehicle
 
-# A machine under load may deliver late: moments wait for all sensors, so that what is in them is certain.
-PARAMETERS = [Parameter("diagnostics_rate", value=20.0), Parameter("wait", value=1.0)]
-
 
 @pytest.fixture
 def scene(graph):
     """A depth node that is connected: (vehicle, observer)."""
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=PARAMETERS)
+    graph.add_depth_node()
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
     observer.wait(lambda: observer.count_publishers("/depth_node/depth/image_rect"), "the depth topic")
@@ -33,21 +29,17 @@ def scene(graph):
     def known() -> bool:
         vehicle.announce()
         vehicle.send_spikes(1)
-        return int(observer.status("depth_node: spikes").get("used", 0)) > 0
+        return int(observer.counts("spikes").get("used", 0)) > 0
 
     observer.wait(known, "the first depth")
     return vehicle, observer
-
-
-def counts(observer: Observer, sensor: str) -> dict[str, str]:
-    return observer.status(f"depth_node: {sensor}")
 
 
 def test_depth_comes_from_the_planes_that_end_at_the_frame(scene):
     vehicle, observer = scene
     for sensor in ("rgb", "thermal"):  # from now on they are alive, and are waited for
         vehicle.send_frame(sensor)
-        observer.wait(lambda sensor=sensor: counts(observer, sensor).get("received") == "1", sensor)
+        observer.wait(lambda sensor=sensor: observer.counts(sensor).get("received") == "1", sensor)
     packets = vehicle.send_spikes(4)
     end_ns = vehicle.time_ns
     vehicle.send_frame("rgb")
@@ -70,7 +62,7 @@ def test_depth_comes_from_the_planes_that_end_at_the_frame(scene):
     assert (camera_message.width, camera_message.height) == (depth_message.width, depth_message.height)
     assert depth_message.header == camera_message.header == uncertainty_message.header
     assert depth_message.header.frame_id == "spikes_optical_frame"
-    assert image_from_message(uncertainty_message).max() == 3  # the sensors used: spikes, rgb, thermal
+    assert image_from_message(uncertainty_message).max() == np.float32(0.1)  # of one sensor that is not used: nir
 
 
 def test_a_lost_packet_is_counted_by_its_number(scene):
@@ -79,12 +71,12 @@ def test_a_lost_packet_is_counted_by_its_number(scene):
     vehicle.seq += 2
     vehicle.time_ns += 2 * PACKET_NS
     vehicle.send_spikes(3)
-    observer.wait(lambda: counts(observer, "spikes").get("lost") == "2", "two lost packets")
+    observer.wait(lambda: observer.counts("spikes").get("lost") == "2", "two lost packets")
     warned = [
         status.message
         for message in observer.received["diagnostics"]
         for status in message.status
-        if status.name == "depth_node: spikes"
+        if status.name == "depth_node: inputs"
     ]
     assert any("2 lost" in message for message in warned)
 
@@ -112,9 +104,9 @@ def test_malformed_packets_are_counted_and_survived(scene):
     send(period_ns=0)
     expected = {"length": "4", "count": "2", "size": "2", "encoding": "1", "period": "1"}
     observer.wait(
-        lambda: all(counts(observer, "spikes").get(f"dropped/{r}") == n for r, n in expected.items()), str(expected)
+        lambda: all(observer.counts("spikes").get(f"dropped/{r}") == n for r, n in expected.items()), str(expected)
     )
-    assert counts(observer, "spikes")["lost"] == "0"
+    assert observer.counts("spikes")["lost"] == "0"
     observer.received["image_rect"].clear()
     vehicle.send_spikes(4)
     observer.wait(lambda: observer.received["image_rect"], "depth after the malformed packets")
@@ -141,7 +133,7 @@ def test_images_that_cannot_be_used_are_counted_and_survived(scene):
     vehicle.images["rgb"].publish(smaller)
     expected = {"encoding": "2", "length": "3", "camera_info_size": "1"}
     observer.wait(
-        lambda: all(counts(observer, "rgb").get(f"dropped/{r}") == n for r, n in expected.items()), str(expected)
+        lambda: all(observer.counts("rgb").get(f"dropped/{r}") == n for r, n in expected.items()), str(expected)
     )
 
 
@@ -160,8 +152,8 @@ def test_time_that_jumps_back_resets_once_and_depth_goes_on(scene):
         return any(from_stamp(m.header.stamp) <= vehicle.time_ns for m in observer.received["image_rect"])
 
     observer.wait(again, "depth at the earlier time")
-    observer.wait(lambda: sum(int(counts(observer, s).get("resets", 0)) for s in ("spikes", "rgb")) == 1, "one reset")
-    assert counts(observer, "spikes")["lost"] == "0"
+    observer.wait(lambda: sum(int(observer.counts(s).get("resets", 0)) for s in ("spikes", "rgb")) == 1, "one reset")
+    assert observer.counts("spikes")["lost"] == "0"
 
 
 def test_inputs_add_up_in_the_diagnostics(scene):
@@ -172,7 +164,7 @@ def test_inputs_add_up_in_the_diagnostics(scene):
         vehicle.send_frame("thermal")
 
     def settled():
-        values = counts(observer, "spikes")
+        values = observer.counts("spikes")
         return values if values.get("received") == str(vehicle.seq) else None
 
     values = observer.wait(settled, "all packets")
@@ -180,69 +172,37 @@ def test_inputs_add_up_in_the_diagnostics(scene):
     assert int(values["used"]) + dropped + int(values["pending"]) == vehicle.seq
 
 
-def test_depth_keeps_its_frame_while_the_spikes_are_away_for_a_moment(graph):
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=[*PARAMETERS, Parameter("fallback", value=3600.0)])
-    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
-    vehicle.connect(observer.wait)
-
-    def skipped():
-        vehicle.announce()
-        vehicle.send_frame("rgb")
-        vehicle.time_ns += 33 * MS
-        return int(observer.status("depth_node: depth").get("skipped", 0)) > 2
-
-    observer.wait(skipped, "moments without spikes")
-    assert observer.status("depth_node: depth")["published"] == "0"
-
-
-def test_depth_goes_over_to_the_next_frame_when_the_spikes_stay_away(graph):
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=[*PARAMETERS, Parameter("fallback", value=0.05)])
-    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
-    vehicle.connect(observer.wait)
-
-    def depth():
-        vehicle.announce()
-        vehicle.send_frame("rgb")
-        vehicle.time_ns += 33 * MS
-        return observer.received["image_rect"] and observer.received["camera_info"]
-
-    observer.wait(depth, "depth from RGB alone")
-    assert observer.received["image_rect"][0].header.frame_id == "rgb_optical_frame"
-    assert camera_from_message(observer.received["camera_info"][0]) == CAMERAS["rgb"]
-
-
 def test_images_without_intrinsics_are_dropped_and_said_so(graph):
-    graph.add(DepthNode, CountingEstimator(), parameter_overrides=PARAMETERS)
+    graph.add_depth_node()
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     observer.wait(lambda: vehicle.images["rgb"].get_subscription_count(), "the subscription")
     vehicle.send_frame("rgb")
-    observer.wait(lambda: counts(observer, "rgb").get("dropped/no_camera_info") == "1", "the drop")
+    observer.wait(lambda: observer.counts("rgb").get("dropped/no_camera_info") == "1", "the drop")
 
 
 def test_the_estimator_may_fail_without_ending_the_node(graph):
     class Failing(CountingEstimator):
-        def estimate(self, sample):
+        def estimate(self, sample, reference, sensors):
             if sample.time_ns > 0:  # not at the warm-up
                 raise RuntimeError("out of memory, say")
-            return super().estimate(sample)
+            return super().estimate(sample, reference, sensors)
 
-    graph.add(DepthNode, Failing(), parameter_overrides=PARAMETERS)
+    graph.add_depth_node(lambda _: Failing())
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
 
     def failed():
         vehicle.announce()
         vehicle.send_spikes(1)
-        return int(observer.status("depth_node: depth").get("failures", 0)) > 1
+        return int(observer.status("depth_node: inference").get("failures", 0)) > 1
 
     observer.wait(failed, "failures in the diagnostics")
-    texts = [s.message for m in observer.received["diagnostics"] for s in m.status]
-    assert "RuntimeError: out of memory, say" in texts
+    statuses = [s for m in observer.received["diagnostics"] for s in m.status if s.name == "depth_node: inference"]
+    assert any(s.message.startswith("RuntimeError: out of memory, say") and s.level == ERROR for s in statuses)
 
 
 def test_camera_info_is_beside_the_topic_that_an_image_is_remapped_to(graph):
-    arguments = ["--ros-args", "-r", "~/input/rgb:=/front/rgb/image_raw", "-r", "__ns:=/car"]
-    node = graph.add(DepthNode, CountingEstimator(), cli_args=arguments)
+    node = graph.add_depth_node(cli_args=["--ros-args", "-r", "~/input/rgb:=/front/rgb/image_raw", "-r", "__ns:=/car"])
     topics = {name for name, _ in node.get_subscriber_names_and_types_by_node("depth_node", "/car")}
     assert {"/front/rgb/image_raw", "/front/rgb/camera_info"} <= topics
     assert {"/car/depth_node/input/thermal", "/car/depth_node/input/thermal/camera_info"} <= topics

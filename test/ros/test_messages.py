@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import array
 import contextlib
+import importlib.util
+import io
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image as Picture
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from spike_depth.msg import SpikePacket
 
 from spike_depth_core.geometry import PinholeCamera
@@ -22,6 +26,7 @@ from spike_depth_ros.messages import (
     camera_to_message,
     image_from_message,
     image_to_message,
+    points_to_message,
     sensor_image,
     spikes_from_message,
     spikes_to_message,
@@ -177,10 +182,82 @@ def test_thermal_is_16_bit_whatever_it_came_in():
     assert (image.dtype, image[0, 0]) == (np.uint16, 200)
 
 
-@pytest.mark.parametrize(("sensor", "encoding"), [("rgb", "mono8"), ("thermal", "rgb8"), ("rgb", "bayer_rggb8")])
+@pytest.mark.parametrize(("sensor", "encoding"), [("rgb", "mono8"), ("thermal", "rgb8"), ("nir", "bayer_rggb8")])
 def test_an_encoding_that_a_sensor_cannot_have_is_refused(sensor, encoding):
     with pytest.raises(MessageError, match=f"{sensor} cannot be '{encoding}', expected one of"):
         sensor_image(sensor, Image(encoding=encoding))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cv_bridge") is not None, reason="cv_bridge is installed")
+@pytest.mark.parametrize("encoding", ["bayer_rggb8", "yuv422_yuy2"])
+def test_without_cv_bridge_an_encoding_that_needs_it_says_so(encoding):
+    message = image_to_message(np.zeros((2, 6), np.uint8), "mono8", 0, "")
+    message.encoding = encoding
+    with pytest.raises(MessageError, match=f"rgb can be '{encoding}' where cv_bridge is installed") as caught:
+        sensor_image("rgb", message)
+    assert caught.value.reason == "encoding"
+
+
+def compressed(image: np.ndarray, kind: str) -> CompressedImage:
+    file = io.BytesIO()
+    Picture.fromarray(image).save(file, kind)
+    return CompressedImage(format=kind.lower(), data=array.array("B", file.getvalue()))
+
+
+def test_compressed_images_are_read():
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(sensor_image("rgb", compressed(colour, "PNG")), colour)
+    smooth = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    assert np.abs(sensor_image("rgb", compressed(smooth, "JPEG")).astype(int) - smooth).max() <= 3
+    heat = rng.integers(0, 65_536, (5, 7)).astype(np.uint16)
+    found = sensor_image("thermal", compressed(heat, "PNG"))
+    np.testing.assert_array_equal(found, heat)
+    assert found.dtype == np.uint16
+    grey = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+    np.testing.assert_array_equal(sensor_image("nir", compressed(grey, "PNG")), grey)
+    assert sensor_image("thermal", compressed(grey, "PNG")).dtype == np.uint16
+
+
+def test_compressed_images_that_are_none_are_refused():
+    with pytest.raises(MessageError, match="no readable JPEG or PNG") as caught:
+        sensor_image("rgb", CompressedImage(format="jpeg", data=array.array("B", b"nothing of the kind")))
+    assert caught.value.reason == "length"
+    cut = compressed(np.zeros((50, 50, 3), np.uint8), "PNG")
+    cut.data = cut.data[:60]
+    with pytest.raises(MessageError, match="no readable JPEG or PNG"):
+        sensor_image("rgb", cut)
+    with pytest.raises(MessageError, match="a grey picture was expected, found mode RGB"):
+        sensor_image("nir", compressed(np.zeros((5, 5, 3), np.uint8), "PNG"))
+
+
+def test_a_compressed_image_that_claims_to_be_huge_is_refused_by_its_head():
+    bomb = bytearray(bytes(compressed(np.zeros((4, 4), np.uint8), "PNG").data))
+    size = (20_000).to_bytes(4, "big")
+    bomb[16:24] = size + size  # width and height in the head of a PNG
+    bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
+    with pytest.raises(MessageError) as caught:
+        sensor_image("nir", CompressedImage(format="png", data=array.array("B", bytes(bomb))))
+    assert caught.value.reason == "size"
+
+
+def test_a_cloud_is_what_its_fields_say():
+    points = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+    colours = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    message = through_the_wire(points_to_message(points, colours, TIME_NS, "camera"))
+    assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
+        ("x", 0, 7, 1),
+        ("y", 4, 7, 1),
+        ("z", 8, 7, 1),
+        ("rgb", 12, 7, 1),
+    ]
+    assert (message.width, message.height, message.point_step, message.row_step) == (3, 2, 16, 48)
+    data = bytes(message.data)
+    np.testing.assert_array_equal(np.frombuffer(data, "<f4").reshape(2, 3, 4)[:, :, :3], points)
+    # Blue is the lowest byte, as PCL has it.
+    np.testing.assert_array_equal(np.frombuffer(data, np.uint8).reshape(2, 3, 16)[:, :, 12:15], colours[:, :, ::-1])
+    plain = points_to_message(points, None, TIME_NS, "camera")
+    assert (plain.point_step, len(plain.fields)) == (12, 3)
 
 
 @pytest.mark.parametrize("change", [{"step": 5}, {"height": 3}, {"data": array.array("B", bytes(5))}])

@@ -11,9 +11,12 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from spike_depth_ros.parameters import DEPTH_NODE, NODES, Parameter, declare, markdown
+from spike_depth_ros.depth_parameters import DEPTH_NODE, settings
+from spike_depth_ros.parameters import Parameter, declare, markdown, nested
+from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
+NODES = {"depth_node": DEPTH_NODE, "simulator_node": SIMULATOR_NODE}
 FILES = {"depth_node": "depth.yaml", "simulator_node": "simulator.yaml"}
 
 
@@ -33,7 +36,7 @@ def make(context, **values):
 @pytest.mark.parametrize("node", NODES)
 def test_the_parameter_file_is_complete_and_holds_the_defaults(node):
     content = yaml.safe_load((ROOT / "config" / FILES[node]).read_text())
-    assert content == {"/**": {"ros__parameters": {p.name: p.default for p in NODES[node]}}}
+    assert content == {"/**": {"ros__parameters": nested(NODES[node])}}
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -53,7 +56,7 @@ def test_defaults_are_within_their_ranges_and_everything_is_described(context, n
     [
         ({"threads": 0}, InvalidParameterValueException),
         ({"threads": "two"}, InvalidParameterTypeException),
-        ({"tolerance": -0.1}, InvalidParameterValueException),
+        ({"rgb.timeout": -0.1}, InvalidParameterValueException),
         ({"device": "tpu"}, ValueError),
         ({"sensors": ["spikes", "radar"]}, ValueError),
     ],
@@ -71,3 +74,44 @@ def test_descriptors_carry_ranges_and_choices(context):
     rate, kind = node.describe_parameters(["rate", "kind"])
     assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (0.5, 2.0)
     assert kind.additional_constraints == "one of 'a', 'b'"
+
+
+def test_descriptors_say_when_a_change_takes_effect(context):
+    node = make(context)
+    declare(node, DEPTH_NODE)
+    names = [parameter.name for parameter in DEPTH_NODE]
+    descriptors = dict(zip(names, node.describe_parameters(names), strict=True))
+    assert {name for name, d in descriptors.items() if d.read_only} == {"autostart", "hardware_id", "diagnostics_rate"}
+    assert "unconfigured" in descriptors["checkpoint"].additional_constraints
+    assert descriptors["rate"].additional_constraints == ""
+
+
+def defaults(**changes):
+    return {p.name: p.default for p in DEPTH_NODE} | {name.replace("__", "."): value for name, value in changes.items()}
+
+
+def test_what_the_values_come_to():
+    changes = {"rate": 20.0, "thermal.offset": -0.004, "thermal.required": True, "range_max": 80.0}
+    found = settings(defaults(sensors=["thermal", "spikes"], **changes))
+    assert found.sensors == ("spikes", "thermal")
+    assert found.required == {"thermal"}
+    assert found.timing.interval_ns == 50_000_000
+    assert found.timing.of("thermal").offset_ns == -4_000_000
+    assert found.timing.of("spikes").noise_ns == 17_000_000
+    assert (found.limits.near, found.limits.far) == (0.0, 80.0)
+    assert settings(defaults()).timing.interval_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sensors": []}, "'sensors' must name at least one"),
+        ({"sensors": ["rgb"], "nir__required": True}, "'nir.required' is true, but 'sensors' has only rgb"),
+        ({"sensors": ["rgb"], "trigger": "rate"}, "'trigger' is 'rate', but 'sensors' has only rgb"),
+        ({"sensors": ["rgb"], "reference": "spikes"}, "'reference' is 'spikes', but"),
+        ({"range_min": 80.0, "range_max": 80.0}, "'range_min' must be less than 'range_max', found 80.0 and 80.0"),
+    ],
+)
+def test_values_that_do_not_fit_one_another_are_named(changes, said):
+    with pytest.raises(ValueError, match=said):
+        settings(defaults(**changes))

@@ -31,7 +31,7 @@ class InstantPlayer:
         self.first = 0
 
     @classmethod
-    def prepare(cls, seed, duration, condition, rate_hz, sensors, progress):
+    def prepare(cls, seed, duration, condition, rig, rate_hz, sensors, progress):
         progress(0, 2)
         while not cls.prepared.wait(0.01):
             progress(1, 2)

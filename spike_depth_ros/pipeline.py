@@ -1,0 +1,206 @@
+"""What the depth node does while it is active: from the sensors' messages to the estimate and its publication.
+
+Receiving and estimating are two threads. The executor's thread turns messages into views and hands them to the
+synchronizer, which takes no time; a thread of its own asks for the latest moment, has its depth estimated and
+publishes it. A slow network thus costs depth images, never packets.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import rclpy
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.inference import DepthEstimate
+from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.streams import JitterMeter, Moment, Percentiles, Policy, RateMeter, Synchronizer
+from spike_depth_core.streams.synchronizer import AUTO
+from spike_depth_ros.alignment_watch import AlignmentWatch
+from spike_depth_ros.depth_parameters import CAMERAS, Settings
+from spike_depth_ros.inputs import SensorInputs
+from spike_depth_ros.outputs import Outputs, Result
+from spike_depth_ros.reporter import Reporter
+
+
+class Estimator(Protocol):
+    """What is asked of `DepthEstimator`."""
+
+    @property
+    def sensors(self) -> tuple[str, ...]: ...
+
+    @property
+    def spike_planes(self) -> int: ...
+
+    def estimate(self, sample: DepthSample, reference: str, sensors: tuple[str, ...]) -> DepthEstimate: ...
+
+
+class Tally:
+    """What came of the moments, for the diagnostics. Written by the estimating thread, read by the other."""
+
+    def __init__(self) -> None:
+        self.published = self.unheard = self.failures = self.clock_jumps = 0
+        self.skipped: Counter[str] = Counter()  # by reason
+        self.failure = ""  # the last one, until it has been reported
+        self.last: DepthEstimate | None = None
+        self.last_ns = 0  # the steady clock's time of its publication
+        self.mean_uncertainty = float("nan")
+        self.rate = RateMeter(time.monotonic_ns)
+        self.stamps, self.times = JitterMeter(), JitterMeter()
+        # Where the time goes from the last plane used to the publication, in milliseconds.
+        self.steps = {name: Percentiles() for name in ("latency", "pairing", "estimate", "publish")}
+
+    def clear_times(self) -> None:
+        """Forget times that were measured against a clock that has since been set."""
+        for percentiles in self.steps.values():
+            percentiles.clear()
+        self.stamps.begin_anew()
+        self.times.begin_anew()
+
+
+class Pipeline:
+    """Exists from activation to deactivation.
+
+    Args:
+        node: to subscribe with.
+        estimator: from a sample to depth.
+        rig: of the vehicle.
+        outputs: publishes.
+        settings: may be replaced by `apply`.
+        values: the parameters, of which those that are fixed while the node is active are read.
+        reporter: is told what is wrong.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        estimator: Estimator,
+        rig: SensorRig,
+        outputs: Outputs,
+        settings: Settings,
+        values: Mapping[str, Any],
+        reporter: Reporter,
+    ):
+        self.rig = rig
+        self.tally = Tally()
+        self.alignment = AlignmentWatch()
+        self.settings = settings
+        self._node, self._estimator, self._outputs, self._reporter = node, estimator, outputs, reporter
+        self.sync = Synchronizer(
+            estimator.spike_planes,
+            (),
+            settings.timing,
+            time.monotonic_ns,
+            capacity=values["spike_history"],
+            jump_ns=round(values["jump"] * 1e9),
+        )
+        self.policy = Policy(
+            SENSORS,
+            time.monotonic_ns,
+            round(values["patience"] * 1e9),
+            None if values["reference"] == AUTO else values["reference"],
+        )
+        compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
+        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
+        self._epoch = 0
+        self._worker = threading.Thread(target=self._work, name="estimate", daemon=True)
+        threshold = JumpThreshold(
+            min_forward=Duration(nanoseconds=self.sync.jump_ns),
+            min_backward=Duration(nanoseconds=-1),
+            on_clock_change=True,
+        )
+        self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
+        self.apply(settings)
+        self._worker.start()
+
+    def apply(self, settings: Settings) -> None:
+        """Take over settings."""
+        self.settings = settings
+        self.sync.timing = settings.timing
+        self.policy.required = settings.required
+        self.inputs.set_sensors(settings.sensors)
+
+    def place_sensors(self, rig: SensorRig) -> None:
+        """Believe another rig from now on."""
+        if any(not np.allclose(rig.reference_from(s), self.rig.reference_from(s), atol=1e-4) for s in rig.cameras):
+            self.rig = rig
+            self.alignment.forget()
+
+    def close(self) -> None:
+        """End for good: unsubscribe, and wait for the estimate under way."""
+        self._jumps.unregister()
+        self.inputs.close()
+        self.sync.close()
+        self._worker.join()
+        self.alignment.close()
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        # What is paired follows the stamps, which tell of jumps themselves. Only times against the clock are void.
+        self.tally.clock_jumps += 1
+        self.tally.clear_times()
+        self._reporter.warn(f"the clock has jumped by {jump.delta.nanoseconds / 1e9:.1f} s", key="clock jump")
+
+    # On a thread of its own
+
+    def _work(self) -> None:
+        while rclpy.ok(context=self._node.context) and not self.sync.closed:
+            moment = self.sync.wait(1.0)
+            if moment is None:
+                continue
+            try:
+                self._estimate(moment)
+            except Exception as error:
+                # One bad moment must not end the node; what it was is in the log and the diagnostics.
+                if not rclpy.ok(context=self._node.context):
+                    return
+                self.tally.failures += 1
+                self.tally.failure = f"{type(error).__name__}: {error}"
+                self._reporter.error(f"no depth for this moment: {self.tally.failure}")
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
+
+    def _estimate(self, moment: Moment) -> None:
+        tally, settings, rig = self.tally, self.settings, self.rig
+        pairing_ms = (self._now_ns() - moment.time_ns) / 1e6
+        begin = time.monotonic_ns()
+        if moment.epoch != self._epoch:
+            self._epoch = moment.epoch
+            tally.clear_times()
+            self._reporter.warn("time has jumped: all streams start anew", key=f"epoch {moment.epoch}")
+        heard = self._outputs.heard()
+        if not heard:
+            tally.unheard += 1
+            return
+        usable = tuple(sensor for sensor in moment.sensors if sensor in self._estimator.sensors)
+        verdict = self.policy.judge(usable, self.inputs.is_expected)
+        if verdict.reference is None:
+            tally.skipped[verdict.reason or "no_sensor"] += 1
+            return
+        sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
+        estimate = self._estimator.estimate(sample, verdict.reference, usable)
+        estimated = time.monotonic_ns()
+        frame_id, spikes_frame_id = self.inputs.frame_of(estimate.reference), self.inputs.frame_of("spikes")
+        result = Result(moment, settings.limits(estimate), sample.rig, frame_id, spikes_frame_id)
+        self._outputs.publish(result, settings, heard)
+        done = time.monotonic_ns()
+        latency_ms = (self._now_ns() - moment.time_ns) / 1e6
+        steps = (latency_ms, pairing_ms, (estimated - begin) / 1e6, (done - estimated) / 1e6)
+        for percentiles, value in zip(tally.steps.values(), steps, strict=True):
+            percentiles.add(value)
+        tally.rate.add()
+        tally.stamps.add(estimate.time_ns)
+        tally.times.add(done)
+        tally.mean_uncertainty = float(np.mean(estimate.uncertainty))
+        tally.last, tally.last_ns = estimate, done
+        tally.published += 1
+        self.alignment.offer(sample, estimate, settings.alignment_period)

@@ -1,0 +1,76 @@
+"""Where the sensors are to one another, as tf2 has it, where it is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.time import Time
+
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.geometry.rig import pose
+
+try:
+    import tf2_ros
+except ImportError:
+    tf2_ros = None
+
+
+class SensorTransforms:
+    """Listens to tf.
+
+    Args:
+        node: to subscribe with.
+
+    Attributes:
+        source: where the pose of each sensor is from: `tf`, or `rig`.
+    """
+
+    def __init__(self, node: Node):
+        self.source: dict[str, str] = {}
+        self._listener: Any = None
+        if tf2_ros is not None:
+            self._buffer = tf2_ros.Buffer(node=node)
+            self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+
+    @property
+    def available(self) -> bool:
+        """Whether tf2_ros is installed."""
+        return self._listener is not None
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._listener is not None:
+            self._listener.unregister()
+            self._listener = None
+
+    def refined(self, rig: SensorRig, frame_ids: Mapping[str, str]) -> SensorRig:
+        """The rig with the poses that tf knows.
+
+        Args:
+            rig: as in its file.
+            frame_ids: the frame of each sensor.
+        """
+        poses = {sensor: rig.reference_from(sensor) for sensor in rig.cameras}
+        self.source = dict.fromkeys(rig.cameras, "rig")
+        target = frame_ids.get(rig.reference)
+        for sensor, frame in frame_ids.items():
+            if self.available and target and frame and sensor in poses and sensor != rig.reference:
+                found = self._lookup(target, frame)
+                if found is not None:
+                    poses[sensor], self.source[sensor] = found, "tf"
+        return dataclasses.replace(rig, poses=poses)
+
+    def _lookup(self, target: str, source: str) -> np.ndarray | None:
+        try:
+            transform = self._buffer.lookup_transform(target, source, Time()).transform
+        except tf2_ros.TransformException:
+            return None
+        t, q = transform.translation, transform.rotation
+        try:
+            return pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+        except ValueError:  # a rotation that is none
+            return None
