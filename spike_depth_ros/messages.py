@@ -200,9 +200,11 @@ def _decompressed(message: CompressedImage, colour: bool) -> np.ndarray:
             if picture.mode == "L":
                 return np.asarray(picture)
             raise MessageError("encoding", f"a grey picture was expected, found mode {picture.mode}")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
-        if isinstance(error, MessageError):
-            raise
+    except MessageError:
+        raise
+    except Picture.DecompressionBombError as error:
+        raise MessageError("size", str(error)) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise MessageError("length", f"this is no readable JPEG or PNG: {error}") from error
 
 

@@ -30,6 +30,8 @@ def _type_name(kind: type) -> str:
 
 
 def _owner(info: TopicEndpointInfo) -> str:
+    if "UNKNOWN" in info.node_name:  # its topics are discovered before its name is
+        return "somebody"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 

@@ -44,8 +44,7 @@ def test_another_type_is_named(graph):
     observer = graph.add(Observer)
     with Graph() as other:  # one participant has but one type for a topic
         other.add(Node, "driver").create_publisher(CompressedImage, RGB, 10)
-        message = said(observer, RGB).message
-    assert "/driver publishes sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image" in message
+        said(observer, "/driver publishes sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image")
 
 
 def test_silence_is_named_with_both_ends_and_when_it_is_over_no_more(graph):
