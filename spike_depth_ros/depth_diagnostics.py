@@ -123,7 +123,7 @@ class DepthDiagnostics:
         if any(troubles):
             return "silent"
         began = time.monotonic_ns() - self._begin_ns > silence_ns
-        seen = inputs.watch.age_ns(sensor) is not None
+        seen = inputs.watch.has_delivered(sensor)
         if not inputs.is_expected(sensor) and (began or seen):
             if required or seen:
                 level = ERROR if required else WARN
@@ -157,12 +157,9 @@ class DepthDiagnostics:
                 findings.add(ERROR if required else WARN, f"no depth: {reason.replace('_', ' ')}")
             self._skipped_before[reason] = count
         last, rate_hz = tally.last, tally.rate.rate_hz()
-        missing: list[str] = []
-        if last is not None:
-            seen = [s for s in pipeline.inputs.sensors if pipeline.inputs.watch.age_ns(s) is not None]
-            missing = [sensor for sensor in seen if sensor not in last.sensors]
-            if missing and rate_hz:
-                findings.add(WARN, f"degraded: without {', '.join(missing)}")
+        missing = pipeline.inputs.missing(last.sensors) if last is not None else ()
+        if missing and rate_hz:
+            findings.add(WARN, f"degraded: without {', '.join(missing)}")
         for publisher in outputs.publishers:
             unheard = pipeline.inputs.watch.unheard(publisher)
             if unheard:

@@ -171,6 +171,15 @@ DEPTH_NODE = (
         change="now",
     ),
     Parameter(
+        "degraded_growth",
+        1.15,
+        "By what uncertainty is multiplied for each sensor that had delivered and is missing: a network does not know "
+        "what it has lost.",
+        1.0,
+        10.0,
+        change="now",
+    ),
+    Parameter(
         "points_stride",
         2,
         "The point cloud has a point for every so many pixels, across and down.",
@@ -220,13 +229,14 @@ class Settings:
         required: without these there is no depth.
         timing: how inputs are paired.
         limits: which depth is given out.
-        points_stride: see the parameter, as for all that follow.
+        degraded_growth: see the parameter, as for all that follow.
     """
 
     sensors: tuple[str, ...]
     required: frozenset[str]
     timing: Timing
     limits: Limits
+    degraded_growth: float
     points_stride: int
     millimetres: bool
     disparity: bool
@@ -269,6 +279,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
             sensors=matching,
         ),
         limits=Limits(near, far, values["max_uncertainty"], values["range_infinite"]),
+        degraded_growth=values["degraded_growth"],
         points_stride=values["points_stride"],
         millimetres=values["millimetres"],
         disparity=values["disparity"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -80,6 +80,10 @@ class SensorInputs:
     def is_expected(self, sensor: str) -> bool:
         """Whether somebody publishes a sensor."""
         return self.watch.is_published(sensor)
+
+    def missing(self, used: Collection[str]) -> tuple[str, ...]:
+        """The sensors that have delivered before and are not among those used."""
+        return tuple(s for s in self.sensors if s not in used and self.watch.has_delivered(s))
 
     def _subscribe(self, sensor: str) -> None:
         self.rates[sensor] = RateMeter(time.monotonic_ns)

@@ -7,6 +7,7 @@ publishes it. A slow network thus costs depth images, never packets.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import Counter
@@ -188,6 +189,8 @@ class Pipeline:
             return
         sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
         estimate = self._estimator.estimate(sample, verdict.reference, usable)
+        growth = settings.degraded_growth ** len(self.inputs.missing(usable))
+        estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))
         estimated = time.monotonic_ns()
         frame_id, spikes_frame_id = self.inputs.frame_of(estimate.reference), self.inputs.frame_of("spikes")
         result = Result(moment, settings.limits(estimate), sample.rig, frame_id, spikes_frame_id)
