@@ -6,6 +6,8 @@ import array
 import contextlib
 import importlib.util
 import io
+import sys
+import types
 import zlib
 
 import numpy as np
@@ -196,6 +198,23 @@ def test_without_cv_bridge_an_encoding_that_needs_it_says_so(encoding):
     with pytest.raises(MessageError, match=f"rgb can be '{encoding}' where cv_bridge is installed") as caught:
         sensor_image("rgb", message)
     assert caught.value.reason == "encoding"
+
+
+def test_with_cv_bridge_it_is_asked_for_rgb8(monkeypatch):
+    class Bridge:
+        def imgmsg_to_cv2(self, message, encoding):
+            assert encoding == "rgb8"
+            if message.step == 1:
+                raise RuntimeError("[8UC1] is not a colour format")
+            return np.full((message.height, message.width, 3), 9, np.uint8)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=Bridge))
+    message = image_to_message(np.zeros((2, 6), np.uint8), "mono8", 0, "")
+    message.encoding = "bayer_rggb8"
+    assert sensor_image("rgb", message).tolist() == np.full((2, 6, 3), 9).tolist()
+    message.step = 1
+    with pytest.raises(MessageError, match="cv_bridge cannot read this 'bayer_rggb8': .*not a colour format"):
+        sensor_image("rgb", message)
 
 
 def compressed(image: np.ndarray, kind: str) -> CompressedImage:
