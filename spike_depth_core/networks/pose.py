@@ -47,10 +47,7 @@ class PoseNetwork(nn.Module):
         layers: list[nn.Module] = []
         inputs = 3 * (1 + neighbours) + RAY_CHANNELS
         for width, kernel in zip(widths, (7, 5, *(3,) * (len(widths) - 2)), strict=True):
-            conv = nn.Conv2d(inputs, width, kernel, 2, kernel // 2, bias=False)
-            # Torch's own start, smaller and with biases, leaves nothing of the pictures after seven layers.
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers += [conv, nn.GroupNorm(16, width), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(inputs, width, kernel, 2, kernel // 2), nn.GroupNorm(16, width), nn.ReLU(inplace=True)]
             inputs = width
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(inputs, 6 * neighbours, 1)

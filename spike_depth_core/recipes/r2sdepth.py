@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spike_depth_core.geometry.resample import resized_intrinsics
 from spike_depth_core.geometry.warp import scaled_camera, warp
 from spike_depth_core.losses.activation import SURROGATES, activation_pattern, pattern_distance
 from spike_depth_core.losses.depth import laplace_nll, silog
@@ -83,9 +82,6 @@ class ViewSynthesis(AugmentedRecipe):
         smoothness_weight: of the smoothness of inverse depth.
         road_weight: of the anchor of scale by the camera's height over the road, see `losses.scale`.
         speed_weight: of the anchor by the distance driven, which takes poses in the samples.
-        joint: whether depth and motion learn from one error, that of the better neighbour where it is better than
-            unmoved, as published. Else only depth does, and the motion learns from the mean over neighbours: see
-            `losses.photometric.mean_error`.
         settle: share of the steps at first in which view synthesis teaches the motion alone. Depth begins at the
             level road, or at what it has learned before, which is good enough to learn the motion by, while a random
             motion would spoil it.
@@ -98,7 +94,6 @@ class ViewSynthesis(AugmentedRecipe):
     smoothness_weight: float = 1e-3
     road_weight: float = 0.05
     speed_weight: float = 0.0
-    joint: bool = False
     settle: float = 0.1
     name: ClassVar[str] = "view_synthesis"
     calibrated: ClassVar[bool] = False
@@ -133,9 +128,9 @@ class ViewSynthesis(AugmentedRecipe):
         held = self.held(step)
         with torch.set_grad_enabled(not held):
             prediction = modules["student"](views.inputs)
-        total, parts, _ = self.depth_loss(prediction, views, motions, held)
-        more, others = self.motion_loss(prediction, views, motions, held)
-        return total + more, parts | others
+        parts, _ = self.synthesis(prediction, views, motions, held)
+        total = self.total(parts, held)
+        return self.with_speed(total, parts, views, motions)
 
     def held(self, step: Step) -> bool:
         """Whether view synthesis teaches the motion alone."""
@@ -147,7 +142,8 @@ class ViewSynthesis(AugmentedRecipe):
         camera, size = self.random_camera(batch, reference, generator)
         inputs = prepare(batch, reference, self.sensors, camera, size)
         moments = [batch, *(batch.neighbours[offset] for offset in self.offsets)]
-        pictures = [rgb_picture(moment, camera, size) for moment in moments]
+        frames = [prepare(moment, "rgb", ("rgb",), camera, size).images["rgb"] for moment in moments]
+        pictures = [torch.cat([x[:, :3] * RGB_STD + RGB_MEAN, x[:, 3:]], dim=1) for x in frames]
         rig = torch.linalg.inv(batch.poses["rgb"]) @ batch.poses[reference]
         odometry = self.odometry(batch)
 
@@ -194,31 +190,37 @@ class ViewSynthesis(AugmentedRecipe):
         target, *others = ((x[:, :3] - RGB_MEAN) / RGB_STD * x[:, 3:] for x in (views.target, *views.others))
         return target, others
 
-    def depth_loss(
+    def synthesis(
         self, prediction: Prediction, views: Views, motions: Sequence[Tensor], held: bool = False
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """How well a depth explains the frames.
 
         Args:
             prediction: depth in the network camera.
             views, motions: see there.
-            held: whether nothing is to be learned from it yet.
+            held: whether the depth stays as it is and the motion alone learns.
 
         Returns:
-            The loss, its terms by name, and the photometric error [B, H, W] of the better neighbour at full size, +inf
-            where no neighbour sees the point.
+            The terms of the loss by name, and the photometric error [B, H, W] of the better neighbour at full size,
+            +inf where no neighbour sees the point.
         """
-        if held or not self.joint:
-            motions = [motion.detach() for motion in motions]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not held), in_float32(views.target):
+        # bfloat16 has steps of half a pixel at 128: geometry stays in float32 whatever precision the network runs in.
+        with torch.autocast(prediction.log_depth.device.type, enabled=False):
             log_depth = prediction.log_depth.float()
+            inverse = torch.exp(-(log_depth.detach() if held else log_depth))
+            size = (inverse.shape[1], inverse.shape[2])
             terms, errors = [], []
             for scale in range(self.scales):
-                seen, moved, still = compare_at(scale, log_depth, views, motions)
+                target, *others = (pooled(x, 2**scale) for x in (views.target, *views.others))
+                depth = 1 / pooled(inverse[:, None], 2**scale)[:, 0]
+                camera = scaled_camera(views.inputs.camera, size, (depth.shape[1], depth.shape[2]))
+                seen, moved, still = compare(depth, target, others, camera, motions, views.rgb_from_reference)
                 least = least_error(*moved)
-                terms.append(auto_masked(least, least_error(*still), seen))
+                if held:
+                    terms.append(mean_error(*moved, still[0], seen))
+                else:
+                    terms.append(auto_masked(least, least_error(*still), seen))
                 errors.append(least)
-            size = (log_depth.shape[1], log_depth.shape[2])
             lane = lane_ahead(views.inputs.camera, views.inputs.height, size)
             level = level_road(views.inputs.camera, views.inputs.height, size)
             parts = {
@@ -226,54 +228,25 @@ class ViewSynthesis(AugmentedRecipe):
                 "smoothness": edge_aware_smoothness(torch.exp(-log_depth), views.target[:, :3]),
                 "road": road_anchor(log_depth - level, lane),
             }
-            total = (
-                parts["photometric"] + self.smoothness_weight * parts["smoothness"] + self.road_weight * parts["road"]
-            )
-        return total, parts, errors[0].detach()
+        return parts, errors[0].detach()
 
-    def motion_loss(
-        self, prediction: Prediction, views: Views, motions: Sequence[Tensor], held: bool = False
+    def total(self, parts: Mapping[str, Tensor], held: bool) -> Tensor:
+        """The weighted sum of `synthesis`'s terms; while depth is held, of those that teach the motion."""
+        total = parts["photometric"]
+        if not held:
+            total = total + self.smoothness_weight * parts["smoothness"] + self.road_weight * parts["road"]
+        return total
+
+    def with_speed(
+        self, total: Tensor, parts: dict[str, Tensor], views: Views, motions: Sequence[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """How well the motions explain the frames, with depth as it is, and how they agree with the distance driven.
-
-        Returns:
-            The loss, and its terms by name; nothing where odometry gives the motion.
-        """
-        parts: dict[str, Tensor] = {}
-        total = views.target.new_zeros(())
-        if self.motion == "odometry":
-            return total, parts
-        with in_float32(views.target):
-            if held or not self.joint:
-                log_depth = prediction.log_depth.detach().float()
-                terms = []
-                for scale in range(min(1, self.scales - 1), self.scales):  # half the size will do
-                    seen, moved, still = compare_at(scale, log_depth, views, motions)
-                    terms.append(mean_error(*moved, still[0], seen))
-                parts["motion"] = torch.stack(terms).mean()
-                total = total + parts["motion"]
-            if self.speed_weight:
-                assert views.odometry is not None
-                found, driven = (torch.stack(list(x), dim=1)[..., :3, 3] for x in (motions, views.odometry))
-                parts["speed"] = speed_anchor(found, torch.linalg.vector_norm(driven, dim=-1))
-                total = total + self.speed_weight * parts["speed"]
+        """The loss and its parts with the anchor by the distance driven."""
+        if self.speed_weight and self.motion == "network":
+            assert views.odometry is not None
+            found, driven = (torch.stack(list(x), dim=1)[..., :3, 3] for x in (motions, views.odometry))
+            parts["speed"] = speed_anchor(found, torch.linalg.vector_norm(driven, dim=-1))
+            total = total + self.speed_weight * parts["speed"]
         return total, parts
-
-
-def in_float32(like: Tensor) -> torch.autocast:
-    """Where geometry is computed, whatever precision the network runs in: bfloat16 has steps of a pixel at 256."""
-    return torch.autocast(like.device.type, enabled=False)
-
-
-def rgb_picture(batch: SampleBatch, camera: Tensor, size: tuple[int, int]) -> Tensor:
-    """RGB in [0, 1] and a mask of what is seen, [B, 4, H, W], at a network camera's pixels.
-
-    Sampled twice as finely and averaged: what is compared must not shimmer, as a picture does that is scaled down by
-    sampling alone.
-    """
-    fine = prepare(batch, "rgb", ("rgb",), resized_intrinsics(camera, 2, 2), (2 * size[0], 2 * size[1])).images["rgb"]
-    picture = pooled(fine, 2)
-    return torch.cat([picture[:, :3] * RGB_STD + RGB_MEAN, picture[:, 3:]], dim=1)
 
 
 def pooled(x: Tensor, factor: int) -> Tensor:
@@ -283,15 +256,6 @@ def pooled(x: Tensor, factor: int) -> Tensor:
 
 Errors = tuple[list[Tensor], list[Tensor]]
 """Of each neighbour the photometric error [B, H, W], and a mask of the pixels at which it sees the point."""
-
-
-def compare_at(scale: int, log_depth: Tensor, views: Views, motions: Sequence[Tensor]) -> tuple[Tensor, Errors, Errors]:
-    """`compare` with the pictures, and the inverse of depth, averaged to 1 / 2^scale of their size."""
-    target, *others = (pooled(x, 2**scale) for x in (views.target, *views.others))
-    depth = 1 / pooled(torch.exp(-log_depth)[:, None], 2**scale)[:, 0]
-    size = (log_depth.shape[1], log_depth.shape[2])
-    camera = scaled_camera(views.inputs.camera, size, (depth.shape[1], depth.shape[2]))
-    return compare(depth, target, others, camera, motions, views.rgb_from_reference)
 
 
 def compare(
@@ -422,19 +386,19 @@ class SelfDistillation(ViewSynthesis):
         carrier = network(views.inputs) if self.teaching.mode == "ema" else teacher
         student = with_less_rgb(network, views.inputs, self.rgb_share(step))
 
-        fused_total, fused_parts, fused_error = self.depth_loss(carrier, views, motions, held)
-        total, parts, error = self.depth_loss(student, views, motions, held)
+        carrier_parts, carrier_error = self.synthesis(carrier, views, motions, held)
+        parts, error = self.synthesis(student, views, motions, held)
         if carrier is not teacher:
-            _, _, fused_error = self.depth_loss(teacher, views, motions, held)
-        motion_total, motion_parts = self.motion_loss(carrier, views, motions, held)
-        parts |= {f"fused_{name}": value for name, value in fused_parts.items()} | motion_parts
+            _, carrier_error = self.synthesis(teacher, views, motions, held)
+        total = self.total(parts, held) + self.total(carrier_parts, held)
+        parts |= {f"fused_{name}": value for name, value in carrier_parts.items()}
 
         mask = torch.ones_like(error, dtype=torch.bool)
         if self.gate and not held:  # by a motion that is not yet known nothing can be told
-            mask = better_explained(fused_error, error)
+            mask = better_explained(carrier_error, error)
         parts["gate"] = mask.float().mean()
         distilled, more = self.distillation(modules, student, teacher, mask)
-        return total + fused_total + motion_total + distilled, parts | more
+        return self.with_speed(total + distilled, parts | more, views, motions)
 
     def after_step(self, modules: nn.ModuleDict, step: Step) -> None:
         self.teaching.follow(modules["teacher"], modules["student"], step.number)

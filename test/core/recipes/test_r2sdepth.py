@@ -81,7 +81,7 @@ def test_the_true_depth_and_motion_explain_the_frames_better_than_wrong_ones(bes
         truth = torch.where(outside, torch.full_like(truth, 10.0), truth)
 
         def error(depth, motions, views=views, outside=outside):
-            _, parts, errors = recipe.depth_loss(Prediction(depth.log(), depth, []), views, motions)
+            parts, errors = recipe.synthesis(Prediction(depth.log(), depth, []), views, motions)
             return float(errors[torch.isfinite(errors) & ~outside].mean()), float(parts["photometric"])
 
         motions = recipe.motions(torch.nn.ModuleDict(), views)
@@ -122,27 +122,8 @@ def test_first_the_motion_learns_alone_then_depth_too(batch):
     total, parts = recipe.loss(modules, [batch], requests, at(20))
     total.backward()
     assert modules["student"].decoder.head.weight.grad.abs().max() > 0
-    expected = parts["photometric"] + 1e-3 * parts["smoothness"] + 0.05 * parts["road"] + parts["motion"]
+    expected = parts["photometric"] + 1e-3 * parts["smoothness"] + 0.05 * parts["road"]
     torch.testing.assert_close(total, expected)
-
-
-@pytest.mark.parametrize("joint", [True, False])
-def test_depth_and_motion_learn_from_one_error_or_each_from_its_own(joint, batch):
-    recipe = ViewSynthesis(SMALL, settle=0.0, joint=joint)
-    modules = recipe.modules()
-    prediction = modules["student"](recipe.views(batch, seeded(0)).inputs)
-    views = recipe.views(batch, seeded(0))
-    motions = recipe.motions(modules, views)
-    recipe.depth_loss(prediction, views, motions)[0].backward(retain_graph=True)
-    assert (modules["pose"].head.weight.grad is not None) == joint
-    assert modules["student"].decoder.head.weight.grad is not None
-    modules["student"].zero_grad()
-    loss, parts = recipe.motion_loss(prediction, views, motions)
-    assert ("motion" in parts) != joint
-    if not joint:
-        loss.backward()
-        assert modules["pose"].head.weight.grad.abs().max() > 0
-    assert modules["student"].decoder.head.weight.grad is None
 
 
 def test_it_asks_for_neighbours_and_no_label():
@@ -192,7 +173,7 @@ def test_the_speed_anchor_is_the_difference_to_the_distance_driven(batch):
     total, parts = recipe.loss(modules, [batch], recipe.requests(0, AVAILABLE), at(50))
     ways = [m[:, :3, 3].norm(dim=1) for m in recipe.odometry(batch)]
     assert parts["speed"].item() == pytest.approx(torch.stack(ways).mean().item(), rel=1e-5)
-    without = parts["photometric"] + 1e-3 * parts["smoothness"] + 0.05 * parts["road"] + parts["motion"]
+    without = parts["photometric"] + 1e-3 * parts["smoothness"] + 0.05 * parts["road"]
     torch.testing.assert_close(total, without + 2.0 * parts["speed"])
 
 
@@ -331,7 +312,7 @@ def test_the_motion_is_learned_from_the_frames():
     recipe = ViewSynthesis(SMALL, sensors=("rgb",), settle=1.0, zoom=(1.0, 1.0), jitter=0.0)
     trainer = Trainer(recipe, LoopOptions(steps=20, learning_rate=3e-3))
     depth_before = {k: v.clone() for k, v in trainer.student.named_parameters()}
-    losses = [float(trainer.step([batch], recipe.requests(i, AVAILABLE))["motion"]) for i in range(20)]
+    losses = [float(trainer.step([batch], recipe.requests(i, AVAILABLE))["photometric"]) for i in range(20)]
     assert sum(losses[-5:]) < 0.92 * sum(losses[:5])
     before, after = recipe.motions(trainer.modules, recipe.views(batch, seeded(0)))
     assert (before[:, 2, 3] > 0.1).all()
