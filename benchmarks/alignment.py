@@ -21,7 +21,7 @@ from spike_depth_core.cli.console import print_table, track
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
-from spike_depth_core.inference.alignment import TOLERATED_DEG, TOLERATED_M, Shifts, explain, shifts_of_moment
+from spike_depth_core.inference.alignment import Shifts, explain, shifts_of_moment
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.world import World
 
@@ -130,7 +130,8 @@ def main(
     rows = rows_of(records, degrees, metres)
     print_table("Errors of the rig", COLUMNS, rows)
     if out is not None:
-        write_json(out / "alignment.json", {"records": records, "tolerated": [TOLERATED_DEG, TOLERATED_M]})
+        table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        write_json(out / "alignment.json", {"streets": streets, "degrees": degrees, "metres": metres, "rows": table})
         command = f"python benchmarks/alignment.py --streets {streets} --out {out}"
         about = (
             f"`{command}`: {streets} streets of {len(TIMES_S)} moments, by day, dusk and night; depth by the network "

@@ -213,7 +213,7 @@ def test_with_cv_bridge_it_is_asked_for_rgb8(monkeypatch):
     message.encoding = "bayer_rggb8"
     assert sensor_image("rgb", message).tolist() == np.full((2, 6, 3), 9).tolist()
     message.step = 1
-    with pytest.raises(MessageError, match="cv_bridge cannot read this 'bayer_rggb8': .*not a colour format"):
+    with pytest.raises(MessageError, match=r"cv_bridge cannot read this 'bayer_rggb8': .*not a colour format"):
         sensor_image("rgb", message)
 
 
