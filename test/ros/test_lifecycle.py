@@ -77,7 +77,8 @@ def test_what_each_transition_does(graph):
 
     assert manager(CONFIGURE) == [True]
     assert manager.state == State.PRIMARY_STATE_INACTIVE
-    assert {"/depth_node/depth/image_rect", "/depth_node/depth/points"} <= published(node)
+    offered = {"/depth_node/depth/image_rect", "/depth_node/depth/points"}
+    observer.wait(lambda: offered <= published(node), "what is offered")  # discovery takes a moment
     assert "/depth_node/input/spikes" not in subscribed(node)
 
     assert manager(ACTIVATE) == [True]
