@@ -109,6 +109,7 @@ class Graph:
         self.thread.join()
         for node in self.nodes:
             node.destroy_node()
+        self.context.destroy()  # or its participant, with nodes of the same names, stays until the garbage collector runs
 
 
 class Vehicle(Node):
