@@ -34,7 +34,7 @@ class AugmentedRecipe(Recipe):
     depth_range: tuple[float, float] = (0.5, 100.0)
     zoom: tuple[float, float] = (0.9, 1.15)
     crop: float = 1.0
-    jitter: float = 0.4
+    jitter: float = 0.5
     seed: int = 0
 
     def random_camera(

@@ -6,6 +6,8 @@ Each takes a generator on the images' device, so that a training step is a funct
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -30,11 +32,25 @@ def soften(image: Tensor, factor: float) -> Tensor:
     return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
 
 
+def turn_hues(rgb: Tensor, angle: Tensor) -> Tensor:
+    """Turn every colour of RGB images [B, 3, H, W] about the grey axis by angles [B, 1, 1, 1] in radians.
+
+    Rodrigues' rotation about (1, 1, 1): the mean of the channels and what is grey stay as they are; 2 pi / 3 permutes
+    the channels.
+    """
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    mean = rgb.mean(1, keepdim=True)
+    across = torch.stack([rgb[:, 2] - rgb[:, 1], rgb[:, 0] - rgb[:, 2], rgb[:, 1] - rgb[:, 0]], dim=1) / math.sqrt(3)
+    return cosine * rgb + sine * across + (1 - cosine) * mean
+
+
 def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Exposure, contrast, gamma, colour cast, saturation, softness and noise of an RGB image in [0, 1], [B, 3, H, W].
+    """Exposure, contrast, gamma, hue, colour cast, saturation, softness and noise of an RGB image in [0, 1],
+    [B, 3, H, W].
 
     A network that has seen only synthetic streets must not lean on any one camera's look; but the stronger the
-    change, the more steps it takes to learn anything at all.
+    change, the more steps it takes to learn anything at all. Nor must it take what is blue for the sky: some images
+    have their hues turned by any angle.
     """
 
     def factor(limit: float) -> Tensor:
@@ -47,6 +63,8 @@ def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tens
     image = image * cast * factor(0.4)
     mean = (image * weights).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     image = mean + (image - mean) * factor(0.45)
+    angle = uniform(-math.pi, math.pi, rgb, generator)
+    image = with_probability(0.75 * strength, turn_hues(image, angle), image, generator)
     grey = (image * weights).sum(1, keepdim=True)
     image = grey + (image - grey) * (1 + strength * uniform(-1.0, 0.5, rgb, generator))
     image = with_probability(0.1 * strength, grey.expand_as(image), image, generator)

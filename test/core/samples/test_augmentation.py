@@ -1,0 +1,39 @@
+"""Changes of looks, against colours worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from spike_depth_core.samples.augmentation import jitter_rgb, turn_hues
+
+
+def test_a_third_of_a_turn_permutes_the_channels_and_a_whole_one_changes_nothing():
+    rgb = torch.rand((3, 3, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    angle = torch.tensor([2 * math.pi / 3, -2 * math.pi / 3, 2 * math.pi], dtype=torch.float64).reshape(3, 1, 1, 1)
+    turned = turn_hues(rgb, angle)
+    torch.testing.assert_close(turned[0], rgb[0, [2, 0, 1]])
+    torch.testing.assert_close(turned[1], rgb[1, [1, 2, 0]])
+    torch.testing.assert_close(turned[2], rgb[2])
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.0, math.pi])
+def test_a_turn_is_the_rotation_about_grey(angle):
+    axis = torch.full((3,), 1 / math.sqrt(3), dtype=torch.float64)
+    cross = torch.linalg.cross(axis.expand(3, 3), torch.eye(3, dtype=torch.float64)).T  # columns: axis x unit vectors
+    rotation = torch.matrix_exp(angle * cross)
+    rgb = torch.rand((1, 3, 2, 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = torch.einsum("ij,bjhw->bihw", rotation, rgb)
+    torch.testing.assert_close(turn_hues(rgb, torch.full((1, 1, 1, 1), angle, dtype=torch.float64)), expected)
+
+
+def test_jitter_stays_a_picture_and_follows_its_generator():
+    rgb = torch.rand((4, 3, 16, 24), generator=torch.Generator().manual_seed(2))
+    first, again, other = (jitter_rgb(rgb, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == rgb.shape
+    assert 0 <= first.min() <= first.max() <= 1
+    torch.testing.assert_close(jitter_rgb(rgb, torch.Generator().manual_seed(5), 0.0), rgb)
