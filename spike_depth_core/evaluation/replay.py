@@ -15,22 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from spike_depth_core.bags import BagReader, MessageError, messages, types
-from spike_depth_core.bags.lidar import depth_of_points, points_from_message
+from spike_depth_core.bags import BagReader, MessageError
 from spike_depth_core.bags.playback import Playback, PlayedMoment
 from spike_depth_core.bags.reader import BagMessage
 from spike_depth_core.bags.sensors import SensorTopics
 from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS
+from spike_depth_core.bags.truth import TOLERANCE_NS, TruthTopic
 from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimate, DepthEstimator
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.streams import Policy, Timing
-
-TRUTH_TOLERANCE_NS = 20_000_000
-_TRUTH_WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
-_TRUTHS_HELD = 16
 
 
 @dataclass(frozen=True)
@@ -84,13 +80,6 @@ class Timeline:
         return (np.array(self.times_ns, np.int64) - (self.times_ns[0] if self.times_ns else 0)) / 1e9
 
 
-@dataclass(frozen=True)
-class _Truth:
-    time_ns: int
-    message: Any
-    frame_id: str
-
-
 class Replay:
     """Depth of a bag; `frames()` does the work.
 
@@ -125,7 +114,7 @@ class Replay:
         rate_hz: float = 0.0,
         sensors: tuple[str, ...] | None = None,
         reference: str | None = None,
-        truth_tolerance_ns: int = TRUTH_TOLERANCE_NS,
+        truth_tolerance_ns: int = TOLERANCE_NS,
         condition: str = "",
     ):
         self.bag, self.estimator, self.topics = bag, estimator, topics
@@ -144,8 +133,8 @@ class Replay:
         self._playback = Playback(bag, SensorTopics(used, topics.cameras), rig, estimator.spike_planes, timing)
         self._policy = Policy(SENSORS, lambda: self._clock_ns, reference=reference)
         self._known = known
-        self._truth_topic, self._tolerance_ns, self._condition = truth, truth_tolerance_ns, condition
-        self._truths: deque[_Truth] = deque(maxlen=_TRUTHS_HELD)
+        self._truths = None if truth is None else TruthTopic(bag, truth, truth_tolerance_ns)
+        self._condition = condition
         self._clock_ns = 0
         self._hash = hashlib.sha256()
 
@@ -165,11 +154,12 @@ class Replay:
     def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
         """Depth images in order, each scored as soon as its truth is there."""
         waiting: deque[ReplayedFrame] = deque()
-        others = {} if self._truth_topic is None else {self._truth_topic: "truth"}
+        others = {} if self._truths is None else {self._truths.topic: "truth"}
         for event in self._playback.play(others, start_ns, stop_ns):
             if isinstance(event, BagMessage):
                 self._clock_ns = max(self._clock_ns, event.time_ns)
-                self._take_truth(event)
+                assert self._truths is not None
+                self._truths.take(event)
             else:
                 self._clock_ns = event.complete_ns
                 frame = self._estimate(event)
@@ -179,6 +169,8 @@ class Replay:
                 yield self._score(waiting.popleft())
         while waiting:
             yield self._score(waiting.popleft())
+        if self._truths is not None:
+            self.unscored.update({f"truth damaged: {reason}": n for reason, n in self._truths.damaged.items()})
 
     def _estimate(self, played: PlayedMoment) -> ReplayedFrame | None:
         moment = played.moment
@@ -203,21 +195,9 @@ class Replay:
 
     # Truth
 
-    def _take_truth(self, event: BagMessage) -> None:
-        try:
-            message = event.decode()
-            self._truths.append(_Truth(messages.stamp_ns(message), message, message.header.frame_id))
-        except MessageError as error:
-            self.unscored[f"truth damaged: {error.reason}"] += 1
-
     def _is_settled(self, frame: ReplayedFrame) -> bool:
         """Whether no better truth can come for a frame."""
-        if self._truth_topic is None:
-            return True
-        time_ns = frame.estimate.time_ns
-        if self._truths and self._truths[-1].time_ns >= time_ns:
-            return True
-        return self._clock_ns - time_ns > _TRUTH_WAIT_NS
+        return self._truths is None or self._truths.is_settled(frame.estimate.time_ns, self._clock_ns)
 
     def _score(self, frame: ReplayedFrame) -> ReplayedFrame:
         truth = self._truth_of(frame)
@@ -246,34 +226,14 @@ class Replay:
 
     def _truth_of(self, frame: ReplayedFrame) -> np.ndarray | None:
         """The truth nearest in time, in the frame of the depth."""
-        if self._truth_topic is None:
+        if self._truths is None:
             return None
-        time_ns = frame.estimate.time_ns
-        nearest = min(self._truths, key=lambda truth: abs(truth.time_ns - time_ns), default=None)
-        if nearest is None or abs(nearest.time_ns - time_ns) > self._tolerance_ns:
+        nearest = self._truths.nearest(frame.estimate.time_ns)
+        if nearest is None:
             self.unscored["no truth near in time"] += 1
             return None
         try:
-            if self.bag.topics[self._truth_topic].kind == types.POINT_CLOUD:
-                return self._from_points(frame, nearest)
-            return self._from_image(frame, nearest)
+            return self._truths.depth(nearest, frame.frame_id, frame.estimate.camera, self._playback.frames)
         except MessageError as error:
             self.unscored[f"truth: {error}"] += 1
             return None
-
-    def _from_image(self, frame: ReplayedFrame, truth: _Truth) -> np.ndarray:
-        if truth.frame_id and frame.frame_id and truth.frame_id != frame.frame_id:
-            raise MessageError("frame", f"it is in {truth.frame_id}, the depth in {frame.frame_id}")
-        depth = messages.depth_image(truth.message)
-        if depth.shape != frame.estimate.depth.shape:
-            raise MessageError("size", f"it is of {depth.shape}, the depth of {frame.estimate.depth.shape} pixels")
-        return depth
-
-    def _from_points(self, frame: ReplayedFrame, truth: _Truth) -> np.ndarray:
-        camera_from_points = self._playback.frames.transform(frame.frame_id, truth.frame_id)
-        if camera_from_points is None:
-            raise MessageError(
-                "frame",
-                f"/tf_static does not say how {truth.frame_id!r} lies to {frame.frame_id!r}, where the depth is",
-            )
-        return depth_of_points(points_from_message(truth.message), camera_from_points, frame.estimate.camera)

@@ -1,0 +1,100 @@
+"""True depth of a bag, image or LiDAR points, for the moments that it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spike_depth_core.bags import types
+from spike_depth_core.bags.lidar import depth_of_points, points_from_message
+from spike_depth_core.bags.messages import MessageError, depth_image, stamp_ns
+from spike_depth_core.bags.reader import BagMessage, BagReader
+from spike_depth_core.bags.transforms import FrameTree
+from spike_depth_core.geometry import PinholeCamera
+
+TOLERANCE_NS = 20_000_000
+_WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
+_HELD = 16
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One true depth, not yet brought into a camera.
+
+    Attributes:
+        time_ns: of the measurement.
+        frame_id: in which it is.
+        message: `Image` or `PointCloud2`.
+    """
+
+    time_ns: int
+    frame_id: str
+    message: Any
+
+
+class TruthTopic:
+    """The true depths of a topic, as they come.
+
+    Args:
+        bag: that is played.
+        topic: of depth images or points.
+        tolerance_ns: the most that a truth may be from the moment it belongs to.
+
+    Attributes:
+        damaged: messages that could not be used, by reason.
+    """
+
+    def __init__(self, bag: BagReader, topic: str, tolerance_ns: int = TOLERANCE_NS):
+        self.topic = topic
+        self.damaged: Counter[str] = Counter()
+        self._are_points = bag.topics[topic].kind == types.POINT_CLOUD
+        self._tolerance_ns = tolerance_ns
+        self._held: deque[Truth] = deque(maxlen=_HELD)
+
+    def take(self, event: BagMessage) -> None:
+        """Take in a message of the topic."""
+        try:
+            message = event.decode()
+            self._held.append(Truth(stamp_ns(message), message.header.frame_id.lstrip("/"), message))
+        except MessageError as error:
+            self.damaged[error.reason] += 1
+
+    def is_settled(self, time_ns: int, now_ns: int) -> bool:
+        """Whether no better truth can come for a moment, `now_ns` being the bag's clock."""
+        return bool(self._held and self._held[-1].time_ns >= time_ns) or now_ns - time_ns > _WAIT_NS
+
+    def nearest(self, time_ns: int) -> Truth | None:
+        """The truth of a moment; None where none is near enough in time."""
+        nearest = min(self._held, key=lambda truth: abs(truth.time_ns - time_ns), default=None)
+        return None if nearest is None or abs(nearest.time_ns - time_ns) > self._tolerance_ns else nearest
+
+    def depth(self, truth: Truth, frame_id: str, camera: PinholeCamera, frames: FrameTree) -> np.ndarray:
+        """A truth as float32 [H, W] in a camera's frame: metres; NaN where unknown, +inf where there is nothing.
+
+        Args:
+            truth: of this topic.
+            frame_id: of the camera.
+            camera: its intrinsics.
+            frames: tell how the points' frame lies to the camera's.
+
+        Raises:
+            MessageError: where it cannot be brought there, or is damaged.
+        """
+        frame_id = frame_id.lstrip("/")
+        if self._are_points:
+            camera_from_points = frames.transform(frame_id, truth.frame_id)
+            if camera_from_points is None:
+                raise MessageError(
+                    "frame",
+                    f"/tf_static does not say how {truth.frame_id!r} lies to {frame_id!r}, where the depth is",
+                )
+            return depth_of_points(points_from_message(truth.message), camera_from_points, camera)
+        if truth.frame_id and frame_id and truth.frame_id != frame_id:
+            raise MessageError("frame", f"it is in {truth.frame_id}, the depth in {frame_id}")
+        depth = depth_image(truth.message)
+        if depth.shape != (camera.height, camera.width):
+            raise MessageError("size", f"it is of {depth.shape}, the depth of {camera.height, camera.width} pixels")
+        return depth
