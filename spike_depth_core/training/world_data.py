@@ -28,7 +28,7 @@ class Format:
 
     Attributes:
         name: of the folder.
-        share: of all samples.
+        share: of all samples, relative to the others'.
         weight: how often a step draws from it, relative to the others.
         sensors: what is rendered.
     """
@@ -40,6 +40,10 @@ class Format:
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         raise NotImplementedError
+
+    def heading(self, rng: np.random.Generator) -> float:
+        """Radians by which the rig looks to the right of ahead."""
+        return 0.0
 
 
 def camera_height(rng: np.random.Generator) -> float:
@@ -83,10 +87,17 @@ class VehicleFormat(Format):
 
 @dataclass(frozen=True)
 class WideFormat(Format):
-    """All sensors behind one lens, a wide and low picture as KITTI's: one rendering serves all of them."""
+    """All sensors behind one lens, a wide and low picture as KITTI's: one rendering serves all of them.
+
+    Attributes:
+        width, height: of the picture.
+        aside: whether it looks to any side: at a house front as a vehicle that turns, parks or stands on a square sees
+            it, with no road that leads away.
+    """
 
     width: int = 364
     height: int = 112
+    aside: bool = False
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         focal = self.width * float(np.exp(rng.uniform(np.log(0.5), np.log(0.8))))
@@ -94,13 +105,17 @@ class WideFormat(Format):
         camera = PinholeCamera(self.width, self.height, focal, focal, (self.width - 1) / 2, horizon)
         return SensorRig({s: camera for s in self.sensors}, {}, self.sensors[0], camera_height(rng))
 
+    def heading(self, rng: np.random.Generator) -> float:
+        return float(np.radians(rng.uniform(-80.0, 80.0))) if self.aside else 0.0
+
 
 FORMATS: tuple[Format, ...] = (
     # Small pictures, near the network's own size, are rendered and read four times as fast: streets nobody else shows.
-    VehicleFormat("vehicle", 0.1, 0.19, SENSORS),
-    VehicleFormat("vehicle_small", 0.5, 0.37, SENSORS, scale=1 / 2, frame_scale=1 / 3),
-    WideFormat("wide", 0.04, 0.08, SENSORS),
-    WideFormat("wide_frames", 0.36, 0.36, ("rgb", "nir", "thermal"), width=240, height=74),
+    VehicleFormat("vehicle", 0.1, 0.18, SENSORS),
+    VehicleFormat("vehicle_small", 0.5, 0.36, SENSORS, scale=1 / 2, frame_scale=1 / 3),
+    WideFormat("wide", 0.04, 0.07, SENSORS),
+    WideFormat("wide_frames", 0.36, 0.23, ("rgb", "nir", "thermal"), width=240, height=74),
+    WideFormat("wide_aside", 0.4, 0.16, ("rgb", "nir", "thermal"), width=240, height=74, aside=True),
 )
 
 
@@ -117,7 +132,7 @@ def _render(job: _Job) -> Path:
 
     rng = np.random.default_rng([job.seed, 17])
     rig = job.format.rig(rng)
-    world = World(job.seed, rig=rig, supersample=2)
+    world = World(job.seed, rig=rig, supersample=2, heading=job.format.heading(rng))
     sample = world.sample(float(rng.uniform(0.5, 30.0)), planes=NETWORK_WINDOW, sensors=job.format.sensors)
     save_sample(job.path, sample)
     return job.path

@@ -261,7 +261,7 @@ class Domain:
             **images,
             depth={image: passes[image].depth for image in self.sensors},
             meta={**about, "spikes": "mediate"},
-            world_from_reference=world.scene.world_from_reference(time_s),
+            world_from_reference=world.world_from_reference(time_s),
         )
 
 

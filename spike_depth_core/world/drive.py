@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.geometry.rig import pose
 from spike_depth_core.resources import config_path
 from spike_depth_core.samples import IMAGES, DepthSample, modality
 from spike_depth_core.world.rain import RainField
@@ -18,6 +19,7 @@ from spike_depth_core.world.scene import Scene, build_scene
 from spike_depth_core.world.sensors import ImageSensor, SensorSuite, SpikeSensor
 
 RAIN_SPAN_S = 0.013  # drops are gathered for: the spike planes of a sample, and half of any exposure
+MAX_HEADING = np.pi / 2  # what lies behind the vehicle is built for the length of a shadow only
 _NOISE_EPOCH_NS = 10**10  # seeds are not negative, times may be
 
 
@@ -36,6 +38,7 @@ class World:
             its height gets the seed's too. Sensors that share a camera and a pose share a rendering.
         supersample: 2 casts four rays a pixel: smooth edges for nearly twice the time. 1 casts one.
         workers: threads that render.
+        heading: radians by which the rig looks to the right of where the vehicle drives: a camera at its side.
         options: `layout`, `speed`, `weather` and `town`, see `build_scene`.
     """
 
@@ -46,8 +49,11 @@ class World:
         rig: SensorRig | None = None,
         supersample: int = 2,
         workers: int = 1,
+        heading: float = 0.0,
         **options: Any,
     ) -> None:
+        if not abs(heading) <= MAX_HEADING:
+            raise ValueError(f"heading must be within {MAX_HEADING:.2f} rad of ahead, found {heading}")
         rig = rig or replace(vehicle_rig(), height=None)
         self.scene: Scene = build_scene(seed, condition, camera_height=rig.height, **options)
         self.rig = replace(rig, height=self.scene.camera_height)
@@ -55,6 +61,7 @@ class World:
         self._rain = RainField(seed, weather) if weather is not None and weather.rain_mm_h > 0.0 else None
         self.suite = SensorSuite.draw(seed, self.scene.condition)
         self.supersample, self.workers = supersample, workers
+        self._turned = pose((0.0, 0.0, 0.0), (0.0, float(np.sin(heading / 2)), 0.0, float(np.cos(heading / 2))))
         for name, camera in self.rig.cameras.items():
             if any(camera.distortion):
                 raise ValueError(f"the world renders undistorted cameras only, but {name} has distortion")
@@ -65,7 +72,11 @@ class World:
 
     def world_from(self, sensor: str, time_s: float) -> np.ndarray:
         """4x4 pose of a sensor in the world (metres, z up) at a time."""
-        return self.scene.world_from_reference(time_s) @ self.rig.reference_from(sensor)
+        return self.world_from_reference(time_s) @ self.rig.reference_from(sensor)
+
+    def world_from_reference(self, time_s: float) -> np.ndarray:
+        """4x4 pose of the rig's reference camera (x right, y down, z forward) in the world at a time."""
+        return self.scene.world_from_reference(time_s) @ self._turned
 
     def speed(self, time_s: float) -> float:
         """Speed of the vehicle in m/s at a time."""
@@ -135,7 +146,7 @@ class World:
             **{image: self.observe(image, passes, planes, time_ns, noise) for image in passes},
             depth={image: rendered.depth for image, rendered in passes.items()},
             meta=self.about(time_s, sequence, frame),
-            world_from_reference=self.scene.world_from_reference(time_s),
+            world_from_reference=self.world_from_reference(time_s),
         )
 
     def observe(self, image: str, passes: Mapping[str, RenderPass], planes: int, time_ns: int, noise: int) -> Any:

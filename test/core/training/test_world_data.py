@@ -39,6 +39,14 @@ def test_rigs_differ_by_draw_and_cover_the_sensors(kind):
     assert sizes == {s: (c.width, c.height) for s, c in other.cameras.items()}  # or they could not share a batch
 
 
+def test_only_what_looks_aside_is_turned():
+    headings = {kind.name: [kind.heading(np.random.default_rng(seed)) for seed in range(50)] for kind in FORMATS}
+    aside = headings.pop("wide_aside")
+    assert min(aside) < -1.0
+    assert max(aside) > 1.0
+    assert not any(any(values) for values in headings.values())
+
+
 def test_splits_do_not_reach_into_each_other_or_into_the_reserved_seeds():
     with pytest.raises(ValueError, match="at most 200000"):
         next(render_samples("nowhere", 200_001, 0))

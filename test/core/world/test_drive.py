@@ -66,6 +66,36 @@ def test_a_day_is_brighter_than_a_night(rig):
     assert rates["night"] < 0.25 * rates["day"]
 
 
+def test_a_heading_turns_the_rig_to_the_right_about_its_place():
+    camera = PinholeCamera.from_focal(121, 61, 60.0)
+    angle = 0.4
+    ahead, turned = (
+        World(4, "day", SensorRig({"rgb": camera}, {}, "rgb"), heading=h).sample(2.0, sensors=("rgb",))
+        for h in (0.0, angle)
+    )
+    here, there = ahead.world_from_reference, turned.world_from_reference
+    np.testing.assert_allclose(there[:3, 3], here[:3, 3])
+    np.testing.assert_allclose(there[:3, 2], np.cos(angle) * here[:3, 2] + np.sin(angle) * here[:3, 0], atol=1e-12)
+    # A ray through both pictures meets the same surface at the same distance.
+    v, u = np.mgrid[:61, :50]
+    x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+    z = np.cos(angle) - np.sin(angle) * x  # in the camera that looks ahead
+    columns = np.rint(camera.fx * (np.sin(angle) + np.cos(angle) * x) / z + camera.cx).astype(int)
+    rows = np.rint(camera.fy * y / z + camera.cy).astype(int)
+    seen = (columns >= 0) & (columns < 121) & (rows >= 0) & (rows < 61)
+    assert seen.sum() > 1000
+    first = turned.depth["rgb"][v[seen], u[seen]]
+    second = ahead.depth["rgb"][rows[seen], columns[seen]] / z[seen]
+    near = (first < 30) & (second < 30)
+    assert near.sum() > 500
+    assert np.median(np.abs(first[near] / second[near] - 1)) < 0.03  # pixels are rounded
+
+
+def test_a_heading_is_no_look_behind(rig):
+    with pytest.raises(ValueError, match="heading must be within"):
+        World(4, rig=rig, heading=2.0)
+
+
 def test_only_what_is_asked_for_and_what_there_is(rig):
     world = World(3, "day", rig)
     assert world.sample(2.0, sensors=("thermal",)).sensors == ("thermal",)
