@@ -1,4 +1,4 @@
-"""LiDAR points as sparse true depth of a camera."""
+"""LiDAR points of messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.bags.messages import MessageError, stamp_ns
-from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.samples.readers import kitti
 
-_NEAREST = 0.1  # metres: what is nearer is the vehicle itself
 # sensor_msgs/PointField: number of the type.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
@@ -42,18 +39,3 @@ def points_from_message(message: Any) -> np.ndarray:
     points = np.ascontiguousarray(rows).view(dtype).reshape(-1)
     stacked = np.stack([points[name].astype(np.float64) for name in "xyz"], axis=1)
     return stacked[np.isfinite(stacked).all(axis=1)]
-
-
-def depth_of_points(points: np.ndarray, camera_from_points: np.ndarray, camera: PinholeCamera) -> np.ndarray:
-    """Points as a sparse depth image: the nearest of those that fall into a pixel.
-
-    Args:
-        points: [N, 3] in metres, in their own frame.
-        camera_from_points: 4x4.
-        camera: into which they are projected, as one without distortion.
-
-    Returns:
-        float32 [H, W], metres along the optical axis; NaN where no point falls.
-    """
-    projected = kitti.project(points, camera.matrix @ camera_from_points[:3])
-    return kitti.rasterise(projected[projected[:, 2] > _NEAREST], camera.width, camera.height)

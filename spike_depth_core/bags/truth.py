@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from spike_depth_core.bags import types
-from spike_depth_core.bags.lidar import depth_of_points, points_from_message
+from spike_depth_core.bags.lidar import points_from_message
 from spike_depth_core.bags.messages import MessageError, depth_image, stamp_ns
 from spike_depth_core.bags.reader import BagMessage, BagReader
 from spike_depth_core.bags.transforms import FrameTree
-from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.geometry.projection import carry_depth, depth_of_points
 
 TOLERANCE_NS = 20_000_000
 _WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
@@ -98,3 +100,67 @@ class TruthTopic:
         if depth.shape != (camera.height, camera.width):
             raise MessageError("size", f"it is of {depth.shape}, the depth of {camera.height, camera.width} pixels")
         return depth
+
+    def labels(
+        self,
+        truth: Truth,
+        sensors: Collection[str],
+        cameras: Mapping[str, PinholeCamera],
+        frame_ids: Mapping[str, str],
+        rig: SensorRig,
+        frames: FrameTree,
+    ) -> dict[str, np.ndarray]:
+        """A truth as seen from several sensors.
+
+        A depth image is that of the sensor whose frame it is in, rectified; for the others it is carried over, and what
+        that sensor does not see is unknown to them. Points go to each sensor by themselves.
+
+        Args:
+            truth: of this topic.
+            sensors: for which it is wanted.
+            cameras: intrinsics that are known, by sensor.
+            frame_ids: frames that are known, by sensor.
+            rig: tells how the sensors lie to one another; one it does not have is taken to sit at its reference.
+            frames: tell how the points' frame lies to one of them.
+
+        Returns:
+            By sensor, float32 [H, W] at the pixels of its image, distorted as that is.
+
+        Raises:
+            MessageError: where it cannot be brought there, or is damaged.
+        """
+
+        def place(sensor: str) -> np.ndarray:
+            return rig.reference_from(sensor) if sensor in rig.cameras else np.eye(4)
+
+        if self._are_points:
+            connected = {s: frames.transform(frame, truth.frame_id) for s, frame in frame_ids.items()}
+            known = {s: matrix for s, matrix in connected.items() if matrix is not None}
+            if not known:
+                raise MessageError(
+                    "frame",
+                    f"/tf_static does not say how {truth.frame_id!r} lies to any of {sorted(frame_ids.values())}",
+                )
+            points = points_from_message(truth.message)
+            first, from_points = next(iter(known.items()))
+            return {
+                s: depth_of_points(
+                    points,
+                    known[s] if s in known else np.linalg.inv(place(s)) @ place(first) @ from_points,
+                    cameras[s],
+                )
+                for s in sensors
+            }
+        own = next((s for s, frame in frame_ids.items() if frame.lstrip("/") == truth.frame_id), None)
+        if own is None and not truth.frame_id:
+            own = rig.reference
+        if own is None or own not in cameras:
+            raise MessageError("frame", f"it is in {truth.frame_id}, the sensors in {sorted(frame_ids.values())}")
+        camera = replace(cameras[own], distortion=())
+        depth = self.depth(truth, truth.frame_id, camera, frames)
+        return {
+            s: depth
+            if cameras[s] == camera and s == own
+            else carry_depth(depth, camera, cameras[s], np.linalg.inv(place(s)) @ place(own))
+            for s in sensors
+        }

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from spike_depth_core.bags import BagReader, BagWriter, MessageError, messages, types
-from spike_depth_core.bags.lidar import depth_of_points, points_from_message
+from spike_depth_core.bags.lidar import points_from_message
 from spike_depth_core.bags.playback import Playback, PlayedMoment, rig_of_bag
 from spike_depth_core.bags.recording import drive_metadata
 from spike_depth_core.bags.sensors import SensorTopics, find_sensors, find_truth
 from spike_depth_core.bags.transforms import FrameTree
 from spike_depth_core.bags.types import type_store
 from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry.projection import depth_of_points
 from spike_depth_core.geometry.rig import pose
 from test.core.bags.recordings import FRAME_NS, START_NS, Written, small_recording, write_recording
 from test.core.factories import small_rig
