@@ -65,6 +65,12 @@ class DepthDiagnostics:
             levels["model"], texts["model"] = ERROR, failure
         return [self.status(kind, levels[kind], texts[kind], model if kind == "model" else {}) for kind in NAMES]
 
+    def model(self, values: Mapping[str, Any], refusal: str) -> DiagnosticStatus:
+        """What is loaded; WARN where another checkpoint was asked for and could not be used."""
+        if refusal:
+            return self.status("model", WARN, refusal, values)
+        return self.status("model", OK, "loading another" if values.get("loading") else "loaded", values)
+
     def inputs(self, pipeline: Pipeline) -> DiagnosticStatus:
         """Each sensor: rate, age, what became of its messages; level ERROR when none, or a required one, delivers."""
         inputs, settings = pipeline.inputs, pipeline.settings

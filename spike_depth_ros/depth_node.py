@@ -7,18 +7,22 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.moments import blank_image
+from spike_depth_core.networks.checkpoint import verify_checkpoint
 from spike_depth_core.resources import config_path, default_checkpoint
 from spike_depth_core.samples import DepthSample
-from spike_depth_ros import diagnostics, qos, topics
+from spike_depth_ros import qos, topics
+from spike_depth_ros.checkpoint_swap import CheckpointSwap
 from spike_depth_ros.depth_diagnostics import DepthDiagnostics
 from spike_depth_ros.depth_parameters import DEPTH_NODE, Settings, settings
 from spike_depth_ros.outputs import Outputs
@@ -47,7 +51,8 @@ class DepthNode(LifecycleNode):
     """See docs/ros.md for topics, parameters and diagnostics, and for what each transition does.
 
     Args:
-        load: makes the estimator of the parameters' values; called at each configuration.
+        load: makes the estimator of the parameters' values; called at each configuration, and, on a thread of its own,
+            where the checkpoint changes in between.
     """
 
     def __init__(self, load: Callable[[Mapping[str, Any]], Estimator] = load_estimator, **options: Any):
@@ -57,10 +62,15 @@ class DepthNode(LifecycleNode):
         self._rig: SensorRig | None = None
         self._transforms: SensorTransforms | None = None
         self._pipeline: Pipeline | None = None
-        self._failure = ""
+        self._failure = self._refusal = ""
+        self._checkpoint = ""  # as the parameter named it that is in use
+        self._changes = 0  # of the checkpoint since the configuration
         self._reporter = Reporter(self.get_logger())
         self._outputs = Outputs(self)
-        self.parameters = LiveParameters(self, DEPTH_NODE, settings, self._apply, lambda: self.state == UNCONFIGURED)
+        self.parameters = LiveParameters(self, DEPTH_NODE, self._check, self._apply, lambda: self.state == UNCONFIGURED)
+        # Weights are exchanged on the executor's thread, where transitions are made too.
+        loaded = self.create_guard_condition(self._take_over)
+        self._swap = CheckpointSwap(lambda values: self._warm(self._load(values)), loaded.trigger)
         values = self.parameters.values
         self._diagnostics = DepthDiagnostics(self.get_name(), values["hardware_id"], self._reporter)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
@@ -91,8 +101,8 @@ class DepthNode(LifecycleNode):
         self._failure = ""
         try:
             self._rig = SensorRig.load(values["rig"] or config_path("rigs/vehicle.yaml"))
-            self._estimator = self._load(values)
-            self._warm_up()
+            self._estimator = self._warm(self._load(values))
+            self._checkpoint, self._changes, self._refusal = values["checkpoint"], 0, ""
             self._outputs.offer(self._settings, active=False)
             return super().on_configure(state)
         except Exception as error:  # whatever it is: the node stays up, and says so
@@ -146,6 +156,7 @@ class DepthNode(LifecycleNode):
             self._transforms = None
 
     def _free(self) -> None:
+        self._swap.cancel()
         self._outputs.close()
         self._estimator = self._rig = None
         gc.collect()  # the memory is wanted now, not when the collector next thinks of it
@@ -154,26 +165,63 @@ class DepthNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         self._stop()
+        self._swap.close()
         super().destroy_node()
 
-    def _warm_up(self) -> None:
+    def _warm(self, estimator: Estimator) -> Estimator:
         """Estimate once on nothing: what is compiled or allocated at the first use must not delay the first depth."""
-        cameras = {s: self._rig.cameras[s] for s in self._settings.sensors if s in self._rig.cameras}
-        usable = tuple(sensor for sensor in cameras if sensor in self._estimator.sensors)
+        rig = self._rig
+        if rig is None:
+            raise ValueError("the node has been cleaned up")
+        cameras = {s: rig.cameras[s] for s in self._settings.sensors if s in rig.cameras}
+        usable = tuple(sensor for sensor in cameras if sensor in estimator.sensors)
         if not usable:
             raise ValueError(
-                f"the network uses {', '.join(self._estimator.sensors)}, but the parameter 'sensors' names "
-                f"{', '.join(self._settings.sensors)} and the rig has {', '.join(self._rig.cameras)}"
+                f"the network uses {', '.join(estimator.sensors)}, but the parameter 'sensors' names "
+                f"{', '.join(self._settings.sensors)} and the rig has {', '.join(rig.cameras)}"
             )
         images = {sensor: blank_image(sensor, camera) for sensor, camera in cameras.items()}
-        sample = DepthSample(SensorRig(cameras, {}, usable[0], self._rig.height), **images)
-        self._estimator.estimate(sample, usable[0], usable)
+        sample = DepthSample(SensorRig(cameras, {}, usable[0], rig.height), **images)
+        if not np.isfinite(estimator.estimate(sample, usable[0], usable).depth).any():
+            raise ValueError("the network gives no depth that is finite")
+        return estimator
+
+    # Another checkpoint while the node runs
+
+    def _take_over(self) -> None:
+        """Estimate with what has been loaded, from the next moment on; or stay, and say why."""
+        loaded = self._swap.take()
+        if loaded is None or self._estimator is None:
+            return
+        if loaded.estimator is None:
+            self._refusal = f"{loaded.checkpoint} is refused: {loaded.failure}"
+            self.get_logger().error(self._refusal)
+            self.set_parameters([RosParameter("checkpoint", value=self._checkpoint)])
+            return
+        self._estimator, self._checkpoint = loaded.estimator, loaded.checkpoint
+        self._changes += 1
+        if self._pipeline is not None:
+            self._pipeline.use(loaded.estimator)
+        self.get_logger().info(f"depth is now of {loaded.checkpoint or default_checkpoint()}")
 
     # Parameters
 
-    def _apply(self, _: Mapping[str, Any]) -> None:
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """Raises ValueError for values that cannot be; a checkpoint for what can be found without building it."""
+        settings(values)
+        if self._estimator is not None and values["checkpoint"] != self._checkpoint:
+            known = isinstance(self._estimator, DepthEstimator)
+            architecture = self._estimator.info.architecture if known else None
+            verify_checkpoint(values["checkpoint"] or default_checkpoint(), architecture)
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
         """Take over parameters that have changed while the node runs."""
         if self._estimator is not None:
+            if values["checkpoint"] == self._checkpoint:
+                self._swap.cancel()
+            elif values["checkpoint"] != self._swap.loading:
+                self._refusal = ""
+                self._swap.begin(values)
             self._outputs.offer(self._settings, active=self._pipeline is not None)
         if self._pipeline is not None:
             self._pipeline.apply(self._settings)
@@ -182,11 +230,14 @@ class DepthNode(LifecycleNode):
 
     def _model(self) -> dict[str, Any]:
         """What is loaded."""
-        values = {"state": self.state}
+        values = {"state": self.state, "node": self.get_fully_qualified_name()}
         if self._estimator is None:
             return values
+        loading = self._swap.loading
         values |= {
-            "checkpoint": str(self.parameters.values["checkpoint"] or default_checkpoint()),
+            "checkpoint": str(self._checkpoint or default_checkpoint()),
+            "changes": self._changes,
+            "loading": "" if loading is None else loading or str(default_checkpoint()),
             "sensors": ",".join(self._estimator.sensors),
             "spike_planes": self._estimator.spike_planes,
         }
@@ -212,7 +263,7 @@ class DepthNode(LifecycleNode):
                 self._diagnostics.inference(pipeline, self._outputs),
                 self._diagnostics.latency(pipeline),
                 self._diagnostics.jitter(pipeline),
-                self._diagnostics.status("model", diagnostics.OK, "loaded", self._model()),
+                self._diagnostics.model(self._model(), self._refusal),
                 self._diagnostics.alignment(pipeline, self._rig, self._transforms),
             ]
         array = DiagnosticArray(status=statuses)

@@ -68,8 +68,10 @@ DEPTH_NODE = (
     Parameter(
         "checkpoint",
         "",
-        "Checkpoint (.safetensors) of the network; empty for the one of the package.",
-        change="configure",
+        "Checkpoint (.safetensors) of the network; empty for the one of the package. While the node runs, one of "
+        "another architecture or with something wrong about it is refused; else it is loaded beside, and takes the "
+        "other's place between two depth images.",
+        change="now",
     ),
     Parameter(
         "rig",

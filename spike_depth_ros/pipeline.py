@@ -130,6 +130,10 @@ class Pipeline:
         self.policy.required = settings.required
         self.inputs.set_sensors(settings.sensors)
 
+    def use(self, estimator: Estimator) -> None:
+        """Estimate with another network, of the same sensors and planes, from the next moment on."""
+        self._estimator = estimator
+
     def place_sensors(self, rig: SensorRig) -> None:
         """Believe another rig from now on."""
         if any(not np.allclose(rig.reference_from(s), self.rig.reference_from(s), atol=1e-4) for s in rig.cameras):
@@ -171,7 +175,7 @@ class Pipeline:
         return self._node.get_clock().now().nanoseconds
 
     def _estimate(self, moment: Moment) -> None:
-        tally, settings, rig = self.tally, self.settings, self.rig
+        tally, settings, rig, estimator = self.tally, self.settings, self.rig, self._estimator
         pairing_ms = (self._now_ns() - moment.time_ns) / 1e6
         begin = time.monotonic_ns()
         if moment.epoch != self._epoch:
@@ -182,13 +186,13 @@ class Pipeline:
         if not heard:
             tally.unheard += 1
             return
-        usable = tuple(sensor for sensor in moment.sensors if sensor in self._estimator.sensors)
+        usable = tuple(sensor for sensor in moment.sensors if sensor in estimator.sensors)
         verdict = self.policy.judge(usable, self.inputs.is_expected)
         if verdict.reference is None:
             tally.skipped[verdict.reason or "no_sensor"] += 1
             return
         sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
-        estimate = self._estimator.estimate(sample, verdict.reference, usable)
+        estimate = estimator.estimate(sample, verdict.reference, usable)
         growth = settings.degraded_growth ** len(self.inputs.missing(usable))
         estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))
         estimated = time.monotonic_ns()

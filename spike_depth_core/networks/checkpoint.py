@@ -125,11 +125,8 @@ def read_info(path: str | Path) -> CheckpointInfo:
         raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error
 
 
-def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
-    """Read a checkpoint: hash, shapes and finiteness are checked before the network is handed out.
-
-    Returns:
-        The network in evaluation mode, on the CPU, and the info.
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], CheckpointInfo]:
+    """The tensors of a checkpoint by name, and its description; the hash and finiteness are checked.
 
     Raises:
         CheckpointError: naming the file, what was expected and what was found.
@@ -147,13 +144,47 @@ def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    broken = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds values that are not finite, first in {broken[0]}")
+    return tensors, info
+
+
+def verify_checkpoint(path: str | Path, architecture: Architecture | None = None) -> CheckpointInfo:
+    """What can be said of a checkpoint in milliseconds, without building its network.
+
+    Args:
+        path: of the safetensors file.
+        architecture: what it has to be of; anything when None.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, and for another architecture.
+    """
+    _, info = read_weights(path)
+    if architecture is not None and info.architecture != architecture:
+        expected, found = architecture.to_dict(), info.architecture.to_dict()
+        differing = [
+            f"{key} {expected[key]} expected, found {found[key]}" for key in expected if expected[key] != found[key]
+        ]
+        raise CheckpointError(f"{path} is of another architecture: {'; '.join(differing)}")
+    return info
+
+
+def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
+    """Read a checkpoint: hash, shapes and finiteness are checked before the network is handed out.
+
+    Returns:
+        The network in evaluation mode, on the CPU, and the info.
+
+    Raises:
+        CheckpointError: naming the file, what was expected and what was found.
+    """
+    tensors, info = read_weights(path)
     network = build_network(info.architecture)
     expected = network.state_dict()
     wrong = sorted(set(expected) ^ set(tensors)) or sorted(k for k in expected if expected[k].shape != tensors[k].shape)
     if wrong:
+        path = Path(path).with_suffix(".safetensors")
         raise CheckpointError(f"{path} does not fit its architecture: {len(wrong)} tensors differ, first {wrong[0]}")
-    broken = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
-    if broken:
-        raise CheckpointError(f"{path} holds values that are not finite, first in {broken[0]}")
     network.load_state_dict(tensors)
     return network.eval(), info

@@ -82,7 +82,7 @@ def test_descriptors_say_when_a_change_takes_effect(context):
     names = [parameter.name for parameter in DEPTH_NODE]
     descriptors = dict(zip(names, node.describe_parameters(names), strict=True))
     assert {name for name, d in descriptors.items() if d.read_only} == {"autostart", "hardware_id", "diagnostics_rate"}
-    assert "unconfigured" in descriptors["checkpoint"].additional_constraints
+    assert "unconfigured" in descriptors["rig"].additional_constraints
     assert descriptors["rate"].additional_constraints == ""
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: exact, and refused with their name when anything is wrong."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from spike_depth_core.networks.checkpoint import (
     CheckpointInfo,
     load_checkpoint,
     save_checkpoint,
+    verify_checkpoint,
 )
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -87,3 +89,15 @@ def test_a_wrong_description_is_named(saved, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"nowhere\.json"):
         load_checkpoint(tmp_path / "nowhere.safetensors")
+
+
+def test_verification_needs_no_network_and_names_what_differs(saved):
+    _, info, path = saved
+    assert verify_checkpoint(path) == info
+    assert verify_checkpoint(path, SMALL) == info
+    other = dataclasses.replace(SMALL, trunk_blocks=2, widths=(8, 8, 8, 8, 8))
+    with pytest.raises(CheckpointError, match=r"net\.safetensors is of another architecture: widths .* trunk_blocks 2"):
+        verify_checkpoint(path, other)
+    rewrite(path, lambda t: t["rays.bias"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match=r"not finite, first in rays\.bias"):
+        verify_checkpoint(path, SMALL)
