@@ -1,4 +1,4 @@
-"""A folder of samples on disk: one uncompressed `.npz` a sample, written whole or not at all.
+"""Samples on disk: one uncompressed `.npz` a sample, written whole or not at all; or many of them in shards.
 
 Spikes stay packed. Depth is kept as float16 (relative error below 0.0005, far under any sensor's). Reading takes
 only the arrays asked for, so a training step that uses two sensors does not pay for the others.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples.sample import IMAGES, DepthSample, modality
+from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members
 from spike_depth_core.spikes import PackedSpikes
 
 SUFFIX = ".npz"
@@ -27,9 +29,8 @@ def sample_path(folder: str | Path, index: int) -> Path:
     return Path(folder) / f"{index:07d}{SUFFIX}"
 
 
-def save_sample(path: str | Path, sample: DepthSample) -> None:
-    """Write one sample. A kill at any moment leaves no half file behind under the sample's name."""
-    path = Path(path)
+def encode_sample(sample: DepthSample) -> memoryview:
+    """One sample as the bytes of a file."""
     description: dict[str, Any] = {
         "rig": sample.rig.to_dict(),
         "time_ns": sample.time_ns,
@@ -57,16 +58,24 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
     arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getbuffer()
+
+
+def save_sample(path: str | Path, sample: DepthSample) -> None:
+    """Write one sample. A kill at any moment leaves no half file behind under the sample's name."""
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(buffer.getbuffer())
+    temporary.write_bytes(encode_sample(sample))
     os.replace(temporary, path)
 
 
-def load_sample(path: str | Path, sensors: Iterable[str] = IMAGES, depth: Iterable[str] = IMAGES) -> DepthSample:
+def load_sample(
+    path: str | Path | ShardMember, sensors: Iterable[str] = IMAGES, depth: Iterable[str] = IMAGES
+) -> DepthSample:
     """Read one sample, or part of it.
 
     Args:
-        path: a file that `save_sample` wrote.
+        path: a file that `save_sample` wrote, or a sample in a shard.
         sensors: which images to read, of those there are; right-hand ones by their own names.
         depth: for which images to read the true depth.
 
@@ -74,7 +83,7 @@ def load_sample(path: str | Path, sensors: Iterable[str] = IMAGES, depth: Iterab
         ValueError: naming the file, when it is not such a file or is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with opened(path) as stream, np.load(stream, allow_pickle=False) as file:
             description = json.loads(file["description"].tobytes())
             images: dict[str, Any] = {s: file[s] for s in sensors if s in file}
             known = description["depth"]
@@ -98,9 +107,60 @@ def load_sample(path: str | Path, sensors: Iterable[str] = IMAGES, depth: Iterab
         raise ValueError(f"{path} is not a readable sample file: {error}") from error
 
 
-def list_samples(folder: str | Path) -> Sequence[Path]:
-    """The sample files of a folder in order. Raises ValueError when there is none."""
-    paths = sorted(Path(folder).glob(f"*{SUFFIX}"))
+def opened(path: str | Path | ShardMember) -> BinaryIO:
+    """A sample's file, or its part of a shard."""
+    return path.open() if isinstance(path, ShardMember) else open(path, "rb")
+
+
+def list_samples(folder: str | Path) -> Sequence[Path | ShardMember]:
+    """The samples of a folder in order: its sample files, or those in its shards.
+
+    Raises:
+        ValueError: when there is none, or a shard cannot be read.
+    """
+    paths: Sequence[Path | ShardMember] = sorted(Path(folder).glob(f"*{SUFFIX}"))
     if not paths:
-        raise ValueError(f"no sample files (*{SUFFIX}) in {folder}")
+        paths = [m for shard in sorted(Path(folder).glob(f"*{SHARD_SUFFIX}")) for m in list_members(shard)]
+    if not paths:
+        raise ValueError(f"no sample files (*{SUFFIX}) or shards (*{SHARD_SUFFIX}) in {folder}")
     return paths
+
+
+@dataclass(frozen=True)
+class SampleSummary:
+    """What a sample has, without its arrays.
+
+    Attributes:
+        meta: of the sample.
+        depth: for which images the true depth is known.
+        posed: whether its pose is known.
+    """
+
+    meta: Mapping[str, Any]
+    depth: frozenset[str]
+    posed: bool
+
+    @classmethod
+    def of(cls, sample: DepthSample) -> SampleSummary:
+        """Of a sample at hand."""
+        return cls(sample.meta, frozenset(sample.depth), sample.world_from_reference is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for a shard."""
+        return {"meta": self.meta, "depth": sorted(self.depth), "posed": self.posed}
+
+
+def summary_of(path: str | Path | ShardMember) -> SampleSummary:
+    """What a sample has: of a shard, what stands beside it there. Raises ValueError for a damaged file."""
+    if isinstance(path, ShardMember) and {"meta", "depth", "posed"} <= path.about.keys():
+        return SampleSummary(path.about["meta"], frozenset(path.about["depth"]), bool(path.about["posed"]))
+    try:
+        with opened(path) as stream, np.load(stream, allow_pickle=False) as file:
+            description = json.loads(file["description"].tobytes())
+        return SampleSummary(
+            description["meta"], frozenset(description["depth"]), description.get("world_from_reference") is not None
+        )
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # as in load_sample
+        raise ValueError(f"{path} is not a readable sample file: {error}") from error
