@@ -344,6 +344,8 @@ STAGES = {kind.name: kind for kind in (Pretrain, CrossModality, CrossDomain, Sou
 """All that a row of the table may be made of, by name."""
 SHARES = {"pretrain": 0.4, "cross_modality": 0.3, "cross_domain": 0.3}
 """Of the steps. Published: 30, 10 and 20 epochs, from weights of ImageNet, which the two later ones profit from."""
+LEARNING_RATES = {"cross_modality": 0.5, "cross_domain": 0.3, "target_supervised": 0.5}
+"""Of the training's, for stages that go on from learned weights. Published: a tenth for all that ImageNet has taught."""
 
 
 def bicross_stages(
@@ -372,5 +374,6 @@ def bicross_stages(
         kind = STAGES[name]
         own = {k: v for k, v in settings.items() if k in {f.name for f in fields(kind)}}
         # The last weights, not the best by validation: labels of the target are not to be looked at.
-        made.append(Stage(kind(architecture, seed=seed, **own), SHARES.get(name, 1.0) / total, "last"))
+        share = SHARES.get(name, 1.0) / total
+        made.append(Stage(kind(architecture, seed=seed, **own), share, "last", LEARNING_RATES.get(name, 1.0)))
     return tuple(made)

@@ -107,17 +107,22 @@ class Stage:
 
     Attributes:
         recipe: what is done.
-        share: of all steps.
+        share: of the training's steps; those of a recipe's stages come to one.
         keep: which weights go on: the `best` by validation, or the `last`, where validating would take labels that
             the stage must do without.
+        learning_rate: as a share of the training's. A stage that goes on from learned weights wants less than the
+            one that began with random ones, or it first spoils what it is given.
     """
 
     recipe: Recipe
     share: float = 1.0
     keep: str = "best"
+    learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.keep not in ("best", "last"):
             raise ValueError(f"keep is 'best' or 'last', found {self.keep!r}")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"a stage's share of the steps is in (0, 1], found {self.share}")
+        if not self.share > 0:
+            raise ValueError(f"a stage's share of the steps is more than 0, found {self.share}")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(f"a stage's share of the learning rate is in (0, 1], found {self.learning_rate}")

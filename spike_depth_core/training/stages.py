@@ -10,7 +10,17 @@ from dataclasses import replace
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.recipes import Stage
 from spike_depth_core.training import distributed
+from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
+
+
+def stage_options(stage: Stage, options: LoopOptions) -> LoopOptions:
+    """How long and how hard a stage of a training is trained."""
+    return replace(
+        options,
+        steps=max(1, round(stage.share * options.steps)),
+        learning_rate=stage.learning_rate * options.learning_rate,
+    )
 
 
 def run_stages(
@@ -22,9 +32,9 @@ def run_stages(
 
     Args:
         stages: what is learned, in order.
-        run: everything else; its recipe, steps, folder, `keep` and start are replaced stage by stage. Of several
-            stages each writes into a folder of its own in `run.out`, `1_NAME`, `2_NAME`...; the last one's checkpoint
-            is copied to `run.out`.
+        run: everything else; its recipe, steps, learning rate, folder, `keep` and start are replaced stage by stage. Of
+            several stages each writes into a folder of its own in `run.out`, `1_NAME`, `2_NAME`...; the last one's
+            checkpoint is copied to `run.out`.
         progress: called with the number of steps done in all stages, and figures to show.
 
     Returns:
@@ -34,13 +44,13 @@ def run_stages(
     start, parent, before = run.start, run.parent, 0
     for number, stage in enumerate(stages, 1):
         out = run.out if len(stages) == 1 else run.out / f"{number}_{stage.recipe.name}"
-        steps = max(1, round(stage.share * run.options.steps))
+        options = stage_options(stage, run.options)
         left = None if run.time_limit_s is None else max(0.0, run.time_limit_s - (time.monotonic() - begin))
         offset = before
         part = replace(
             run,
             recipe=stage.recipe,
-            options=replace(run.options, steps=steps),
+            options=options,
             out=out,
             keep=stage.keep,
             start=start,
@@ -50,7 +60,7 @@ def run_stages(
         if not part(lambda done, values, offset=offset: progress(offset + done, values)):  # type: ignore[misc]
             return False
         start, info = load_checkpoint(out / "checkpoint.safetensors")
-        parent, before = info.sha256, before + steps
+        parent, before = info.sha256, before + options.steps
     if len(stages) > 1 and distributed.place()[0] == 0:
         for suffix in (".safetensors", ".json"):
             shutil.copyfile(out / f"checkpoint{suffix}", run.out / f"checkpoint{suffix}")

@@ -198,6 +198,20 @@ def test_stages_hand_their_student_on_and_modules_for_training_stay_behind(folde
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].sha256 == last.sha256
 
 
+def test_a_stage_is_as_long_and_as_hard_as_it_says(folder, tmp_path):
+    stages = (Stage(Supervised(SMALL), 0.75), Stage(Supervised(SMALL), 0.25, learning_rate=0.2))
+    run = make_run(folder, tmp_path, steps=8)
+    assert run_stages(stages, run)
+    first, second = (
+        load_checkpoint(tmp_path / f"{n}_supervised" / "checkpoint.safetensors")[1].training["options"] for n in (1, 2)
+    )
+    assert (first["steps"], second["steps"]) == (6, 2)
+    assert first["learning_rate"] == run.options.learning_rate
+    assert second["learning_rate"] == pytest.approx(0.2 * run.options.learning_rate)
+    with pytest.raises(ValueError, match="learning rate"):
+        Stage(Supervised(SMALL), learning_rate=0.0)
+
+
 def test_every_module_with_gradients_learns_and_the_others_follow(folder):
     recipe: Recipe = Following(SMALL)
     trainer = Trainer(recipe, LoopOptions(steps=4, learning_rate=1e-2))
