@@ -67,7 +67,7 @@ class OdometryTopic:
 
     def is_settled(self, time_ns: int, now_ns: int) -> bool:
         """Whether no pose that is yet to come matters to a moment, `now_ns` being the bag's clock."""
-        return bool(self._held and self._held[-1][0] >= time_ns) or now_ns - time_ns > _WAIT_NS
+        return (len(self._held) > 1 and self._held[-1][0] >= time_ns) or now_ns - time_ns > _WAIT_NS
 
     def pose(self, time_ns: int) -> np.ndarray | None:
         """4x4 `world_from_child` at a moment, in metres; None where no poses lie close around it."""

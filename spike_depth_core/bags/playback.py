@@ -6,6 +6,7 @@ played. Where a live node skips moments while it computes, all are given here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,26 @@ def rig_of_bag(bag: BagReader, path: str | Path | None = None) -> SensorRig:
     return SensorRig.load(config_path("rigs/vehicle.yaml"))
 
 
+def first_cameras(bag: BagReader, topics: SensorTopics, within_ns: int = 60_000_000_000) -> dict[str, PinholeCamera]:
+    """The first valid intrinsics of each sensor that a bag has within a time: drivers may send them once.
+
+    Args:
+        bag: that is looked into, no further than it takes.
+        topics: of the sensors.
+        within_ns: from its beginning.
+    """
+    found: dict[str, PinholeCamera] = {}
+    infos = {topic: sensor for sensor, topic in topics.cameras.items()}
+    for message in bag.messages(infos, EARLIEST_NS, (bag.start_ns or 0) + within_ns):
+        sensor = infos[message.topic]
+        if sensor not in found:
+            with contextlib.suppress(MessageError):
+                found[sensor] = camera_from_message(message.decode())
+        if len(found) == len(infos):
+            break
+    return found
+
+
 class Playback:
     """Plays a bag into a synchronizer.
 
@@ -72,6 +93,7 @@ class Playback:
         planes: spike planes of a moment.
         timing: how they are paired.
         capacity: spike planes held.
+        cameras: intrinsics that an earlier part of the bag has told, by sensor.
 
     Attributes:
         rig: the one given, with poses as the bag's static transforms have them.
@@ -89,13 +111,15 @@ class Playback:
         planes: int,
         timing: Timing | None = None,
         capacity: int = 4096,
+        cameras: Mapping[str, PinholeCamera] | None = None,
     ):
         self.bag, self.topics, self.rig = bag, topics, rig
         self.frames = static_frames(bag)
         self.frame_ids: dict[str, str] = {}
-        self.cameras: dict[str, PinholeCamera] = dict(rig.cameras)
+        self.cameras: dict[str, PinholeCamera] = {**rig.cameras, **(cameras or {})}
         self.dropped: dict[tuple[str, str], str] = {}
         self._heard = {sensor for sensor in topics.images if sensor not in topics.cameras and sensor in rig.cameras}
+        self._heard |= set(cameras or {})
         self._now_ns = 0
         self.sync = Synchronizer(planes, tuple(topics.images), timing or Timing(), lambda: self._now_ns, capacity)
         self._sensors = {topic: sensor for sensor, topic in topics.images.items()}

@@ -40,6 +40,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "replay",
         "Replay a bag through the node's own pipeline, offline, and measure it against a truth in the bag.",
     ),
+    "extract": (
+        "spike_depth_core.cli.extract",
+        "extract",
+        "Make training data of bags: samples in shards, split by drives.",
+    ),
     "train": (
         "spike_depth_core.cli.train",
         "train",

@@ -61,6 +61,15 @@ def test_no_pose_is_made_up_across_a_gap_or_a_jump_of_time():
     assert OdometryTopic("/odom").pose(5) is None
 
 
+def test_the_first_pose_waits_for_the_second():
+    topic = driven((STEP_NS, pose()))
+    assert topic.pose(STEP_NS) is None
+    assert not topic.is_settled(STEP_NS, STEP_NS)
+    topic.take(event(2 * STEP_NS, pose((1.0, 0.0, 0.0))))
+    assert topic.is_settled(STEP_NS, STEP_NS)
+    assert topic.speed(STEP_NS) == pytest.approx(10.0)
+
+
 def test_which_topic_is_the_odometry(tmp_path):
     def bag(name: str, *topics: str) -> BagReader:
         with BagWriter(tmp_path / name) as writer:

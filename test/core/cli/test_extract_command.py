@@ -1,0 +1,43 @@
+"""`spike-depth extract`: a data set, a table, and the same command again after a part has gone missing."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.extract import parse_assigned
+from spike_depth_core.cli.main import app
+from test.core.training.drives import write_drive
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["extract", *map(str, arguments)])
+
+
+def test_bags_become_a_data_set(tmp_path):
+    bags = [write_drive(tmp_path / f"{name}.mcap", 0.3) for name in ("day", "night")]
+    options = ["--out", tmp_path / "set", "--shares", "1,0,0", "--assign", "test=night", "--planes", 64, "--rate", 0]
+    done = run(*bags, *options)
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("train", "test"))]
+    # Of eight frames the first has too few planes before it.
+    assert [row[:6] for row in rows] == [["train", "8", "8", "8", "1", "1"], ["test", "8", "8", "8", "1", "1"]]
+    shard = next((tmp_path / "set" / "test").rglob("*.tar"))
+    content = shard.read_bytes()
+    shard.unlink()
+    (tmp_path / "set" / "units" / "001-0000.json").unlink()
+    assert run(*bags, *options).exit_code == 0
+    assert shard.read_bytes() == content
+
+
+def test_errors_are_told_in_one_line(tmp_path):
+    bag = write_drive(tmp_path / "day.mcap", 0.3)
+    done = run(bag, "--out", tmp_path / "set", "--min-change", 100, "--shares", "1,0,0", "--sensors", "rgb,lidar")
+    assert done.exit_code == 2
+    assert "a sensor is one of spikes, rgb, nir, thermal, found lidar" in done.output
+    nothing = [bag, "--out", tmp_path / "none", "--max-sync-error", 1e-7, "--shares", "1,0,0"]
+    done = run(*nothing)
+    assert done.exit_code == 2
+    assert "nothing was kept of 1 bags" in done.output
+    with pytest.raises(ValueError, match="SPLIT=NAME, found 'night'"):
+        parse_assigned(["night"])
