@@ -41,10 +41,10 @@ def load_estimator(values: Mapping[str, Any]) -> Estimator:
     """The network that the parameters name.
 
     Raises:
-        ValueError: naming the checkpoint or the device and what is wrong with it.
+        ValueError: naming the checkpoint, the device or the backend and what is wrong with it.
     """
     torch.set_num_threads(values["threads"])
-    return DepthEstimator.load(values["checkpoint"] or None, values["device"])
+    return DepthEstimator.load(values["checkpoint"] or None, values["device"], values["backend"])
 
 
 class DepthNode(LifecycleNode):
@@ -247,6 +247,7 @@ class DepthNode(LifecycleNode):
             values |= {
                 "sha256": info.sha256,
                 "device": str(self._estimator.device),
+                "backend": self._estimator.backend,
                 "depth_min_m": near,
                 "depth_max_m": far,
             }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spike_depth_core.inference.estimator import BACKENDS
 from spike_depth_core.inference.products import Limits
 from spike_depth_core.samples import SENSORS
 from spike_depth_core.streams import SensorTiming, Timing
@@ -68,7 +69,8 @@ DEPTH_NODE = (
     Parameter(
         "checkpoint",
         "",
-        "Checkpoint (.safetensors) of the network; empty for the one of the package. While the node runs, one of "
+        "Checkpoint (.safetensors) of the network; empty for the one of the package. Where the node is configured with "
+        "it, a folder that `spike-depth export` wrote will do. While the node runs, one of "
         "another architecture or with something wrong about it is refused; else it is loaded beside, and takes the "
         "other's place between two depth images.",
         change="now",
@@ -88,6 +90,14 @@ DEPTH_NODE = (
         change="configure",
     ),
     Parameter("device", "cpu", "Where the network runs.", choices=("cpu", "cuda", "auto"), change="configure"),
+    Parameter(
+        "backend",
+        BACKENDS[0],
+        "What computes the network: torch, or onnxruntime, on the CPU only. With auto ONNX Runtime does on a CPU where "
+        "it is installed and can take the network: it is the faster one.",
+        choices=BACKENDS,
+        change="configure",
+    ),
     Parameter(
         "threads",
         1,

@@ -48,7 +48,7 @@ def test_what_the_core_imports_is_declared_and_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     declared = {re.split(r"[<>=\[]", line)[0] for line in (*project["dependencies"], *extras)}
-    available = pinned("core") | pinned("report") | pinned("bags") | pinned("dev")
+    available = pinned("core") | pinned("report") | pinned("bags") | pinned("export") | pinned("dev")
     available |= pinned("ray")  # which is not part of the set-up
     for package in imported("spike_depth_core"):
         assert NAMES.get(package, package) in declared, f"pyproject.toml does not declare {package}"
@@ -75,7 +75,7 @@ def test_the_version_is_the_same_everywhere():
 
 def test_dependencies_are_documented_as_pinned():
     text = (ROOT / "docs" / "dependencies.md").read_text()
-    for name in ("core", "report", "bags", "dev"):
+    for name in ("core", "report", "bags", "export", "dev"):
         for package, version in pinned(name).items():
             assert f"{package} {version}" in text, f"docs/dependencies.md does not have {package} {version}"
     for name in ("ray",):

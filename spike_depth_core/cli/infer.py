@@ -30,7 +30,9 @@ def infer(
         float | None,
         typer.Option(help="Metres from the sensor down to the road, where no rig says; 1.65 when left out."),
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Network to use; the package's own when left out.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Network to use, or a folder of `export`; the package's own when left out.")
+    ] = None,
     reference: Annotated[
         str | None, typer.Option(help="Sensor in whose frame depth is given. Default: spikes, rgb, nir, thermal.")
     ] = None,
@@ -41,6 +43,9 @@ def infer(
     height: Annotated[int | None, typer.Option(help="Height in pixels of a .dat recording; 250 when left out.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels of a .dat recording; 400 when left out.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="What computes the network: torch, onnxruntime (CPU), or auto for the faster one.")
+    ] = "torch",
 ) -> None:
     """Metric depth from any non-empty set of sensors.
 
@@ -96,7 +101,7 @@ def infer(
                 f"warning: no --rig and no --focal: a focal length of {used:.0f} px is assumed; depth scales with it",
                 err=True,
             )
-    estimator = DepthEstimator.load(checkpoint, device)
+    estimator = DepthEstimator.load(checkpoint, device, backend)
     if "spikes" in images:
         first = max(0, last - estimator.spike_planes)
         images["spikes"] = images["spikes"].slice(first, last)
@@ -118,6 +123,7 @@ def infer(
         "focal_px": estimate.camera.fx,
         "focal_assumed": assumed,
         "checkpoint_sha256": estimator.info.sha256,
+        "backend": estimator.backend,
         "depth_m": {q: float(np.percentile(estimate.depth, p)) for q, p in (("p5", 5), ("p50", 50), ("p95", 95))},
         "uncertainty_median": float(np.median(estimate.uncertainty)),
         "timings_ms": {
@@ -139,7 +145,7 @@ def infer(
     rows = [("sensors", ", ".join(estimate.sensors)), ("frame of", estimate.reference)]
     rows += [(f"depth {q}", f"{v:.1f} m") for q, v in metrics["depth_m"].items()]
     rows += [("uncertainty, median", f"{metrics['uncertainty_median']:.1%}")]
-    rows += [("estimate", f"{metrics['timings_ms']['estimate']:.0f} ms")]
+    rows += [("estimate", f"{metrics['timings_ms']['estimate']:.0f} ms by {estimator.backend}")]
     if truth is not None:
         rows += [("AbsRel", f"{metrics['abs_rel']:.4f}"), ("RMSE", f"{metrics['rmse']:.2f} m")]
     print_facts(f"Depth in {out}", rows)

@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "benchmark",
         "Train and measure the rows of a recipe's table, or online distillation.",
     ),
+    "export": (
+        "spike_depth_core.cli.export",
+        "export",
+        "Write a network as ONNX, checked against PyTorch.",
+    ),
     "convert": (
         "spike_depth_core.cli.convert",
         "convert",

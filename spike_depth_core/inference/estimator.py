@@ -11,6 +11,8 @@ import torch
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.geometry.resample import infinity_grid, sample_at
+from spike_depth_core.inference.onnx_export import export, installed, is_exportable, load_export
+from spike_depth_core.inference.onnx_network import OnnxNetwork
 from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
@@ -44,29 +46,65 @@ class DepthEstimate:
     time_ns: int
 
 
+# What computes the network. `auto` is ONNX Runtime where it is installed, can take the network, and the device is the
+# CPU, where it is the faster one (docs/results/inference.md); else PyTorch.
+AUTO, TORCH, ONNX_RUNTIME = BACKENDS = ("auto", "torch", "onnxruntime")
+
+
 class DepthEstimator:
     """A network in service.
 
     Args:
-        network: any `DepthNetwork`; a copy of it, made for inference, goes into service.
+        network: any `DepthNetwork`, of which a copy, made for inference, goes into service; or an `OnnxNetwork`.
         info: its checkpoint's description.
         device: where it runs.
     """
 
-    def __init__(self, network: DepthNetwork, info: CheckpointInfo, device: torch.device | str = "cpu"):
+    def __init__(self, network: DepthNetwork | OnnxNetwork, info: CheckpointInfo, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.network = folded(network).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: DepthNetwork | OnnxNetwork
+        if isinstance(network, OnnxNetwork):
+            self.network = network
+        else:
+            copy = folded(network).to(self.device)
+            self.network = copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.info = info
 
     @classmethod
-    def load(cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu") -> DepthEstimator:
+    def load(
+        cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu", backend: str = TORCH
+    ) -> DepthEstimator:
         """Load a checkpoint; the one shipped with the package when none is named.
 
+        Args:
+            checkpoint: a checkpoint, or a folder that `spike-depth export` wrote.
+            device: see `checked_device`.
+            backend: one of `BACKENDS`. ONNX Runtime uses as many threads as PyTorch is set to.
+
         Raises:
-            CheckpointError: naming the file and what is wrong with it.
-            ValueError: for a device this machine does not have. There is no silent fall back to the CPU.
+            CheckpointError, ExportError: naming the file, or the package that is missing, and what is wrong.
+            ValueError: for a device this machine does not have or the backend does not use. There is no silent fall
+                back to the CPU.
         """
-        return cls(*load_checkpoint(checkpoint or default_checkpoint()), device=checked_device(device))
+        if backend not in BACKENDS:
+            raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+        path, place = Path(checkpoint or default_checkpoint()), checked_device(device)
+        exported = path.is_dir()
+        if exported and backend == TORCH:
+            raise ValueError(f"{path} is a folder of ONNX graphs, which the backend {TORCH} does not run")
+        if place.type != "cpu" and (exported or backend == ONNX_RUNTIME):
+            raise ValueError(f"the backend {ONNX_RUNTIME} runs on the CPU, but the device is {str(device)!r}")
+        threads = torch.get_num_threads()
+        if exported:
+            graphs, info = load_export(path)
+            return cls(OnnxNetwork(graphs, info.architecture, threads), info)
+        network, info = load_checkpoint(path)
+        if backend == AUTO:
+            able = place.type == "cpu" and installed() and is_exportable(info.architecture)
+            backend = ONNX_RUNTIME if able else TORCH
+        if backend == TORCH:
+            return cls(network, info, place)
+        return cls(OnnxNetwork(export(network), info.architecture, threads), info)
 
     @classmethod
     def untrained(cls, seed: int = 0, architecture: Architecture | None = None) -> DepthEstimator:
@@ -80,6 +118,11 @@ class DepthEstimator:
     def sensors(self) -> tuple[str, ...]:
         """The sensors this network can use."""
         return self.network.architecture.sensors
+
+    @property
+    def backend(self) -> str:
+        """What computes the network: `torch` or `onnxruntime`."""
+        return ONNX_RUNTIME if isinstance(self.network, OnnxNetwork) else TORCH
 
     @property
     def spike_planes(self) -> int:
@@ -113,7 +156,8 @@ class DepthEstimator:
         pixels = self.network.architecture.pixels
         camera, size = network_camera(batch.cameras[reference], height, width, pixels)
         inputs = prepare(batch, reference, used, camera, size)
-        inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
+        if self.backend == TORCH:
+            inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
         prediction = self.network(inputs)
         log_depth = prediction.log_depth
         if self.info.calibrated:
