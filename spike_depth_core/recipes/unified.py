@@ -123,7 +123,9 @@ class Unified(Supervised):
         student: DepthNetwork = modules["student"]  # type: ignore[assignment]
         features = student.encode(inputs)
         subsets = self.subsets(tuple(features), request.reference, step)
-        answers = [student.decode({s: features[s] for s in subset}, inputs.camera, inputs.height) for subset in subsets]
+        answers = [
+            student.decode({s: features[s] for s in subset}, inputs.camera, inputs.height, inputs) for subset in subsets
+        ]
         with torch.no_grad():
             # A teacher of its own sees the picture as it is; the network itself cannot be asked twice at this price.
             teacher = modules["teacher"](clean) if "teacher" in modules else answers[0]

@@ -83,6 +83,21 @@ def test_it_learns_with_every_kind_of_teacher(mode, unlabelled):
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
+def test_subsets_are_fused_by_similarity_too():
+    """Fusion by similarity asks where the sensors stand, of subsets without the reference as well."""
+    recipe = Unified(dataclasses.replace(SMALL, fusion="similarity"), missing=0.0)
+    trainer = Trainer(recipe, LoopOptions(steps=12, learning_rate=5e-3))
+    batch = collate([small_sample(i, planes=16) for i in range(2)])
+    without_reference = 0
+    for step in range(3):
+        (request,) = recipe.requests(step, ALL)
+        subsets = recipe.subsets(request.sensors, request.reference, Step(step, 12, torch.Generator()))
+        without_reference += any(request.reference not in subset for subset in subsets)
+        assert torch.isfinite(trainer.step([batch], [request])["loss"])
+    assert without_reference
+    assert trainer.skipped == 0
+
+
 def test_requests_keep_the_reference_and_read_no_label_of_the_target():
     recipe = Unified(SMALL, unlabelled=True, missing=0.5)
     kept = set()
