@@ -7,6 +7,7 @@ behind that a second run would double: what it returns is returned once.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import socket
@@ -53,7 +54,7 @@ def run_jobs(
 
     Args:
         function: of a job; importable by name where the jobs run.
-        jobs: each is sent to a process of its own.
+        jobs: each is sent to one process.
         workers: processes of this machine at a time; with 1 the jobs run in this process, and in their order.
         ray: address of a Ray cluster, as `ray.init` takes it (`auto`, `ray://host:10001`, or `local` for one that is
             started here); each job takes a core of it, and `workers` is not looked at.
@@ -85,47 +86,53 @@ def _here(function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outco
         yield Outcome(job, *_attempt(function, job))
 
 
-# This machine: a process a job, so that it is known which job a process died of, and memory is given back.
+# This machine: each process has one job at a time, so that it is known which job a process died of.
 
 
 def _on_processes(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -> Iterator[Outcome]:
     # Not forked: threads of PyTorch and numba do not survive that.
     context = multiprocessing.get_context("spawn")
     waiting = deque((job, 1) for job in jobs)
-    running: dict[Connection, tuple[Any, Any, int]] = {}
+    processes: dict[Connection, Any] = {}
+    running: dict[Connection, tuple[Any, int]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                job, attempt = waiting.popleft()
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(theirs, function, job), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = (process, job, attempt)
-            for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
-                process, job, attempt = running.pop(connection)
+                connection = next((free for free in processes if free not in running), None)
+                if connection is None:
+                    connection, theirs = context.Pipe()
+                    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+                    process.start()
+                    theirs.close()
+                    processes[connection] = process
+                running[connection] = waiting.popleft()
+                with contextlib.suppress(OSError):  # it has died already, which is seen below
+                    connection.send(running[connection][0])
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                job, attempt = running.pop(ready)
                 try:
-                    outcome = connection.recv()
-                except EOFError:  # it died before it had an outcome
-                    outcome = None
-                connection.close()
-                process.join()
-                if outcome is not None:
-                    yield Outcome(job, *outcome)
-                elif attempt < ATTEMPTS:
-                    waiting.append((job, attempt + 1))
-                else:
-                    yield Outcome(job, None, f"{ATTEMPTS} processes died of it, the last with {_end(process.exitcode)}")
+                    outcome = ready.recv()
+                except (EOFError, OSError):  # it died before it had an outcome
+                    process = processes.pop(ready)
+                    ready.close()
+                    process.join()
+                    if attempt < ATTEMPTS:
+                        waiting.append((job, attempt + 1))
+                        continue
+                    outcome = (None, f"{ATTEMPTS} processes died of it, the last with {_end(process.exitcode)}")
+                yield Outcome(job, *outcome)
     finally:
-        for process, _, _ in running.values():
+        for process in processes.values():
             process.kill()
             process.join()
 
 
-def _child(connection: Connection, function: Callable[[Any], Any], job: Any) -> None:
-    connection.send(_attempt(function, job))
-    connection.close()
+def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+    """Do one job after the other, until there is nobody to hand them out."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(_attempt(function, connection.recv()))
 
 
 def _end(code: int | None) -> str:
@@ -149,7 +156,7 @@ def _on_ray(function: Callable[[Any], Any], jobs: Iterable[Any], address: str, g
         except (OSError, RuntimeError) as error:
             raise ValueError(f"there is no Ray cluster at {address!r}: {error}") from error
     # Only the death of a process makes Ray run a job again: what a job raises is part of its outcome.
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS - 1, max_calls=1)(_attempt)
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS - 1)(_attempt)
     waiting = iter(jobs)
     running: dict[Any, Any] = {}
     try:

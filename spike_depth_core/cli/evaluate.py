@@ -1,4 +1,4 @@
-"""`spike-depth evaluate`: accuracy on frames with a known depth, beside the row prior."""
+"""`spike-depth evaluate`: accuracy on bags or frames with a known depth, beside the row prior."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+BAGS = "Bags"
+
 
 def evaluate(
+    bags: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BAGS", help="rosbag2 bags with a truth in them: folders, .mcap or .db3 files."),
+    ] = None,
     world: Annotated[
         int | None,
         typer.Option(
@@ -62,27 +68,111 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/evaluate"),
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=BAGS, help="A second checkpoint: side by side, with a paired test."
+        ),
+    ] = None,
+    block: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            rich_help_panel=BAGS,
+            help="Shortest blocks of time that the paired test takes for independent; it doubles them as need be.",
+        ),
+    ] = 2.0,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOPIC",
+            rich_help_panel=BAGS,
+            help="True depth: images, or LiDAR points whose frame /tf_static connects to the camera's. Of simulated "
+            "drives their own by default.",
+        ),
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SENSOR=TOPIC",
+            rich_help_panel=BAGS,
+            help="Which topic is spikes, rgb, nir or thermal, where names do not tell.",
+        ),
+    ] = None,
+    rig: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=BAGS,
+            help="YAML with the sensors' places; by default each bag's, or config/rigs/vehicle.yaml.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float,
+        typer.Option(min=0.0, rich_help_panel=BAGS, help="The most frames in a second of a bag; 0 for one a moment."),
+    ] = 0.0,
+    truth_tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            rich_help_panel=BAGS,
+            help="The most that a truth may be from the moment it is compared with.",
+        ),
+    ] = 0.02,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel=BAGS, help="Processes of this machine, a bag each.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel=BAGS,
+            help="A Ray cluster to run on instead: auto, host:port, or local for one of this machine. Bags and "
+            "checkpoints must have the same paths everywhere.",
+        ),
+    ] = None,
 ) -> None:
-    """Measure accuracy on frames with a known depth, beside the row prior.
+    """Measure accuracy on bags or frames with a known depth, beside the row prior.
 
-    Writes metrics.json, table.md, report.html and sheets of the best, the median and the worst frame.
+    Of BAGS it writes metrics.json, table.md and report.html with a row for each condition, each bag and everything, and
+    what each came to in bags/: interrupted, the same command goes on. For example:
 
-    Give one of --world, --kitti, --samples and --dataset. For example:
+    spike-depth evaluate drives/*.mcap --out out/drives --workers 4
+
+    spike-depth evaluate drives/*.mcap --checkpoint old.safetensors --compare new.safetensors --out out/both
+
+    Of frames it writes metrics.json, table.md, report.html and sheets of the best, the median and the worst frame. Give
+    one of --world, --kitti, --samples and --dataset:
 
     spike-depth evaluate --world 700000 --frames 50 --sensors spikes,thermal --condition night --out out/night
 
     spike-depth evaluate --dataset kitti_raw --root DIR --split eigen_test --sensors rgb --out out/eigen
     """
-    sources = {"--world": world, "--kitti": kitti, "--samples": samples, "--dataset": dataset}
+    sources = {"BAGS": bags or None, "--world": world, "--kitti": kitti, "--samples": samples, "--dataset": dataset}
     given = [name for name, value in sources.items() if value is not None]
     if len(given) != 1:
         raise ValueError(f"give one of {', '.join(sources)}; found {', '.join(given) or 'none'}")
+    of_bags = {"--compare": compare, "--truth": truth, "--topic": topic, "--rig": rig, "--ray": ray}
+    stray = [name for name, value in of_bags.items() if value is not None]
+    if not bags and (stray or workers > 1):
+        raise ValueError(f"{', '.join(stray) or '--workers'} belongs to BAGS, of which there are none")
     if condition is not None and world is None:
         raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
     if (dataset is None) != (root is None):
         raise ValueError("--dataset and --root belong together: which data set, and where it was unpacked")
     if dataset is None and (split is not None or partial):
         raise ValueError("--split and --partial belong to --dataset")
+    if bags:
+        from spike_depth_core.cli import evaluate_bags
+        from spike_depth_core.cli.replay import parse_topics
+
+        options = evaluate_bags.options_of(
+            truth, parse_topics(topic), rig, sensors, reference, rate, truth_tolerance, device
+        )
+        evaluate_bags.run(bags, checkpoint, compare, options, block, workers, ray, out)
+        return
 
     from spike_depth_core.cli.console import console, print_table, track
     from spike_depth_core.evaluation.baselines import RowPrior

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": (
         "spike_depth_core.cli.evaluate",
         "evaluate",
-        "Measure accuracy on unseen streets, or on KITTI frames, beside the row prior.",
+        "Measure accuracy on bags, unseen streets or public data, beside the row prior.",
     ),
     "replay": (
         "spike_depth_core.cli.replay",

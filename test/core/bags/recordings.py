@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.bags import BagWriter, messages, types
+from spike_depth_core.bags.types import type_store
 from spike_depth_core.geometry import SensorRig
+from spike_depth_core.geometry.rig import pose
 from spike_depth_core.spikes import PackedSpikes
 from test.core.factories import ground_depth, small_rig
 
@@ -73,3 +75,32 @@ def write_recording(path: Path, recording: list[Written] | None = None, **option
         for topic, kind, message, time_ns in sorted(recording or small_recording(), key=_received):
             bag.write(topic, kind, message, time_ns)
     return path
+
+
+SPIKES_FROM_LIDAR = pose((0.2, -0.5, 0.3), (0.5, -0.5, 0.5, -0.5))
+TRUTH = "/truth/depth/image_rect"
+LIDAR = "/lidar/points"
+WALL_M = 12.0
+
+
+def with_lidar(recording: list[Written], placed: bool = True) -> list[Written]:
+    """The recording with points instead of true depth: a wall ahead of the spike camera, seen from a LiDAR that is
+    elsewhere and looks elsewhere; `placed` says where, on `/tf_static`."""
+    wall = np.array([(x, y, WALL_M) for x in np.linspace(-4, 4, 40) for y in np.linspace(-3, 3, 30)])
+    lidar_from_spikes = np.linalg.inv(SPIKES_FROM_LIDAR)
+    points = (wall @ lidar_from_spikes[:3, :3].T + lidar_from_spikes[:3, 3]).astype(np.float32)
+    store = type_store().types
+    fields = [store["sensor_msgs/msg/PointField"](name, 4 * k, 7, 1) for k, name in enumerate("xyz")]
+    data = np.ascontiguousarray(points).reshape(-1).view(np.uint8)
+    found = []
+    for topic, kind, message, time_ns in recording:
+        if topic == TRUTH:
+            stamp_ns = messages.stamp_ns(message)
+            header = messages.image_to_message(np.zeros((1, 1), np.uint8), "mono8", stamp_ns, "lidar").header
+            row = 12 * len(points)
+            cloud = store[types.POINT_CLOUD](header, 1, len(points), fields, False, 12, row, data, True)
+            topic, kind, message = LIDAR, types.POINT_CLOUD, cloud
+        found.append((topic, kind, message, time_ns))
+    steps = [("spikes_optical_frame", "lidar", SPIKES_FROM_LIDAR)]
+    static = ("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, START_NS), START_NS)
+    return [static, *found] if placed else found

@@ -70,7 +70,7 @@ def test_kitti_frames_give_all_results(kitti, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give one of --world, --kitti, --samples, --dataset; found none"),
+        ([], "give one of BAGS, --world, --kitti, --samples, --dataset; found none"),
         (["--dataset", "kitti_raw"], "--dataset and --root belong together"),
         (["--world", "1", "--split", "eigen_test"], "--split and --partial belong to --dataset"),
         (["--dataset", "nuscenes", "--root", "."], "data sets are kitti_raw, kitti_object, "),

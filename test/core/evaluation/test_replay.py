@@ -8,17 +8,15 @@ from typer.testing import CliRunner
 
 from spike_depth_core.bags import BagReader, messages, types
 from spike_depth_core.bags.sensors import find_sensors
-from spike_depth_core.bags.types import type_store
 from spike_depth_core.cli import replay as command
 from spike_depth_core.cli.main import app
 from spike_depth_core.evaluation.replay import Replay
-from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.networks.checkpoint import save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.streams import Frame, Moment
-from test.core.bags.recordings import FRAME_NS, START_NS, Written, small_recording, write_recording
+from test.core.bags.recordings import FRAME_NS, START_NS, Written, small_recording, with_lidar, write_recording
 from test.core.factories import ground_depth, small_rig
 
 RIG = small_rig(64, 48)
@@ -117,34 +115,16 @@ def test_a_truth_in_another_frame_is_not_compared(tmp_path, estimator, recording
 
 
 def test_lidar_points_are_a_truth_too(tmp_path, estimator, recording):
-    """A wall 12 m ahead of the camera, seen from a LiDAR that is elsewhere and looks elsewhere."""
-    spikes_from_lidar = pose((0.2, -0.5, 0.3), (0.5, -0.5, 0.5, -0.5))
-    wall = np.array([(x, y, 12.0) for x in np.linspace(-4, 4, 40) for y in np.linspace(-3, 3, 30)])
-    lidar_from_spikes = np.linalg.inv(spikes_from_lidar)
-    points = (wall @ lidar_from_spikes[:3, :3].T + lidar_from_spikes[:3, 3]).astype(np.float32)
-    store = type_store().types
-    fields = [store["sensor_msgs/msg/PointField"](name, 4 * k, 7, 1) for k, name in enumerate("xyz")]
-    data = np.ascontiguousarray(points).reshape(-1).view(np.uint8)
-    added = []
-    for topic, kind, message, time_ns in recording:
-        if topic == TRUTH:
-            stamp = messages.image_to_message(
-                np.zeros((1, 1), np.uint8), "mono8", messages.stamp_ns(message), "lidar"
-            ).header
-            row = 12 * len(points)
-            cloud = store[types.POINT_CLOUD](stamp, 1, len(points), fields, False, 12, row, data, True)
-            topic, kind, message = "/lidar/points", types.POINT_CLOUD, cloud
-        added.append((topic, kind, message, time_ns))
-    unplaced = write_recording(tmp_path / "unplaced.mcap", added)
+    unplaced = write_recording(tmp_path / "unplaced.mcap", with_lidar(recording, placed=False))
     run, _ = replayed(unplaced, estimator, truth="/lidar/points")
     (reason,) = run.unscored
     assert "/tf_static does not say how 'lidar' lies to 'spikes_optical_frame'" in reason
-    steps = [("spikes_optical_frame", "lidar", spikes_from_lidar)]
-    static = ("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, START_NS), START_NS)
-    run, frames = replayed(write_recording(tmp_path / "a.mcap", [static, *added]), estimator, truth="/lidar/points")
+    run, frames = replayed(
+        write_recording(tmp_path / "a.mcap", with_lidar(recording)), estimator, truth="/lidar/points"
+    )
     for frame in frames:
         seen = np.isfinite(frame.truth)
-        assert 300 < seen.sum() <= len(points)
+        assert 300 < seen.sum() <= 1200
         np.testing.assert_allclose(frame.truth[seen], 12.0, atol=1e-4)
         assert frame.abs_rel == pytest.approx(
             np.mean(np.abs(np.clip(frame.estimate.depth[seen], 1, 80) - 12) / 12), rel=1e-3

@@ -1,0 +1,234 @@
+"""Many bags: the table against replays put together by hand, what is kept and what is measured again."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from spike_depth_core.bags import BagReader
+from spike_depth_core.bags.recording import ABOUT
+from spike_depth_core.bags.sensors import find_sensors
+from spike_depth_core.cli.main import app
+from spike_depth_core.evaluation.bags import BagJob, BagOptions, BagStore, BagTable, evaluate_bags
+from spike_depth_core.evaluation.baselines import RowPrior
+from spike_depth_core.evaluation.evaluate import Evaluation
+from spike_depth_core.evaluation.replay import Replay
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from test.core.bags.recordings import LIDAR, START_NS, TRUTH, WALL_M, small_recording, with_lidar, write_recording
+from test.core.factories import ground_depth, small_rig
+
+RIG = small_rig(64, 48)
+SMALL = Architecture(sensors=("spikes", "rgb"), widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 64)
+# (name, seconds, condition): of different lengths, so that a mean over frames is not one over bags.
+BAGS = (("a", 0.2, "day"), ("b", 0.14, "night"), ("c", 0.2, "night"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Three drives, two checkpoints with the row prior of the road, and the rig."""
+    folder = tmp_path_factory.mktemp("bags")
+    for seed, (name, seconds, condition) in enumerate(BAGS):
+        custom = {ABOUT: json.dumps({"condition": condition})}
+        write_recording(folder / f"{name}.mcap", small_recording(seconds, seed, RIG), custom=custom)
+    camera = RIG.cameras["spikes"]
+    prior = RowPrior.fit([(ground_depth(camera), camera)]).to_dict()
+    for seed, name in enumerate(("old", "new")):
+        torch.manual_seed(seed)
+        save_checkpoint(folder / f"{name}.safetensors", DepthNetwork(SMALL), CheckpointInfo(SMALL, row_prior=prior))
+    RIG.save(folder / "rig.yaml")
+    return folder
+
+
+def jobs_of(folder: Path, names=("a", "b", "c"), **options) -> list[BagJob]:
+    chosen = BagOptions(rig=str(folder / "rig.yaml"), **options)
+    found = []
+    for name in names:
+        for label, checkpoint in (("A", "old"), ("B", "new")):
+            path = str(folder / f"{checkpoint}.safetensors")
+            found.append(BagJob(str(folder / f"{name}.mcap"), path, label, read_info(path).sha256, chosen))
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(folder, tmp_path_factory) -> BagStore:
+    """With every result."""
+    store = BagStore(tmp_path_factory.mktemp("results"))
+    assert [outcome.error for outcome in evaluate_bags(jobs_of(folder), store)] == 6 * [None]
+    return store
+
+
+@functools.cache
+def by_hand(folder, name, checkpoint):
+    """AbsRel by time, of a replay without any of this."""
+    bag = BagReader(folder / f"{name}.mcap")
+    estimator = DepthEstimator.load(folder / f"{checkpoint}.safetensors")
+    run = Replay(bag, estimator, find_sensors(bag), RIG, TRUTH, Evaluation())
+    return {frame.estimate.time_ns: frame.abs_rel for frame in run.frames()}
+
+
+def test_the_table_is_of_the_frames_of_all_bags(folder, store):
+    table = BagTable([store.load(job) for job in jobs_of(folder)])
+    conditions, bags, everything = table.rows()
+    old = {name: by_hand(folder, name, "old") for name, _, _ in BAGS}
+    new = {name: by_hand(folder, name, "new") for name, _, _ in BAGS}
+
+    def expected(names, checkpoint):
+        return pytest.approx(np.mean([v for name in names for v in checkpoint[name].values()]))
+
+    rows = [*zip(["day", "night"], (["a"], ["b", "c"]), conditions, strict=True)]
+    rows += [(f"{n}.mcap", [n], row) for n, row in zip("abc", bags, strict=True)]
+    for name, members, row in [*rows, ("all", ["a", "b", "c"], everything)]:
+        assert row.name == name
+        assert row.bags == len(members)
+        assert row.frames == sum(len(old[n]) for n in members)
+        assert row.scores["A"]["network"]["abs_rel"] == expected(members, old)
+        assert row.scores["B"]["network"]["abs_rel"] == expected(members, new)
+        assert row.difference == pytest.approx(
+            np.mean([new[n][t] - v for n in members for t, v in old[n].items()]), abs=1e-9
+        )
+        # The prior was fitted to this very road.
+        assert row.scores["A"]["row prior"]["abs_rel"] < 0.01
+    assert [row.frames for row in bags] == [5, 3, 5]
+    assert table.unpaired() == 0
+    blocks, drives = table.tests()
+    assert (blocks.units, drives.units) == (3, 3)
+    assert blocks.difference == drives.difference == pytest.approx(everything.difference)
+
+
+def test_only_moments_that_both_have_are_compared(folder, store):
+    results = [store.load(job) for job in jobs_of(folder)]
+    a = results[0]
+    short = type(a)(
+        a.bag,
+        a.label,
+        a.condition,
+        a.times_ns[2:],
+        {m: {k: v[2:] for k, v in s.items()} for m, s in a.scores.items()},
+        a.figures,
+    )
+    table = BagTable([short, *results[1:]])
+    assert table.unpaired() == 2
+    first = table.rows()[1][0]
+    old, new = by_hand(folder, "a", "old"), by_hand(folder, "a", "new")
+    assert first.difference == pytest.approx(np.mean([new[t] - old[t] for t in sorted(old)[2:]]))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(folder, store, tmp_path):
+    jobs, other = jobs_of(folder, "ab"), BagStore(tmp_path)
+    running = evaluate_bags(jobs, other)
+    first = next(running)
+    running.close()
+    again = [outcome.job for outcome in evaluate_bags(jobs, other)]
+    assert [first.job, *again] == jobs
+    assert [*evaluate_bags(jobs, other)] == []
+    for job in jobs:
+        assert np.array_equal(other.load(job).scores["network"]["rmse"], store.load(job).scores["network"]["rmse"])
+    # Half a file is none.
+    whole = other.path(jobs[2]).read_bytes()
+    other.path(jobs[2]).write_bytes(whole[: len(whole) // 2])
+    assert [outcome.job for outcome in evaluate_bags(jobs, other)] == [jobs[2]]
+
+
+def test_a_bag_that_has_changed_is_another_one(folder, store):
+    job = jobs_of(folder)[0]
+    path, stat = store.path(job), os.stat(job.bag)
+    try:
+        os.utime(job.bag, ns=(0, START_NS))
+        assert store.path(job) != path
+    finally:
+        os.utime(job.bag, ns=(0, stat.st_mtime_ns))
+    assert store.path(job) == path
+    assert store.path(jobs_of(folder, rate_hz=5.0)[0]) != path
+
+
+def test_lidar_is_a_truth(folder, tmp_path):
+    path = write_recording(tmp_path / "lidar.mcap", with_lidar(small_recording(rig=RIG)))
+    (job, _) = jobs_of(folder, ["a"], truth=LIDAR)
+    job = BagJob(str(path), *list(vars(job).values())[1:])
+    (outcome,) = evaluate_bags([job], BagStore(tmp_path / "results"))
+    assert outcome.error is None
+    bag, estimator = BagReader(path), DepthEstimator.load(job.checkpoint)
+    frames = list(Replay(bag, estimator, find_sensors(bag), RIG, LIDAR).frames())
+    scored = outcome.result["scores"]["network"]["abs_rel"]
+    assert len(scored) == len(frames) == 5
+    for value, frame in zip(scored, frames, strict=True):
+        depth = np.clip(frame.estimate.depth[np.isfinite(frame.truth)], 1, 80)
+        assert value == pytest.approx(np.mean(np.abs(depth - WALL_M) / WALL_M), rel=1e-4)
+
+
+def run(folder, out, *arguments, bags="abc"):
+    base = ["evaluate", *(str(folder / f"{n}.mcap") for n in bags), "--rig", str(folder / "rig.yaml")]
+    base += ["--checkpoint", str(folder / "old.safetensors"), "--out", str(out)]
+    return CliRunner().invoke(app, [*base, *map(str, arguments)])
+
+
+def test_the_command(folder, store, tmp_path):
+    result = run(folder, tmp_path, "--compare", folder / "new.safetensors")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    expected = BagTable([store.load(job) for job in jobs_of(folder)]).summary()["all"]
+    assert metrics["all"]["difference"] == pytest.approx(expected["difference"], rel=1e-4)
+    assert metrics["all"]["scores"]["B"]["network"] == pytest.approx(expected["scores"]["B"]["network"], rel=1e-5)
+    assert metrics["paired"]["bags"]["units"] == 3
+    assert len(metrics["by_bag"]) == 3
+    text = (tmp_path / "table.md").read_text()
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == [
+        *("day", "night"),
+        *("a.mcap", "b.mcap", "c.mcap"),
+        "all",
+    ]
+    assert "fewer than 6 cannot come below p = 0.05" in text
+    assert "other moments of drives like these" in (tmp_path / "report.html").read_text()
+    again = run(folder, tmp_path, "--compare", folder / "new.safetensors")
+    assert "6 of 6 are measured already" in again.output
+
+
+def test_a_bag_that_cannot_be_measured_is_told_and_does_not_keep_the_others(folder, tmp_path):
+    blind = write_recording(tmp_path / "blind.mcap", [w for w in small_recording(rig=RIG) if w[0] != TRUTH])
+    result = run(folder, tmp_path, blind, bags="b")
+    assert result.exit_code == 2
+    assert "1 of 2 could not be measured" in result.stderr
+    assert "has no true depth of a simulated drive" in result.output
+    assert json.loads((tmp_path / "metrics.json").read_text())["all"]["bags"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.mcap", "--world", "1"], "give one of"),
+        (["nowhere.mcap"], "there is no bag nowhere.mcap"),
+        (["--world", "1", "--compare", "x.safetensors"], "--compare belongs to BAGS"),
+        (["--world", "1", "--workers", "2"], "--workers belongs to BAGS"),
+    ],
+)
+def test_what_the_command_cannot_do(arguments, said):
+    result = CliRunner().invoke(app, ["evaluate", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+POOLS = [
+    pytest.param(["--workers", 2], id="processes"),
+    pytest.param(["--ray", "local"], id="ray", marks=pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_other_processes_find_the_same(folder, store, tmp_path, pool):
+    result = run(folder, tmp_path, *pool, bags="bc")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    expected = BagTable([store.load(job) for job in jobs_of(folder, "bc") if job.label == "A"]).summary()
+    assert metrics["all"]["scores"]["A"]["network"] == pytest.approx(
+        expected["all"]["scores"]["A"]["network"], rel=1e-5
+    )
