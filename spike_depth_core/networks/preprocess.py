@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from spike_depth_core.geometry.resample import infinity_grid, inside, resized_intrinsics, sample_at
+from spike_depth_core.geometry.resample import average_pool, infinity_grid, inside, resized_intrinsics, sample_at
 from spike_depth_core.geometry.warp import back_project
 from spike_depth_core.samples import SENSORS, modality
 from spike_depth_core.samples.batch import SampleBatch
@@ -121,7 +120,7 @@ def to_camera(
     """Resample [B, C, H, W] to the target camera, with the field-of-view mask appended: [B, C + 1, h, w]."""
     factor = int(float((source[:, 0] / target[:, 0]).mean()))
     if factor > 1:  # average before sampling, or fine texture turns into false detail
-        image = F.avg_pool2d(image, factor)
+        image = average_pool(image, factor)
         source = resized_intrinsics(source, 1 / factor, 1 / factor)
     pixels, front = infinity_grid(source, target, size, source_from_target, distortion)
     seen = (front & inside(pixels, (image.shape[2], image.shape[3])))[:, None].to(image.dtype)

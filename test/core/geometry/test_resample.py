@@ -1,10 +1,11 @@
 """The homography at infinity against projecting far points by hand, and against OpenCV's formula for distortion."""
 
 import numpy as np
+import pytest
 import torch
 
 from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.geometry.resample import distort, infinity_grid, inside, intrinsics, sample_at
+from spike_depth_core.geometry.resample import average_pool, distort, infinity_grid, inside, intrinsics, sample_at
 from spike_depth_core.geometry.rig import rotation_from_quaternion
 
 
@@ -52,3 +53,10 @@ def test_distortion_is_the_plumb_bob_polynomial():
     )
     found = distort(torch.tensor([x]), torch.tensor([y]), torch.tensor([[k1, k2, p1, p2, k3]]))
     np.testing.assert_allclose([float(f) for f in found], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_pooling_takes_the_mean_of_blocks_and_drops_what_is_left(factor):
+    image = torch.randn(2, 3, 13, 17, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.avg_pool2d(image, factor)
+    torch.testing.assert_close(average_pool(image, factor), expected, rtol=1e-5, atol=1e-6)
