@@ -23,7 +23,10 @@ def benchmark(
         "out/benchmark"
     ),
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the domains' samples; missing ones are rendered. Default: OUT/data.")
+        Path | None,
+        typer.Option(
+            help="Folder of the domains' samples, shared by suites; missing ones are rendered. Default: OUT/data."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Seeds trained side by side; 0: one a core, on CPU.")] = 0,
@@ -43,33 +46,32 @@ def benchmark(
 
     from spike_depth_core.cli.console import console, print_table, progress_bar
     from spike_depth_core.evaluation.suites import PRESETS, load_suite
+    from spike_depth_core.evaluation.suites.domains import domain_folders, render_domains
     from spike_depth_core.evaluation.suites.runner import SuiteRun
     from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page
     from spike_depth_core.inference.estimator import checked_device
-    from spike_depth_core.training.domain_data import render_domain
-    from spike_depth_core.world.domains import Domain
 
     chosen = load_suite(suite)
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
     size = PRESETS[preset]
     place = checked_device(device)
-    samples = (data or out / "data") / preset / suite
-    counts = {"train": size.train_frames, "validation": size.validation_frames, "test": size.test_frames}
+    samples = (data or out / "data") / preset
     with progress_bar() as bar:
-        for name, changes in chosen.domains.items():
-            domain = Domain.load(name, size.size, **changes)
-            for split, count in counts.items():
-                task = bar.add_task(f"rendering {name}, {split}", total=count)
-                for done, total in render_domain(samples / name / split, domain, split, -(-count // domain.frames)):
-                    bar.update(task, completed=done, total=total)
-    run = SuiteRun(chosen, size, samples, out / preset / suite, device=str(place))
+        tasks: dict[str, Any] = {}
+        for name, split, done, total in render_domains(chosen.domains, size, samples):
+            text = f"rendering {name}, {split}"
+            if text not in tasks:
+                tasks[text] = bar.add_task(text, total=total)
+            bar.update(tasks[text], completed=done, total=total)
+    folders = domain_folders(chosen.domains, size, samples)
+    run = SuiteRun(chosen, size, folders, out / preset / suite, device=str(place))
     run.row_prior()  # once, before processes that would each make it
     if place.type == "cpu":
         side_by_side = min(workers or os.cpu_count() or 1, seeds)
         with multiprocessing.get_context("spawn").Pool(side_by_side, _one_thread) as pool, progress_bar() as bar:
             task = bar.add_task("rows", total=seeds * (len(chosen.rows) + 1))
-            waiting = [pool.apply_async(_run_seed, (suite, preset, samples, run.out, seed)) for seed in range(seeds)]
+            waiting = [pool.apply_async(_run_seed, (suite, preset, folders, run.out, seed)) for seed in range(seeds)]
             for result in waiting:
                 while not result.ready():
                     bar.update(task, completed=sum(len(rows) for rows in run.results(seeds).values()))
@@ -79,10 +81,12 @@ def benchmark(
         for seed in range(seeds):
             run.run_seed(seed)
     command = shlex.join(["spike-depth", *sys.argv[1:]])
+    steps, alone = run.steps()
     about = {
         "preset": preset,
         "seeds": f"0 to {seeds - 1}",
-        "steps of a row, batch": f"{size.steps} x its share, {size.batch_size}",
+        "optimiser steps of a seed": f"{steps}; {alone} if rows did not share the stages they have in common",
+        "batch": size.batch_size,
         "samples of each domain": f"{size.train_frames} train, {size.test_frames} test",
         "hardware": torch.cuda.get_device_name(0) if place.type == "cuda" else f"{platform.machine()}, CPU",
     }
@@ -146,7 +150,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _run_seed(suite: str, preset: str, data: Path, out: Path, seed: int) -> None:
+def _run_seed(suite: str, preset: str, data: dict[str, Path], out: Path, seed: int) -> None:
     from spike_depth_core.evaluation.suites import PRESETS, load_suite
     from spike_depth_core.evaluation.suites.runner import SuiteRun
 

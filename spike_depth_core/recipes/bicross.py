@@ -345,7 +345,7 @@ STAGES = {kind.name: kind for kind in (Pretrain, CrossModality, CrossDomain, Sou
 SHARES = {"pretrain": 0.4, "cross_modality": 0.3, "cross_domain": 0.3}
 """Of the steps. Published: 30, 10 and 20 epochs, from weights of ImageNet, which the two later ones profit from."""
 LEARNING_RATES = {"cross_modality": 0.5, "cross_domain": 0.3, "target_supervised": 0.5}
-"""Of the training's, for stages that go on from learned weights. Published: a tenth for all that ImageNet has taught."""
+"""Of the training's, for stages that go on from learned weights. Published: a tenth for what ImageNet has taught."""
 
 
 def bicross_stages(

@@ -11,6 +11,9 @@ from pathlib import Path
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.world.domains import Domain
 
+FEW_FRAMES = 16
+"""So many are rendered sooner than a process has started that could."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -69,7 +72,10 @@ def render_domain(
     total = sequences * domain.frames
     done = total - sum(len(_missing(job)) for job in unfinished)
     yield done, total
-    if not unfinished:
+    if total - done <= FEW_FRAMES:
+        for job in unfinished:
+            done += _render(job)
+            yield done, total
         return
     workers = min(workers or os.cpu_count() or 1, len(unfinished))
     # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.

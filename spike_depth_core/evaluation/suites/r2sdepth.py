@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite, View, at_least
@@ -14,20 +15,30 @@ SPIKES = "spikes"
 NOTHING = {"feature_weight": 0.0, "activation_weight": 0.0, "depth_weight": 0.0}
 
 
-def _branch(branch: str, architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return RECIPES["r2sdepth"](architecture, seed, branch=branch)
+STEPS = 0.6
+"""Of the preset's, of either stage."""
+ODOMETRY: dict[str, Any] = {"motion": "odometry"}
+"""A network that learns the motion is not handed from stage to stage: it would have to be learned again in each."""
+
+
+def _branch(
+    branch: str, stages: int, settings: dict[str, Any], architecture: Architecture, seed: int
+) -> tuple[Stage, ...]:
+    (stage,) = RECIPES["r2sdepth"](architecture, seed, branch=branch, **settings)
+    return (replace(stage, share=stages * STEPS),)
 
 
 def _distilled(settings: dict[str, Any], architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return (Stage(SelfDistillation(architecture, seed=seed, **settings), keep="last"),)
+    taught = SelfDistillation(architecture, seed=seed, **ODOMETRY, **settings)
+    return (*_branch("fused", 1, ODOMETRY, architecture, seed), Stage(taught, STEPS, "last", learning_rate=0.5))
 
 
 def _supervised(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return (Stage(Supervised(architecture, seed=seed, single=1.0, prefer={"spikes": 1.0, "rgb": 0.0})),)
+    return (Stage(Supervised(architecture, seed=seed, single=1.0, prefer={"spikes": 1.0, "rgb": 0.0}), 2 * STEPS),)
 
 
 def _row(name: str, **settings: Any) -> Row:
-    return Row(name, functools.partial(_distilled, settings), start="fused", views=(SPIKES,))
+    return Row(name, functools.partial(_distilled, settings), views=(SPIKES,))
 
 
 def compare(found: Scores) -> list[Finding]:
@@ -40,9 +51,10 @@ SUITE = Suite(
     name="r2sdepth",
     title="R2SDepth: depth without labels",
     rows=(
-        Row("spikes by view synthesis", functools.partial(_branch, "spikes"), steps=2.0, views=(SPIKES,)),
-        Row("RGB by view synthesis", functools.partial(_branch, "rgb"), steps=2.0, views=("RGB",)),
-        Row("fused", functools.partial(_branch, "fused"), views=("spikes + RGB",)),
+        Row("spikes by view synthesis", functools.partial(_branch, "spikes", 2, ODOMETRY), views=(SPIKES,)),
+        Row("the same, motion by a network", functools.partial(_branch, "spikes", 2, {}), views=(SPIKES,)),
+        Row("RGB by view synthesis", functools.partial(_branch, "rgb", 1, ODOMETRY), views=("RGB",)),
+        Row("fused", functools.partial(_branch, "fused", 1, ODOMETRY), views=("spikes + RGB",)),
         _row("+ distillation of features", **NOTHING | {"feature_weight": 0.1}),
         _row("+ distillation of activations", **NOTHING | {"activation_weight": 0.1}),
         _row("+ distillation of depth", **NOTHING | {"depth_weight": 1.0}),

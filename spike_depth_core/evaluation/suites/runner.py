@@ -1,33 +1,38 @@
-"""Running a suite: train each row, measure it, keep its result; what is there already is not done again."""
+"""Running a suite: train each row, measure it, keep its result; what is there already is not done again.
+
+Rows whose trainings begin alike share those stages, see `trained_stages`.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spike_depth_core.evaluation.baselines import RowPrior
-from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation
+from spike_depth_core.evaluation.common_points import Answer, answer_of, common_truth
+from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation, truth_of
 from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import ROW_PRIOR_ROW, Preset, Row, Suite, View
+from spike_depth_core.evaluation.suites.trained_stages import PlannedStage, plan, samples_digest, train_stages
 from spike_depth_core.inference import DepthEstimator
-from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.training.data import SampleFolders
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
-from spike_depth_core.training.stages import run_stages
 from spike_depth_core.training.validation import Validation
 
 PRIOR_FRAMES = 500
+Answers = Iterator[tuple[DepthSample, Answer]]
 
 
 def slug(name: str) -> str:
@@ -41,15 +46,15 @@ class SuiteRun:
 
     Attributes:
         suite, preset: what is run and how large.
-        data: folder with `DOMAIN/{train,validation,test}` of samples.
-        out: results go to `out/seed_K/ROW/`.
+        data: by domain, a folder with `train`, `validation` and `test` of samples.
+        out: results go to `out/seed_K/ROW/`, trained stages to `out/seed_K/stages/`.
         device: where to train and measure.
         workers: processes that read samples ahead of training.
     """
 
     suite: Suite
     preset: Preset
-    data: Path
+    data: Mapping[str, Path]
     out: Path
     device: str = "cpu"
     workers: int = 0
@@ -70,25 +75,50 @@ class SuiteRun:
             seed: of weights, draws and augmentation; the samples are the same for all seeds.
             progress: called with a row's name, its steps done, and its steps.
         """
-        prior = self.row_prior()
-        if not self._is_done(seed, ROW_PRIOR_ROW):
-            self._keep(seed, ROW_PRIOR_ROW, {"views": {v.name: self._prior_scores(v, prior) for v in self.suite.views}})
+        of = self._of((), self.suite.views)
+        if not self._is_done(seed, ROW_PRIOR_ROW, of):
+            self._keep(seed, ROW_PRIOR_ROW, of, {"views": self._scores(self.suite.views, self._prior_told, ROW_PRIOR)})
         for row in self.suite.rows:
-            if not self._is_done(seed, row.name):
-                self._run_row(seed, row, prior, progress)
+            self._run_row(seed, row, progress)
 
-    def _is_done(self, seed: int, row: str) -> bool:
-        path = self.result_path(seed, row)
-        return path.exists() and json.loads(path.read_text())["preset"] == _plain_preset(self.preset)
+    def planned(self, seed: int) -> dict[str, tuple[PlannedStage, ...]]:
+        """By row, the stages of its training."""
+        settings: dict[str, Any] = {"sensors": self.suite.sensors, "widths": self.preset.widths}
+        architecture = Architecture(**(settings | dict(self.suite.architecture)), pixels=self.preset.pixels)
+        options = LoopOptions(
+            steps=self.preset.steps,
+            batch_size=self.preset.batch_size,
+            learning_rate=self.preset.learning_rate,
+            seed=seed,
+        )
+        return {
+            row.name: plan(row.stages(architecture, seed), options, self._digests, self._chosen_by(row))
+            for row in self.suite.rows
+        }
+
+    def steps(self) -> tuple[int, int]:
+        """Optimiser steps of a seed: those that are trained, and how many they would be if no rows shared any."""
+        parts = [part for row in self.planned(0).values() for part in row]
+        once = {part.key: part.options.steps for part in parts}
+        return sum(once.values()), sum(part.options.steps for part in parts)
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        return {domain: samples_digest(self.data[domain] / "train") for domain in self.suite.domains}
+
+    def _chosen_by(self, row: Row) -> list[Any]:
+        """What chooses a row's weights where the best are kept: sensors, samples, and how many of them."""
+        subsets = list(dict.fromkeys(view.sensors for view in self.suite.views_of(row)))
+        return [subsets, samples_digest(self.data[self.labelled] / "validation"), self.preset.validation_frames]
 
     def row_prior(self) -> RowPrior:
         """Fitted to the labelled training samples, kept beside the data."""
-        path = self.data / "row_prior.json"
+        path = self.data[self.labelled] / "row_prior.json"
         if path.exists():
             return RowPrior.from_dict(json.loads(path.read_text()))
 
         def truths() -> Any:
-            for file in list_samples(self.data / self.labelled / "train")[:PRIOR_FRAMES]:
+            for file in list_samples(self.data[self.labelled] / "train")[:PRIOR_FRAMES]:
                 sample = load_sample(file, sensors=())
                 sensor, depth = next(iter(sample.depth.items()))
                 yield depth, sample.rig.cameras[sensor]
@@ -97,88 +127,116 @@ class SuiteRun:
         write_json(path, prior.to_dict())
         return prior
 
-    def _run_row(self, seed: int, row: Row, prior: RowPrior, progress: Callable[[str, int, int], None]) -> None:
-        begin = time.monotonic()
-        out = self.result_path(seed, row.name).parent
-        settings: dict[str, Any] = {"sensors": self.suite.sensors, "widths": self.preset.widths}
-        architecture = Architecture(**(settings | dict(self.suite.architecture)), pixels=self.preset.pixels)
-        stages = row.stages(architecture, seed)
-        steps = max(len(stages), round(row.steps * self.preset.steps))
-        options = LoopOptions(
-            steps=steps,
-            batch_size=self.preset.batch_size,
-            learning_rate=self.preset.learning_rate,
-            seed=seed,
-        )
-        start, parent = None, None
-        if row.start is not None:
-            start, about = load_checkpoint(self.result_path(seed, row.start).parent / "checkpoint.safetensors")
-            parent = about.sha256
-        views = self.suite.views_of(row)
-        domains = sorted({domain for stage in stages for domain in stage.recipe.domains})
+    def _run_row(self, seed: int, row: Row, progress: Callable[[str, int, int], None]) -> None:
+        planned = self.planned(seed)
+        parts, views = planned[row.name], self.suite.views_of(row)
+        of = self._of([part.key for part in parts], views)
+        if self._is_done(seed, row.name, of):
+            return
+        begin, steps = time.monotonic(), sum(part.options.steps for part in parts)
         run = TrainingRun(
-            recipe=stages[0].recipe,
-            options=options,
-            data={domain: SampleFolders([self.data / domain / "train"]) for domain in domains},
+            recipe=parts[0].stage.recipe,
+            options=parts[0].options,
+            data={
+                domain: SampleFolders([self.data[domain] / "train"])
+                for domain in sorted({domain for part in parts for domain in part.stage.recipe.domains})
+            },
             # Labels of the domain that a method does without are not looked at to choose its weights either.
             validations={
-                "source": Validation(
-                    self.data / self.labelled / "validation",
-                    list(dict.fromkeys(v.sensors for v in views)),
+                self.labelled: Validation(
+                    self.data[self.labelled] / "validation",
+                    list(dict.fromkeys(view.sensors for view in views)),
                     limit=self.preset.validation_frames,
                 )
             },
-            out=out,
+            out=self.out,
             device=torch.device(self.device),
             workers=self.workers,
-            validate_every=max(1, steps // 2),
-            row_prior=prior.to_dict(),
-            start=start,
-            parent=parent,
+            row_prior=self.row_prior().to_dict(),
             about={"suite": self.suite.name, "row": row.name, "preset": asdict(self.preset)},
         )
-        run_stages(stages, run, lambda done, values: progress(row.name, done, steps))
-        estimator = DepthEstimator.load(out / "checkpoint.safetensors", self.device)
-        result = {
-            "views": {view.name: self._scores(view, estimator, prior) for view in views},
-            "sha256": estimator.info.sha256,
-            "seconds": round(time.monotonic() - begin, 1),
-            "steps": steps,
+        stages, checkpoint = train_stages(
+            parts, run, self.out / f"seed_{seed}" / "stages", lambda done, values: progress(row.name, done, steps)
+        )
+        estimator = DepthEstimator.load(checkpoint, self.device)
+        rows_with = {
+            stage["key"]: [name for name, others in planned.items() if stage["key"] in {o.key for o in others}]
+            for stage in stages
         }
-        for state in out.rglob("state.safetensors"):  # only a run that is not done needs it
-            state.unlink()
-        self._keep(seed, row.name, result)
+        result = {
+            "sha256": estimator.info.sha256,
+            "checkpoint": str(checkpoint.relative_to(self.out)),
+            "steps": steps,
+            "stages": [{**stage, "rows": rows_with[stage["key"]]} for stage in stages],
+            "views": self._scores(views, lambda view: self._estimated(view, estimator), NETWORK),
+        }
+        self._keep(seed, row.name, of, {**result, "seconds": round(time.monotonic() - begin, 1)})
+
+    def _of(self, keys: Sequence[str], views: Sequence[View]) -> dict[str, Any]:
+        """What a result is of: the training, and how and on what it is measured."""
+        return {
+            "trained": list(keys),
+            "measured": json.loads(json.dumps([asdict(view) for view in views])),
+            "samples": {name: samples_digest(self.data[name] / "test") for name in sorted({v.domain for v in views})},
+        }
+
+    def _is_done(self, seed: int, row: str, of: Mapping[str, Any]) -> bool:
+        path = self.result_path(seed, row)
+        return path.exists() and json.loads(path.read_text())["of"] == of
+
+    def _keep(self, seed: int, row: str, of: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        write_json(self.result_path(seed, row), {"row": row, "seed": seed, **result, "of": of})
+
+    def _scores(self, views: Sequence[View], answers: Callable[[View], Answers], method: str) -> dict[str, Any]:
+        """Scores by view. Views that differ in their condition alone share one pass over the samples.
+
+        Raises:
+            ValueError: when no sample of the domain is of a view's condition.
+        """
+        prior = self.row_prior()
+        evaluations = {view.name: Evaluation(prior) for view in views}
+        alike: dict[View, list[View]] = {}
+        for view in views:
+            alike.setdefault(replace(view, name="", condition=None), []).append(view)
+        for whole, group in alike.items():
+            for sample, answer in answers(whole):
+                for view in group:
+                    if view.takes(sample.meta):
+                        evaluations[view.name].add(
+                            answer.depth,
+                            answer.truth,
+                            answer.camera,
+                            answer.uncertainty,
+                            condition=str(sample.meta.get("condition", "")),
+                        )
+        for view in views:
+            if not evaluations[view.name].frames:
+                raise ValueError(f"view {view.name!r}: no sample of {view.domain} is of {view.condition}")
+        return {
+            name: {
+                **evaluation.mean(method),
+                "median_scaled": evaluation.mean(method, "median")["abs_rel"],
+                "certain_half_ratio": evaluation.certain_half_ratio,
+                "by_condition": evaluation.by_condition(),
+            }
+            for name, evaluation in evaluations.items()
+        }
 
     def _samples(self, view: View) -> Iterator[DepthSample]:
-        """The test samples of a view. Raises ValueError when none has its condition."""
-        paths = list_samples(self.data / view.domain / "test")
-        about = ((path, load_sample(path, sensors=(), depth=()).meta) for path in paths)
-        chosen = [p for p, meta in about if view.condition in (None, meta.get("condition"), meta.get("weather"))]
-        if not chosen:
-            raise ValueError(
-                f"view {view.name!r}: none of {len(paths)} samples of {view.domain} is of {view.condition}"
-            )
-        return (load_sample(path, view.sensors, {view.reference or view.sensors[0]}) for path in chosen)
+        for path in list_samples(self.data[view.domain] / "test"):
+            yield load_sample(path, (*view.sensors, view.frame), {view.frame, *(view.points or ())})
 
-    def _scores(self, view: View, estimator: DepthEstimator, prior: RowPrior) -> dict[str, Any]:
-        evaluation = Evaluation(prior).run(self._samples(view), estimator, view.sensors, view.reference)
-        scores = {**evaluation.mean(NETWORK), "median_scaled": evaluation.mean(NETWORK, "median")["abs_rel"]}
-        hard = evaluation.certain_half_ratio
-        return {**scores, "certain_half_ratio": hard, "by_condition": evaluation.by_condition()}
-
-    def _prior_scores(self, view: View, prior: RowPrior) -> dict[str, Any]:
-        evaluation = Evaluation(prior)
+    def _estimated(self, view: View, estimator: DepthEstimator) -> Answers:
         for sample in self._samples(view):
-            reference = view.reference or view.sensors[0]
-            truth, camera = sample.depth[reference], sample.rig.cameras[reference]
-            evaluation.add(prior.predict(camera), truth, camera, condition=str(sample.meta.get("condition", "")))
-        scaled = evaluation.mean(ROW_PRIOR, "median")["abs_rel"]
-        return {**evaluation.mean(ROW_PRIOR), "median_scaled": scaled, "by_condition": evaluation.by_condition()}
+            yield sample, answer_of(estimator, sample, view.sensors, view.frame, view.points)
 
-    def _keep(self, seed: int, row: str, result: Mapping[str, Any]) -> None:
-        path = self.result_path(seed, row)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"row": row, "seed": seed, "preset": _plain_preset(self.preset), **result})
+    def _prior_told(self, view: View) -> Answers:
+        prior = self.row_prior()
+        for sample in self._samples(view):
+            camera, truth = sample.rig.cameras[view.frame], truth_of(sample, view.frame)
+            if view.points is not None:
+                truth = common_truth(sample, view.frame, view.points)
+            yield sample, Answer(prior.predict(camera), None, truth, camera)
 
     def results(self, seeds: int) -> dict[str, list[dict[str, Any]]]:
         """By row, the results of the seeds that are done, in the table's order."""
@@ -187,7 +245,3 @@ class SuiteRun:
             paths = [self.result_path(seed, row) for seed in range(seeds)]
             found[row] = [json.loads(path.read_text()) for path in paths if path.exists()]
         return found
-
-
-def _plain_preset(preset: Preset) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(preset)))

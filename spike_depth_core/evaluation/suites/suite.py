@@ -21,7 +21,7 @@ class Preset:
     """How large a suite is run.
 
     Attributes:
-        steps: optimiser steps of a row whose `steps` is 1.
+        steps: optimiser steps of a stage whose `share` is 1.
         batch_size, learning_rate: of every row.
         pixels, widths: of the network, see `Architecture`.
         train_frames, validation_frames, test_frames: samples rendered of each domain.
@@ -41,7 +41,7 @@ class Preset:
 
 PRESETS = {
     # Shows that everything runs; its figures mean nothing.
-    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 8, size=(48, 80)),
+    "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 10, size=(48, 80)),
     # Half an hour a seed on two cores.
     "small": Preset(1500, 8, 1.5e-3, 6500, (16, 32, 64, 128, 192), 1200, 48, 100),
     # For a GPU.
@@ -58,7 +58,9 @@ class View:
         domain: whose test samples.
         sensors: what the network may use.
         reference: in whose frame depth is compared; None for the first of `sensors`.
-        condition: only samples of this `meta["condition"]` or `meta["weather"]`; None takes all.
+        condition: only samples of this `meta["weather"]`, or of this `meta["condition"]` in clear air; None takes all.
+        points: sensors that must see a point for it to be scored, so that views of different sensors are of the same
+            points; see `evaluation.common_points`. None scores whatever has a truth.
     """
 
     name: str
@@ -66,6 +68,17 @@ class View:
     sensors: tuple[str, ...]
     reference: str | None = None
     condition: str | None = None
+    points: tuple[str, ...] | None = None
+
+    @property
+    def frame(self) -> str:
+        """The sensor in whose frame depth is compared."""
+        return self.reference or self.sensors[0]
+
+    def takes(self, meta: Mapping[str, Any]) -> bool:
+        """Whether a sample with this `meta` belongs to the view."""
+        condition, weather = meta.get("condition"), meta.get("weather", "clear")
+        return self.condition in (None, weather) or (self.condition == condition and weather == "clear")
 
 
 @dataclass(frozen=True)
@@ -74,16 +87,13 @@ class Row:
 
     Attributes:
         name: as the table names it.
-        stages: what is trained, made of an architecture and a seed.
-        start: the row whose student it starts from, or None for random weights.
-        steps: training length, as a share of the preset's.
+        stages: all that is trained, from random weights on, made of an architecture and a seed; their `share` is of the
+            preset's steps. What the trainings of several rows begin with in common is trained once a seed.
         views: names of the views it is measured in; None for all. A network of one sensor cannot be in every one.
     """
 
     name: str
     stages: Callable[[Architecture, int], tuple[Stage, ...]]
-    start: str | None = None
-    steps: float = 1.0
     views: tuple[str, ...] | None = None
 
 
@@ -117,7 +127,7 @@ class Suite:
     Attributes:
         name: of the suite and of its recipe.
         title: of the page.
-        rows: in the table's order; a row stands after the one that it starts from.
+        rows: in the table's order.
         views: the columns.
         sensors: of every network.
         findings: compares the rows, given AbsRel by row and view.
@@ -140,8 +150,6 @@ class Suite:
         for row in self.rows:
             if row.name in known:
                 raise ValueError(f"suite {self.name}: two rows are called {row.name!r}")
-            if row.start is not None and row.start not in known - {ROW_PRIOR_ROW}:
-                raise ValueError(f"suite {self.name}: {row.name!r} starts from {row.start!r}, no row before it")
             unknown = set(row.views or ()) - {view.name for view in self.views}
             if unknown:
                 raise ValueError(f"suite {self.name}: {row.name!r} is measured in unknown views {sorted(unknown)}")

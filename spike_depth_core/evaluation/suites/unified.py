@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 
+from spike_depth_core.evaluation.suites.domains import MOMENTS, SENSORS
 from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite, View, at_least
 from spike_depth_core.networks.depth_network import Architecture
-from spike_depth_core.recipes import Stage, Supervised, Unified
+from spike_depth_core.recipes import Recipe, Stage, Supervised, Unified
 from spike_depth_core.recipes.teaching import Teaching
 
+STEPS, SECOND_RATE = 0.5, 0.5
+"""Of the preset's steps, of either half of a training; and of its learning rate, in the second."""
 SUBSETS = (
     ("spikes",),
     ("rgb",),
@@ -27,21 +30,27 @@ VIEWS = (
 )
 
 
+def _halves(second: Recipe | None, architecture: Architecture, seed: int) -> tuple[Stage, ...]:
+    """A training whose first half is supervised, the same for all rows, and whose second is told, or goes on so."""
+    supervised = Supervised(architecture, seed=seed)
+    return Stage(supervised, STEPS), Stage(second or supervised, STEPS, learning_rate=SECOND_RATE)
+
+
 def _supervised(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return (Stage(Supervised(architecture, seed=seed)),)
+    return _halves(None, architecture, seed)
 
 
 def _specialist(sensor: str, architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return (Stage(Supervised(architecture, seed=seed, single=1.0, prefer=_only(sensor))),)
+    specialist = Supervised(architecture, seed=seed, single=1.0, prefer=_only(sensor))
+    return Stage(specialist, STEPS), Stage(specialist, STEPS, learning_rate=SECOND_RATE)
 
 
 def _only(sensor: str) -> dict[str, float]:
-    return {s: float(s == sensor) for s in ("spikes", "rgb", "nir", "thermal")}
+    return {s: float(s == sensor) for s in SENSORS}
 
 
 def _unified(mode: str, unlabelled: bool, architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    recipe = Unified(architecture, seed=seed, teaching=Teaching(mode), unlabelled=unlabelled)
-    return (Stage(recipe),)
+    return _halves(Unified(architecture, seed=seed, teaching=Teaching(mode), unlabelled=unlabelled), architecture, seed)
 
 
 def compare(found: Scores) -> list[Finding]:
@@ -69,10 +78,10 @@ SUITE = Suite(
         Row("unified, own teacher", functools.partial(_unified, "online", False)),
         Row("unified, mutual", functools.partial(_unified, "mutual", False)),
         Row("unified, averaged teacher", functools.partial(_unified, "ema", False)),
-        Row("unified, frozen teacher", functools.partial(_unified, "frozen", False), start="supervised"),
+        Row("unified, frozen teacher", functools.partial(_unified, "frozen", False)),
         Row("unified, own teacher, target unlabelled", functools.partial(_unified, "online", True)),
     ),
     views=VIEWS,
     findings=compare,
-    domains={domain: {"sensors": SUBSETS[-1], "frames": 1} for domain in ("source", "target")},
+    domains=MOMENTS,
 )

@@ -1,13 +1,15 @@
 """`spike-depth benchmark`: names what it does not know, and drives the online suite to a page."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from spike_depth_core.cli import main
-from spike_depth_core.evaluation.suites import SUITES, load_suite
+from spike_depth_core.evaluation.suites import PRESETS, SUITES, load_suite
+from spike_depth_core.evaluation.suites.domains import domain_folders
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -25,10 +27,17 @@ def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
     assert message in result.output
 
 
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Where the suites' domains are rendered: once, for all that ask for the same."""
+    return tmp_path_factory.mktemp("samples")
+
+
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, tmp_path):
+def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, samples, tmp_path):
     arguments = ["benchmark", "--suite", suite, "--preset", "smoke", "--seeds", "1", "--workers", "1"]
-    result = CliRunner().invoke(main.app, [*arguments, "--device", "cpu", "--out", str(tmp_path)])
+    arguments += ["--data", str(samples), "--device", "cpu", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main.app, arguments)
     assert result.exit_code == 0, result.output
     page = json.loads((tmp_path / f"{suite}.json").read_text())
     assert set(page["rows"]) == {"row prior", *(row.name for row in load_suite(suite).rows)}
@@ -36,6 +45,19 @@ def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, tmp_path):
         for view, scores in results[0]["views"].items():
             assert 0 < scores["abs_rel"] < 5, (row, view)
     assert page["findings"]
+    about = page["about"]["optimiser steps of a seed"]
+    stages = {stage["key"]: stage["steps"] for (row,) in page["rows"].values() for stage in row.get("stages", ())}
+    assert about.startswith(f"{sum(stages.values())};")
+
+
+def test_suites_share_the_samples_of_equal_domains():
+    def folders(suite):
+        return domain_folders(load_suite(suite).domains, PRESETS["small"], Path("data"))
+
+    assert folders("bicross") == folders("unified")
+    assert folders("adu_depth")["source"] == folders("bicross")["source"]
+    assert folders("r2sdepth")["source"] != folders("bicross")["source"]  # sequences of frames
+    assert len({str(path) for suite in SUITES for path in folders(suite).values()}) == 4
 
 
 def test_the_online_suite_ends_in_a_page_and_is_not_driven_twice(tmp_path):

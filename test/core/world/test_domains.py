@@ -55,6 +55,15 @@ def test_the_domains_are_those_of_the_methods(source, target):
     assert sum(look.share for look in target.looks) == pytest.approx(1.0)
 
 
+def test_conditions_are_the_targets_town_and_splits_with_clear_days_among_them(target):
+    conditions = Domain.load("conditions", SIZE)
+    assert (conditions.town, conditions.spikes, conditions.seeds) == (target.town, target.spikes, target.seeds)
+    drawn = [conditions.look("test", k) for k in range(100)]
+    for condition, weather in (("day", "clear"), ("dusk", "clear"), ("night", "clear"), ("day", "rain")):
+        assert sum((look.condition, look.weather) == (condition, weather) for look in drawn) >= 10
+    assert sum(look.share for look in conditions.looks) == pytest.approx(1.0)
+
+
 def test_looks_come_in_their_shares(target):
     drawn = [target.look("train", k) for k in range(2000)]
     for look in target.looks:
@@ -217,7 +226,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, changes, message):
 
 
 def test_what_is_wrong_in_a_call_is_named(source):
-    with pytest.raises(ValueError, match=r"domain must be one of \['source', 'target'\].* found 'moon'"):
+    with pytest.raises(ValueError, match=r"domain must be one of \['conditions', 'source', 'target'\].* found 'moon'"):
         Domain.load("moon")
     with pytest.raises(ValueError, match=r"split must be one of .* found 'tests'"):
         source.sample("tests", 0)

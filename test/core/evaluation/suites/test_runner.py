@@ -1,6 +1,7 @@
-"""A toy suite, run for real: rows are trained once, start where they should, and are compared as their findings say."""
+"""A toy suite, run for real: what rows have in common is trained once, and they are compared as their findings say."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -18,16 +19,25 @@ from spike_depth_core.evaluation.suites.suite import (
     at_least,
 )
 from spike_depth_core.evaluation.suites.table import scores, write_page
+from spike_depth_core.evaluation.suites.trained_stages import plan
 from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Stage, Supervised
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
+from spike_depth_core.training.loop import LoopOptions
 from test.core.factories import small_sample
 
+ARCHITECTURE = Architecture(widths=(8, 8, 8, 8, 8), pixels=64 * 96)
 TINY = Preset(3, 2, 1e-3, 64 * 96, (8, 8, 8, 8, 8), 4, 2, 3)
 
 
 def supervised(architecture, seed):
-    return (Stage(Supervised(architecture, seed=seed)),)
+    return (Stage(Supervised(architecture, seed=seed), keep="last"),)
+
+
+def more(architecture, seed, sky_weight=0.2):
+    then = Stage(Supervised(architecture, seed=seed, sky_weight=sky_weight), 0.5, learning_rate=0.5)
+    return (*supervised(architecture, seed), then)
 
 
 def compared(found) -> list[Finding]:
@@ -37,7 +47,7 @@ def compared(found) -> list[Finding]:
 SUITE = Suite(
     "toy",
     "Toy",
-    (Row("first", supervised), Row("more", supervised, start="first", steps=0.5, views=("spikes",))),
+    (Row("first", supervised), Row("more", more, views=("spikes",))),
     (View("spikes", "source", ("spikes",)), View("dusk", "source", ("spikes", "rgb"), condition="dusk")),
     compared,
     domains={"source": {}},
@@ -59,14 +69,18 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory):
-    run = SuiteRun(SUITE, TINY, data, tmp_path_factory.mktemp("out"))
+    run = SuiteRun(SUITE, TINY, {"source": data / "source"}, tmp_path_factory.mktemp("out"))
     for seed in range(2):
         run.run_seed(seed)
     return run
 
 
-def test_rows_start_where_they_say_and_are_measured_in_their_views(done):
-    result = {row: json.loads(done.result_path(1, row).read_text()) for row in (ROW_PRIOR_ROW, "first", "more")}
+def result_of(run, seed, row):
+    return json.loads(run.result_path(seed, row).read_text())
+
+
+def test_rows_are_measured_in_their_views(done):
+    result = {row: result_of(done, 1, row) for row in (ROW_PRIOR_ROW, "first", "more")}
     assert {row: set(r["views"]) for row, r in result.items()} == {
         ROW_PRIOR_ROW: {"spikes", "dusk"},
         "first": {"spikes", "dusk"},
@@ -74,10 +88,78 @@ def test_rows_start_where_they_say_and_are_measured_in_their_views(done):
     }
     assert result["first"]["views"]["spikes"]["frames"] == 3
     assert result["first"]["views"]["dusk"]["frames"] == 1
-    checkpoint = done.result_path(1, "more").parent / "checkpoint.safetensors"
-    assert load_checkpoint(checkpoint)[1].parent == result["first"]["sha256"]
-    assert result["more"]["steps"] == 2
-    assert result["first"]["sha256"] != json.loads(done.result_path(0, "first").read_text())["sha256"]
+    assert result["first"]["sha256"] != result_of(done, 0, "first")["sha256"]
+
+
+def test_what_rows_begin_with_in_common_is_trained_once(done):
+    first, more = (result_of(done, 1, row) for row in ("first", "more"))
+    assert first["stages"] == more["stages"][:1]
+    assert first["stages"][0]["rows"] == ["first", "more"]
+    assert more["stages"][1]["rows"] == ["more"]
+    assert [stage["steps"] for stage in more["stages"]] == [3, 2]
+    stages = done.out / "seed_1" / "stages"
+    assert {path.name for path in stages.iterdir()} == {stage["folder"] for stage in more["stages"]}
+    network = load_checkpoint(done.out / more["checkpoint"])[1]
+    assert network.parent == first["sha256"]
+    assert network.training["options"]["learning_rate"] == pytest.approx(0.5e-3)
+    assert done.steps() == (5, 8)
+
+
+def test_a_changed_setting_trains_anew_from_where_it_counts(done, data, tmp_path):
+    def run(**settings):
+        changed = Row("more", functools.partial(more, **settings), views=("spikes",))
+        suite = dataclasses.replace(SUITE, rows=(SUITE.rows[0], changed))
+        return SuiteRun(suite, TINY, {"source": data / "source"}, tmp_path)
+
+    run().run_seed(0)
+    trained = []
+    run(sky_weight=0.3).run_seed(0, lambda row, step, steps: trained.append((row, step)))
+    assert trained == [("more", 4), ("more", 5)]
+    assert result_of(run(), 0, "first") == {**result_of(done, 0, "first"), **timing(run(), "first")}
+    again = []
+    run(sky_weight=0.3).run_seed(0, lambda row, step, steps: again.append(row))
+    assert not again
+
+
+def timing(run, row):
+    """What two runs of the same row need not have in common."""
+    result = result_of(run, 0, row)
+    return {"seconds": result["seconds"], "stages": result["stages"]}
+
+
+def test_other_samples_other_options_and_another_stage_before_make_another_key():
+    def key(stages=supervised, seed=0, data="a", chosen_by=None, **options):
+        loop = LoopOptions(**{"steps": 4, **options})
+        return plan(stages(ARCHITECTURE, seed), loop, {"source": data}, chosen_by)[-1].key
+
+    def after(sky_weight):
+        return lambda architecture, seed: (
+            Stage(Supervised(architecture, seed=seed, sky_weight=sky_weight)),
+            *supervised(architecture, seed),
+        )
+
+    assert len({key(), key(after(0.2)), key(after(0.3))}) == 3
+    keys = [key(), key(seed=1), key(data="b"), key(steps=5), key(batch_size=3), key(more), key(more, chosen_by="b")]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]
+    assert key(chosen_by="b") == keys[0]  # the last weights are kept, whatever validation says
+
+
+def test_a_stage_that_was_interrupted_goes_on_to_the_same_weights(done, data, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def stop(row, step, steps):
+        if (row, step) == ("more", 4):
+            raise Interrupted
+
+    run = SuiteRun(SUITE, TINY, {"source": data / "source"}, tmp_path)
+    with pytest.raises(Interrupted):
+        run.run_seed(0, stop)
+    steps = []
+    run.run_seed(0, lambda row, step, steps_: steps.append((row, step)))
+    assert steps == [("more", 5)]
+    assert result_of(run, 0, "more")["sha256"] == result_of(done, 0, "more")["sha256"]
 
 
 def test_the_row_prior_is_scored_as_by_hand(done, data):
@@ -98,13 +180,13 @@ def test_the_row_prior_is_scored_as_by_hand(done, data):
 
 def test_what_is_done_is_not_done_again_and_what_is_lost_is(done):
     first, more = (done.result_path(0, row) for row in ("first", "more"))
-    before = {path: path.stat().st_mtime_ns for path in (first, more)}
+    before = first.stat().st_mtime_ns
     value = json.loads(more.read_text())["views"]
     more.unlink()
     trained = []
     done.run_seed(0, lambda row, step, steps: trained.append(row))
-    assert first.stat().st_mtime_ns == before[first]
-    assert set(trained) <= {"more"}
+    assert first.stat().st_mtime_ns == before
+    assert not trained  # its stages are there, its scores are not
     again = json.loads(more.read_text())["views"]
     assert again["spikes"]["abs_rel"] == pytest.approx(value["spikes"]["abs_rel"], rel=1e-6)
 
@@ -133,10 +215,27 @@ def test_a_gain_within_its_spread_is_not_met():
     ("rows", "message"),
     [
         ((Row("a", supervised), Row("a", supervised)), "two rows"),
-        ((Row("a", supervised, start="b"), Row("b", supervised)), "no row before it"),
         ((Row("a", supervised, views=("thermal",)),), "unknown views"),
     ],
 )
 def test_a_suite_that_does_not_hold_together_is_refused(rows, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SUITE, rows=rows)
+
+
+def test_a_condition_is_in_clear_air_and_a_weather_at_any_time():
+    def takes(wanted, **meta):
+        return View("v", "source", ("rgb",), condition=wanted).takes(meta)
+
+    assert takes("day", condition="day", weather="clear")
+    assert takes("day", condition="day")
+    assert not takes("day", condition="day", weather="rain")
+    assert takes("rain", condition="night", weather="rain")
+    assert not takes("night", condition="day", weather="clear")
+    assert takes(None, condition="dusk", weather="fog")
+
+
+def test_a_view_of_what_there_is_not_is_named(data, tmp_path):
+    suite = dataclasses.replace(SUITE, views=(View("fog", "source", ("rgb",), condition="fog"),), rows=())
+    with pytest.raises(ValueError, match="view 'fog': no sample of source is of fog"):
+        SuiteRun(suite, TINY, {"source": data / "source"}, tmp_path).run_seed(0)

@@ -1,0 +1,63 @@
+"""The samples that suites train and measure with: domains with equal settings are rendered once, for all suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from spike_depth_core.evaluation.results import write_json
+from spike_depth_core.evaluation.suites.suite import Preset
+from spike_depth_core.evaluation.suites.trained_stages import digest
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.training.domain_data import render_domain
+from spike_depth_core.world.domains import Domain
+
+SENSORS = ("spikes", "rgb", "nir", "thermal")
+MOMENTS: dict[str, dict[str, Any]] = {
+    "source": {"sensors": (*SENSORS, "rgb_right"), "frames": 1},
+    "target": {"sensors": SENSORS, "frames": 1},
+}
+"""Single moments, with every sensor that one of the suites asks for, so that all of them can share the samples."""
+
+
+def domain_of(name: str, changes: Mapping[str, Any], preset: Preset) -> Domain:
+    """A domain of a suite, with the pictures' size of a preset."""
+    return Domain.load(name, preset.size, **changes)
+
+
+def domain_folder(data: Path, domain: Domain) -> Path:
+    """Where a domain's samples lie: in a folder named after it and all its settings."""
+    return data / f"{domain.name}_{digest(_settings(domain))[:8]}"
+
+
+def _settings(domain: Domain) -> dict[str, Any]:
+    about = {f.name: getattr(domain, f.name) for f in fields(domain)}
+    rig = about["rig"]
+    assert isinstance(rig, SensorRig)
+    spikes = {"model": type(domain.spikes).__name__, **asdict(domain.spikes)}
+    return {**about, "rig": rig.to_dict(), "looks": [asdict(look) for look in domain.looks], "spikes": spikes}
+
+
+def render_domains(
+    domains: Mapping[str, Mapping[str, Any]], preset: Preset, data: Path
+) -> Iterator[tuple[str, str, int, int]]:
+    """Render what is missing of the domains, at a preset's size and numbers.
+
+    Yields:
+        (domain, split, samples done, samples in all), for a progress bar.
+    """
+    counts = {"train": preset.train_frames, "validation": preset.validation_frames, "test": preset.test_frames}
+    for name, changes in domains.items():
+        domain = domain_of(name, changes, preset)
+        folder = domain_folder(data, domain)
+        write_json(folder / "domain.json", _settings(domain))
+        for split, count in counts.items():
+            for done, total in render_domain(folder / split, domain, split, -(-count // domain.frames)):
+                yield name, split, done, total
+
+
+def domain_folders(domains: Mapping[str, Mapping[str, Any]], preset: Preset, data: Path) -> dict[str, Path]:
+    """By domain, the folder that `render_domains` fills."""
+    return {name: domain_folder(data, domain_of(name, changes, preset)) for name, changes in domains.items()}
