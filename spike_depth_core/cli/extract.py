@@ -87,14 +87,9 @@ def extract(
     from spike_depth_core.cli.console import console, print_facts, print_table, progress_bar
     from spike_depth_core.cli.replay import parse_topics
     from spike_depth_core.training.extracted import ExtractedSet, rows_of
-    from spike_depth_core.training.extraction import (
-        ExtractionOptions,
-        extract_unit,
-        is_done,
-        only_one,
-        plan_extraction,
-    )
+    from spike_depth_core.training.extraction import extract_unit, is_done, only_one, plan_extraction
     from spike_depth_core.training.filters import Limits
+    from spike_depth_core.training.manifest import ExtractionOptions
     from spike_depth_core.training.splits import parse_shares
     from spike_depth_core.workers import run_jobs
 

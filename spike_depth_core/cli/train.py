@@ -1,8 +1,9 @@
-"""`spike-depth train`: teach the network on streets of the procedural world, or on a folder of samples."""
+"""`spike-depth train`: teach the network on streets of the procedural world, or on data extracted from bags."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shlex
 import sys
 from pathlib import Path
@@ -15,8 +16,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the state to resume from.")],
     recipe: Annotated[str, typer.Option(help="What to learn: the name of a recipe.")] = "supervised",
     data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of samples; missing ones are rendered into it. Default: OUT/data."),
+        list[str] | None,
+        typer.Option(
+            metavar="DIR",
+            help="What spike-depth extract has made of bags; DOMAIN=DIR, several times, for a recipe that learns from "
+            "several. Or a folder that streets are rendered into where they are missing. Default: OUT/data.",
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(min=8, help="Training samples to render, each a street of its own.")] = 2000,
     validation_frames: Annotated[int, typer.Option(min=4, help="Validation samples to render.")] = 96,
@@ -30,6 +35,10 @@ def train(
     ] = "float32",
     workers: Annotated[int, typer.Option(min=0, help="Reading processes; 0 reads in the training process.")] = 1,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many validations in a row that were no better than the best."),
+    ] = None,
     stop_after: Annotated[
         float | None, typer.Option(help="Minutes after which to stop; the same command goes on from there.")
     ] = None,
@@ -48,86 +57,70 @@ def train(
     from spike_depth_core.networks.checkpoint import load_checkpoint
     from spike_depth_core.networks.depth_network import Architecture
     from spike_depth_core.recipes import RECIPES
-    from spike_depth_core.samples.files import list_samples, load_sample
     from spike_depth_core.training import distributed
-    from spike_depth_core.training.data import SampleFolders
     from spike_depth_core.training.loop import LoopOptions
     from spike_depth_core.training.run import TrainingRun
-    from spike_depth_core.training.stages import run_stages
-    from spike_depth_core.training.validation import Validation
-    from spike_depth_core.training.world_data import (
-        FORMATS,
-        TRAIN_SEED,
-        VALIDATION_SEED,
-        render_samples,
+    from spike_depth_core.training.sources import (
+        domains_of,
+        extracted_sets,
+        is_extracted,
+        parse_data,
+        rendered_streets,
     )
+    from spike_depth_core.training.stages import run_stages
 
     if recipe not in RECIPES:
         raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
     chosen_device = checked_device(device)
     distributed.start(chosen_device)
     first = distributed.place()[0] == 0
-    data = data or out / "data"
-    with progress_bar() as bar:
-        splits = (("train", frames, TRAIN_SEED), ("validation", validation_frames, VALIDATION_SEED))
-        for split, count, seed_of_split in splits if first else ():
-            task = bar.add_task(f"rendering {split} samples", total=count)
-            for done, total in render_samples(data / split, count, seed_of_split):
-                bar.update(task, completed=done, total=total)
-    distributed.barrier()
-    folders = [data / "train" / f.name for f in FORMATS]
-
-    def truths():
-        for folder in folders:
-            for path in list_samples(folder)[:500]:
-                sample = load_sample(path, sensors=())
-                for sensor, depth in sample.depth.items():
-                    yield depth, sample.rig.cameras[sensor]
-                    break
-
     options = LoopOptions(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, precision=precision
     )
-    start, parent = None, None
+    start, parent, row_prior = None, None, {}
     if init is not None:
         start, about_parent = load_checkpoint(init)
-        parent = about_parent.sha256
+        parent, row_prior = about_parent.sha256, about_parent.row_prior
     architecture = Architecture() if start is None else start.architecture
     if pixels is not None:
         architecture = dataclasses.replace(architecture, pixels=pixels)
     if start is not None:
         start.architecture = architecture
     stages = RECIPES[recipe](architecture, seed)
+    folders = parse_data(data or [str(out / "data")])
+    if any(is_extracted(folder) for folder in folders.values()):
+        source = extracted_sets(folders, domains_of(stages))
+    else:
+        with progress_bar() as bar:
+            tasks = {split: bar.add_task(f"rendering {split} samples", total=None) for split in ("train", "validation")}
+
+            def rendered(split: str, done: int, total: int) -> None:
+                bar.update(tasks[split], completed=done, total=total)
+
+            ready = rendered_streets(folders[""], frames, validation_frames, first, rendered)
+        distributed.barrier()
+        source = ready()
+    source.check(stages)
+    labelled = ((sample.rig, *next(iter(sample.depth.items()))) for sample in source.labelled())
+    truths = ((depth, rig.cameras[sensor]) for rig, sensor, depth in labelled)
+    some = next(truths, None)
     run = TrainingRun(
         recipe=stages[0].recipe,
         options=options,
-        data={"source": SampleFolders(folders, [f.weight for f in FORMATS])},
-        validations={
-            "vehicle": Validation(
-                data / "validation" / "vehicle_small",
-                [
-                    ("spikes", "rgb", "nir", "thermal"),
-                    ("spikes",),
-                    ("rgb",),
-                    ("thermal",),
-                    ("spikes", "thermal"),
-                ],
-            ),
-            "wide": Validation(data / "validation" / "wide_frames", [("rgb",)]),
-        },
+        data=source.data,
+        validations=source.validations,
         out=out,
         device=chosen_device,
         workers=workers,
         validate_every=validate_every,
+        patience=patience,
         time_limit_s=None if stop_after is None else 60 * stop_after,
         about={
             "command": shlex.join(["spike-depth", *sys.argv[1:]]),
             "processes": distributed.place()[1],
-            "samples": frames,
-            "formats": [dataclasses.asdict(f) for f in FORMATS],
-            "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
+            **source.about,
         },
-        row_prior=RowPrior.fit(truths()).to_dict(),
+        row_prior=row_prior if some is None else RowPrior.fit(itertools.chain([some], truths)).to_dict(),
         start=start,
         parent=parent,
     )
@@ -147,7 +140,7 @@ def train(
     if lines:
         best = min(lines, key=lambda line: line["mean"])
         print_table(
-            "AbsRel on validation streets",
+            "AbsRel in validation",
             ["sensors", f"best, step {best['step']}", f"last, step {lines[-1]['step']}"],
             [(k, f"{v:.4f}", f"{lines[-1]['validation'][k]:.4f}") for k, v in best["validation"].items()],
         )

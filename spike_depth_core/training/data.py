@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from spike_depth_core.recipes import Recipe, Request
 from spike_depth_core.samples.batch import SampleBatch, collate
-from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.samples.files import SampleSummary, list_samples, load_sample, summary_of
+from spike_depth_core.samples.shards import ShardMember
 from spike_depth_core.training import distributed
 
 
@@ -28,50 +29,62 @@ class Draw:
     """
 
     request: Request
-    paths: tuple[Path, ...]
-    neighbours: dict[int, tuple[Path, ...]]
+    paths: tuple[Path | ShardMember, ...]
+    neighbours: dict[int, tuple[Path | ShardMember, ...]]
 
 
 class SampleFolder:
-    """Samples of the same sensors and sizes, in files that `samples.files` wrote.
+    """Samples of the same sensors and sizes, in files or shards, see `samples.files`.
 
-    Consecutive frames of a sequence lie in consecutive files with the same `meta["sequence"]`.
+    Consecutive frames of a sequence lie one after the other with the same `meta["sequence"]`.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.paths = list_samples(folder)
         self.images = load_sample(self.paths[0]).images
-        self._usable: dict[tuple[int, ...], np.ndarray] = {}
+        self._usable: dict[tuple[tuple[int, ...], frozenset[str]], np.ndarray] = {}
 
     @functools.cached_property
-    def sequences(self) -> list[object]:
-        """To which sequence each sample belongs; None for a sample by itself."""
-        return [load_sample(path, sensors=(), depth=()).meta.get("sequence") for path in self.paths]
+    def summaries(self) -> list[SampleSummary]:
+        """What each sample has."""
+        return [summary_of(path) for path in self.paths]
 
-    def with_neighbours(self, offsets: tuple[int, ...]) -> np.ndarray:
-        """Indices of the samples that have a neighbour at each of the offsets.
+    def usable(self, offsets: tuple[int, ...], depth: Collection[str] = ()) -> np.ndarray:
+        """Indices of the samples that have a neighbour at each of the offsets, and the true depth of those images.
+
+        Of sample files, which do not tell cheaply, the truth is taken to be there.
 
         Raises:
-            ValueError: naming the folder, when there is none.
+            ValueError: naming the folder and what is missing, when there is none.
         """
-        if offsets not in self._usable:
-            self._usable[offsets] = self._find_with_neighbours(offsets)
-        return self._usable[offsets]
+        key = offsets, frozenset(depth if isinstance(self.paths[0], ShardMember) else ())
+        if key not in self._usable:
+            self._usable[key] = self._find_usable(*key)
+        return self._usable[key]
 
-    def _find_with_neighbours(self, offsets: tuple[int, ...]) -> np.ndarray:
-        if not offsets:
-            return np.arange(len(self.paths))
-        sequences = self.sequences
-        found = [
-            i
-            for i, sequence in enumerate(sequences)
-            if sequence is not None
-            and all(0 <= i + k < len(sequences) and sequences[i + k] == sequence for k in offsets)
-        ]
-        if not found:
-            raise ValueError(f"{self.folder} has no sequence with frames at offsets {offsets} from one another")
+    def _find_usable(self, offsets: tuple[int, ...], depth: frozenset[str]) -> np.ndarray:
+        found = list(range(len(self.paths)))
+        if depth:
+            found = [i for i in found if depth <= self.summaries[i].depth]
+            if not found:
+                known = sorted({image for summary in self.summaries for image in summary.depth})
+                raise ValueError(
+                    f"{self.folder} has no samples with the true depth of {', '.join(sorted(depth))}; "
+                    f"it is known of {', '.join(known) or 'none'}"
+                )
+        if offsets:
+            sequences = [summary.meta.get("sequence") for summary in self.summaries]
+            found = [i for i in found if _has_neighbours(sequences, i, offsets)]
+            if not found:
+                raise ValueError(f"{self.folder} has no sequence with frames at offsets {offsets} from one another")
         return np.array(found)
+
+
+def _has_neighbours(sequences: Sequence[object], index: int, offsets: Iterable[int]) -> bool:
+    own = sequences[index]
+    places = [index + offset for offset in offsets]
+    return own is not None and all(0 <= k < len(sequences) and sequences[k] == own for k in places)
 
 
 class SampleFolders:
@@ -127,7 +140,7 @@ class Draws(Dataset):
         return tuple(self._draw(request, folders[request.domain], rng) for request in requests)
 
     def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
-        usable = folder.with_neighbours(request.neighbours)
+        usable = folder.usable(request.neighbours, request.depth)
         chosen = rng.choice(usable, size=min(self.batch_size, len(usable)), replace=False)
         return Draw(
             request,
@@ -140,7 +153,7 @@ class Draws(Dataset):
         return step, [draw.request for draw in draws], [self._read(draw) for draw in draws]
 
     def _read(self, draw: Draw) -> SampleBatch:
-        def read(paths: Sequence[Path]) -> SampleBatch:
+        def read(paths: Sequence[Path | ShardMember]) -> SampleBatch:
             share = paths[self.rank :: self.processes]
             return collate([load_sample(path, draw.request.sensors, draw.request.depth) for path in share])
 

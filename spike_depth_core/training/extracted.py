@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spike_depth_core.samples.shards import sha256_of
-from spike_depth_core.training.extraction import MANIFEST, UNITS, Extraction
+from spike_depth_core.training.manifest import MANIFEST, UNITS, Extraction
 from spike_depth_core.training.splits import SPLITS
 
 
@@ -84,6 +85,12 @@ class ExtractedSet:
         """`path`, `samples`, `size` and `sha256` of each shard."""
         for report in self.reports:
             yield from report["shards"]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the names and checksums of all shards: of all that is in them."""
+        lines = [f"{shard['sha256']}  {shard['path']}\n" for shard in self.shards()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def damaged(self) -> Iterator[tuple[str, str | None]]:
         """Read every shard and compare its checksum: its path, and what is wrong with it or None."""

@@ -73,6 +73,11 @@ class Trainer:
         options: see `LoopOptions`.
         device: where to train.
         start: the student to start from; the recipe's own fresh one when None.
+
+    Attributes:
+        next_step: number of the step to come.
+        skipped: steps without effect, because a gradient was not finite.
+        sums: of the losses since they were last logged, by name: for the caller, kept with the state.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Trainer:
         )
         self.next_step = 0
         self.skipped = 0
+        self.sums: dict[str, torch.Tensor] = {}
 
     @property
     def student(self) -> DepthNetwork:
@@ -148,6 +154,7 @@ class Trainer:
         tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors |= {f"sums.{k}": v for k, v in self.sums.items()}
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         about = {
             "recipe": self.recipe.name,
@@ -180,6 +187,7 @@ class Trainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.next_step, self.skipped = about["next_step"], about["skipped"]
+        self.sums = {k: v.to(self.device) for k, v in part("sums.").items()}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe
 from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolders, load_batches
+from spike_depth_core.training.journal import Journal, read_log, validations_since_best
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.validation import Validation
 
@@ -30,13 +30,15 @@ class TrainingRun:
         recipe: what is learned.
         options: how long and how hard.
         data: training samples by the domain that the recipe asks for.
-        validations: by name, fixed samples that choose the weights that are kept. Never test data.
-        out: gets `state.safetensors` (to resume from), `log.jsonl` (the learning curve) and
-            `checkpoint.safetensors` with its JSON (averaged weights).
+        validations: by name, fixed samples that choose the weights that are kept; without any, the last are. Never
+            test data.
+        out: gets `state.safetensors` (to resume from), `log.jsonl` (the learning curve; for TensorBoard too, where
+            that is installed) and `checkpoint.safetensors` with its JSON (averaged weights).
         device: where to train.
         workers: processes that read samples ahead.
         validate_every: steps between validations, after which the state is saved too.
         keep: `best` keeps the weights that score best in validation, `last` the last.
+        patience: stop when so many validations in a row were no better than the best; None: never.
         time_limit_s: stop after this long with the state saved; the same call then goes on. None: to the end.
         about: JSON values for the checkpoint's `training` field: the command, the data.
         row_prior: for the checkpoint, see there.
@@ -52,6 +54,7 @@ class TrainingRun:
     workers: int = 2
     validate_every: int = 1000
     keep: str = "best"
+    patience: int | None = None
     time_limit_s: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     row_prior: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +62,7 @@ class TrainingRun:
     parent: str | None = None
 
     def __call__(self, progress: Callable[[int, dict[str, float]], None] = lambda step, values: None) -> bool:
-        """Train until the last step or the time limit; returns whether the last step was reached.
+        """Train until the last step, the end of patience, or the time limit; returns whether that was not the limit.
 
         Args:
             progress: called after each step with the number of steps done and, now and then, figures to show.
@@ -68,49 +71,63 @@ class TrainingRun:
         self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.safetensors"
         trainer = Trainer(self.recipe, self.options, self.device, self.start)
+        first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         if state.exists():
             trainer.load(state)
-            if distributed.place()[0] == 0:
-                self._cut_log(trainer.next_step)
+        journal = Journal(self.out, trainer.next_step, first)
+        distributed.barrier()  # the others read the log that the first has put in order
         draws = Draws(self.data, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
         lines = self.log_lines()
         best = min((line["mean"] for line in lines if "mean" in line), default=float("inf"))
         spent = max((line.get("seconds", 0.0) for line in lines), default=0.0)  # by earlier calls of the same run
-        sums: dict[str, torch.Tensor] = {}
-        first = distributed.place()[0] == 0  # the one process that logs, validates and writes
+        if self._is_out_of_patience(lines):
+            journal.close()
+            return True
         batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
         for step, requests, drawn in batches:
             for name, value in trainer.step(drawn, requests).items():
-                sums[name] = sums[name] + value if name in sums else value
+                trainer.sums[name] = trainer.sums[name] + value if name in trainer.sums else value
             done = step + 1
             shown: dict[str, float] = {}
             if done % LOG_EVERY == 0 and first:
-                shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in sums.items()}
-                sums = {}
+                shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in trainer.sums.items()}
+                trainer.sums = {}
                 rate = learning_rate(step, self.options)
                 seconds = round(spent + time.monotonic() - begin, 1)
-                self._log(
+                journal.write(
                     {"step": done, "seconds": seconds, "learning_rate": rate, "skipped": trainer.skipped, **shown}
                 )
             over_time = self.time_limit_s is not None and distributed.any_process(
                 time.monotonic() - begin > self.time_limit_s
             )
             last = done == self.options.steps
-            if (done % self.validate_every == 0 or last or over_time) and first:
-                trainer.save(state)
-            if (done % self.validate_every == 0 or last) and first:
+            validated = done % self.validate_every == 0 or last
+            impatient = False
+            if validated and first:
                 scores = self._validate(trainer.average.network)
                 mean = sum(scores.values()) / max(1, len(scores))
-                self._log({"step": done, "validation": scores, "mean": mean})
-                shown |= {"validation": round(mean, 4)}
-                if mean < best or self.keep == "last":
+                if scores:
+                    journal.write({"step": done, "validation": scores, "mean": mean})
+                    shown |= {"validation": round(mean, 4)}
+                if mean < best or self.keep == "last" or not scores:
                     best = mean
                     self._keep(trainer.average.network, done, scores)
+                impatient = self._is_out_of_patience(self.log_lines())
+            if (validated or over_time) and first:
+                trainer.save(state)  # after the validation: a run that is killed in it repeats it
             progress(done, shown)
             if over_time and not last:
                 break
+            if self.patience is not None and validated and distributed.any_process(impatient):
+                distributed.barrier()
+                journal.close()
+                return True
         distributed.barrier()  # nobody leaves before the first process has written everything
+        journal.close()
         return trainer.next_step == self.options.steps
+
+    def _is_out_of_patience(self, lines: list[dict[str, Any]]) -> bool:
+        return self.patience is not None and validations_since_best(lines) >= self.patience
 
     def _validate(self, network: DepthNetwork) -> dict[str, float]:
         return {
@@ -138,14 +155,4 @@ class TrainingRun:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The learning curve so far: training losses every `LOG_EVERY` steps, and validations."""
-        path = self.out / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def _log(self, values: dict[str, Any]) -> None:
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(values) + "\n")
-
-    def _cut_log(self, step: int) -> None:
-        """Drop what was logged after the state was saved: a resumed run will write it again."""
-        lines = [line for line in self.log_lines() if line["step"] <= step]
-        (self.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return read_log(self.out)

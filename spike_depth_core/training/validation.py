@@ -11,24 +11,31 @@ from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.networks.preprocess import depth_in_camera, network_camera, prepare
 from spike_depth_core.samples.batch import SampleBatch, collate
 from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.samples.shards import ShardMember
 
 
 class Validation:
     """Fixed samples, read once and kept, scored for several sets of sensors.
 
     Args:
-        folder: samples of one format.
+        samples: of one format: their folder, or where each is.
         subsets: sets of images to score, each in the frame of its first; right-hand ones for stereo networks.
         limit: at most this many samples, evenly spaced.
         batch_size: samples a forward pass.
     """
 
-    def __init__(self, folder: str | Path, subsets: Sequence[tuple[str, ...]], limit: int = 64, batch_size: int = 8):
-        paths = list_samples(folder)
+    def __init__(
+        self,
+        samples: str | Path | Sequence[Path | ShardMember],
+        subsets: Sequence[tuple[str, ...]],
+        limit: int = 64,
+        batch_size: int = 8,
+    ):
+        paths = list_samples(samples) if isinstance(samples, str | Path) else samples
         paths = paths[:: max(1, len(paths) // limit)][:limit]
-        samples = [load_sample(path) for path in paths]
-        self.batches = [collate(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
-        available = set(samples[0].images)
+        loaded = [load_sample(path) for path in paths]
+        self.batches = [collate(loaded[i : i + batch_size]) for i in range(0, len(loaded), batch_size)]
+        available = set(loaded[0].images)
         self.subsets = [subset for subset in subsets if set(subset) <= available]
 
     def score(self, network: DepthNetwork, device: torch.device) -> dict[str, float]:

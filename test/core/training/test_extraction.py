@@ -19,10 +19,10 @@ from spike_depth_core.bags.sensors import find_sensors
 from spike_depth_core.geometry.projection import carry_depth
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.samples.files import list_samples, load_sample
-from spike_depth_core.training import extraction
 from spike_depth_core.training.extracted import ExtractedSet
-from spike_depth_core.training.extraction import ExtractionOptions, UnitJob, extract_unit, only_one, plan_extraction
+from spike_depth_core.training.extraction import extract_unit, only_one, plan_extraction
 from spike_depth_core.training.filters import Limits
+from spike_depth_core.training.manifest import Extraction, ExtractionOptions, UnitJob
 from test.core.bags.recordings import FRAME_NS, START_NS, write_recording
 from test.core.factories import ground_depth
 from test.core.training.drives import RIG, SPEED, frame_times, recorded_drive, write_drive
@@ -266,4 +266,4 @@ def test_damage_to_a_data_set_is_told(bag, tmp_path):
     with pytest.raises(ValueError, match="expected an extraction of version 1, found 9"):
         ExtractedSet(tmp_path / "set")
     with pytest.raises(ValueError, match="has no manifest"):
-        extraction.Extraction.load(tmp_path)
+        Extraction.load(tmp_path)

@@ -13,8 +13,10 @@ from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
 from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.training import run as run_module
 from spike_depth_core.training.data import Draws, SampleFolders
 from spike_depth_core.training.ema import ExponentialMovingAverage
+from spike_depth_core.training.journal import read_log
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.stages import run_stages
@@ -56,16 +58,45 @@ def test_it_learns_the_road(folder, tmp_path):
     assert network.architecture == SMALL
 
 
-def test_stopped_and_resumed_it_ends_with_the_same_weights(folder, tmp_path):
+def test_stopped_and_resumed_it_ends_with_the_same_weights_and_the_same_curve(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "LOG_EVERY", 4)  # stops fall between what is logged
     make_run(folder, tmp_path / "whole", steps=12)()
     parts = make_run(folder, tmp_path / "parts", steps=12, time_limit_s=0.0)
     calls = 0
     while not parts():  # a limit of no time at all: one step a call
         calls += 1
+        with open(tmp_path / "parts" / "log.jsonl", "a") as log:  # killed after it logged, before the state was saved
+            log.write(json.dumps({"step": 99, "validation": {"small/spikes": 0.0}, "mean": 0.0}) + "\n")
     assert calls == 11
     whole, pieces = (load_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "parts"))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, pieces.state_dict()[key]), key
+    curves = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(tmp_path / name)]
+        for name in ("whole", "parts")
+    ]
+    assert [line["step"] for line in curves[0]] == [4, 8, 10, 12, 12]
+    assert curves[1] == curves[0]
+
+
+def test_it_stops_when_validation_gets_no_better(folder, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.3, 0.4, 0.3, 0.35, 0.2])
+    monkeypatch.setattr(TrainingRun, "_validate", lambda self, network: {"a": next(scores)})
+    run = make_run(folder, tmp_path, steps=60, patience=3)
+    run.validate_every = 2
+    assert run()
+    assert [line["mean"] for line in run.log_lines()] == [0.5, 0.3, 0.4, 0.3, 0.35]
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].training["step"] == 4
+    assert run()  # it has stopped for good
+    assert len(run.log_lines()) == 5
+
+
+def test_without_validation_the_last_weights_are_kept(folder, tmp_path):
+    run = make_run(folder, tmp_path, steps=4)
+    run.validations = {}
+    run.validate_every = 2
+    assert run()
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].training["step"] == 4
 
 
 def test_a_state_of_another_training_is_refused(folder, tmp_path):

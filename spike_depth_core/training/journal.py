@@ -1,0 +1,66 @@
+"""A training's log: lines of JSON, and TensorBoard's event files where that is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """`log.jsonl` in a folder, and `tensorboard/` beside it.
+
+    Args:
+        folder: of the training.
+        step: what was logged after it is dropped: a resumed run will write it again.
+        writes: whether this process writes; of several, one does.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, writes: bool = True):
+        self.path = folder / "log.jsonl"
+        self._writer: Any = None
+        if not writes:
+            return
+        lines = read_log(folder)
+        kept = [line for line in lines if line["step"] <= step]
+        if len(kept) < len(lines):
+            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:  # it is an extra
+            return
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, max_queue=100)
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Log what is known of `values["step"]`."""
+        with open(self.path, "a") as file:
+            file.write(json.dumps(values) + "\n")
+        if self._writer is not None:
+            for name, value in scalars(values).items():
+                self._writer.add_scalar(name, value, values["step"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def scalars(values: dict[str, Any]) -> dict[str, float]:
+    """What of a line is drawn as a curve, by name: `train/l1`, `validation/spikes`."""
+    if "validation" in values:
+        found = {f"validation/{name}": float(value) for name, value in values["validation"].items()}
+        return found | {"validation/mean": float(values["mean"])}
+    return {f"train/{name}": float(value) for name, value in values.items() if name != "step"}
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The learning curve so far: training losses now and then, and validations."""
+    path = folder / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def validations_since_best(lines: list[dict[str, Any]]) -> int:
+    """How many validations there were after the best one."""
+    means = [line["mean"] for line in lines if "mean" in line]
+    return len(means) - 1 - means.index(min(means)) if means else 0

@@ -1,0 +1,184 @@
+"""Where a training's samples come from: rendered streets, or extracted data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spike_depth_core.recipes import Stage
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.samples.files import list_samples, load_sample, summary_of
+from spike_depth_core.training import distributed
+from spike_depth_core.training.data import Draws, SampleFolders
+from spike_depth_core.training.extracted import ExtractedSet, is_extracted
+from spike_depth_core.training.validation import Validation
+from spike_depth_core.training.world_data import FORMATS, TRAIN_SEED, VALIDATION_SEED, render_samples
+
+_TRUTHS = 500  # about so many of a folder, evenly spaced, are what the row prior is fitted to
+_TRIED_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a training learns from.
+
+    Attributes:
+        data: training samples by domain.
+        validations: by name, see `TrainingRun`; none where nothing is labelled.
+        about: of the data, for the checkpoint.
+    """
+
+    data: Mapping[str, SampleFolders]
+    validations: dict[str, Validation]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def labelled(self) -> Iterator[DepthSample]:
+        """Training samples of each folder that have a true depth, without their images; of several domains those of
+        the source, because labels of another may be there and not meant to be looked at."""
+        for folder in (self.data.get("source") or next(iter(self.data.values()))).folders:
+            for path in folder.paths[:: max(1, len(folder.paths) // _TRUTHS)]:
+                sample = load_sample(path, sensors=())
+                if sample.depth:
+                    yield sample
+
+    def check(self, stages: Sequence[Stage]) -> None:
+        """Try the draws of the first steps of each stage, without reading samples.
+
+        Raises:
+            ValueError: naming what a recipe needs and the data lacks.
+        """
+        for stage in stages:
+            draws = Draws(self.data, stage.recipe, distributed.place()[1], _TRIED_STEPS, seed=0)
+            try:
+                for step in range(_TRIED_STEPS):
+                    draws.draw(step)
+            except ValueError as error:
+                raise ValueError(f"{stage.recipe.name} cannot learn from this data: {error}") from error
+
+
+def rendered_streets(
+    folder: Path,
+    frames: int,
+    validation_frames: int,
+    render: bool = True,
+    progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> Callable[[], Source]:
+    """Streets of the procedural world, rendered into a folder where they are missing.
+
+    Args:
+        folder: of the samples.
+        frames, validation_frames: how many.
+        render: whether this process renders; of several, one does.
+        progress: called with the split, samples done, and samples in all.
+
+    Returns:
+        What gives the source once all samples are there.
+    """
+    splits = (("train", frames, TRAIN_SEED), ("validation", validation_frames, VALIDATION_SEED))
+    for split, count, first_seed in splits if render else ():
+        for done, total in render_samples(folder / split, count, first_seed):
+            progress(split, done, total)
+
+    def source() -> Source:
+        folders = [folder / "train" / f.name for f in FORMATS]
+        several = [("spikes", "rgb", "nir", "thermal"), ("spikes",), ("rgb",), ("thermal",), ("spikes", "thermal")]
+        return Source(
+            {"source": SampleFolders(folders, [f.weight for f in FORMATS])},
+            {
+                "vehicle": Validation(folder / "validation" / "vehicle_small", several),
+                "wide": Validation(folder / "validation" / "wide_frames", [("rgb",)]),
+            },
+            {
+                "samples": frames,
+                "formats": [dataclasses.asdict(f) for f in FORMATS],
+                "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
+            },
+        )
+
+    return source
+
+
+def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Source:
+    """Samples that were extracted from bags.
+
+    Args:
+        folders: data sets by domain; the one named "" is for the only domain there is.
+        domains: that are learned from.
+
+    Raises:
+        ValueError: naming the domain or the data set that is missing, or incomplete.
+    """
+    known = dict(folders)
+    if "" in known and len(domains) == 1:
+        known[domains[0]] = known.pop("")
+    if set(known) != set(domains):
+        found = ", ".join(name or "one without a name" for name in folders)
+        raise ValueError(
+            f"data is needed of {', '.join(domains)}, found {found}; say --data "
+            + " --data ".join(f"{domain}=DIR" for domain in domains)
+        )
+    sets = {domain: ExtractedSet(known[domain]) for domain in domains}
+    validations: dict[str, Validation] = {}
+    for domain, data in sets.items():
+        data.check_complete()
+        if "validation" in data.totals():
+            for folder in data.folders("validation"):
+                name = folder.name if len(sets) == 1 else f"{domain}/{folder.name}"
+                found_validation = validation_of(folder)
+                if found_validation is not None:
+                    validations[name] = found_validation
+    return Source(
+        {domain: SampleFolders(data.folders("train")) for domain, data in sets.items()},
+        validations,
+        {
+            "data": {
+                domain: {
+                    "bags": [recording.name for recording in data.plan.recordings],
+                    "samples": {split: total.samples for split, total in data.totals().items()},
+                    "shards": data.digest,
+                }
+                for domain, data in sets.items()
+            }
+        },
+    )
+
+
+def validation_of(folder: Path) -> Validation | None:
+    """All sensors together and each alone, on the labelled samples of a folder; None without any."""
+    paths = list_samples(folder)
+    summaries = [summary_of(path) for path in paths]
+    images = load_sample(paths[0]).sensors
+    labelled = [p for p, summary in zip(paths, summaries, strict=True) if summary.depth >= set(images)]
+    if not labelled:
+        return None
+    subsets = [tuple(s for s in SENSORS if s in images), *((s,) for s in images)]
+    return Validation(labelled, list(dict.fromkeys(subsets)))
+
+
+def parse_data(given: Sequence[str]) -> dict[str, Path]:
+    """Folders by domain, from `DIR` (of a domain without a name) or `DOMAIN=DIR`.
+
+    Raises:
+        ValueError: for a domain that is told twice, or a folder that is no extracted set beside others.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        domain, equals, path = text.partition("=")
+        if not equals or Path(text).exists():
+            domain, path = "", text
+        if domain in found:
+            raise ValueError(f"--data tells {domain or 'a folder'} twice: {found[domain]} and {path}")
+        found[domain] = Path(path)
+    if len(found) > 1 or any(found):
+        for path_of in found.values():
+            if not is_extracted(path_of):
+                raise ValueError(f"{path_of} is not an extracted data set")
+    return found
+
+
+def domains_of(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The domains that stages learn from."""
+    return tuple(dict.fromkeys(domain for stage in stages for domain in stage.recipe.domains))

@@ -1,0 +1,160 @@
+"""Training on extracted shards: for each recipe that its sensors allow, and a clear word where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.recipes import RECIPES
+from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.training.data import Draws
+from spike_depth_core.training.extraction import extract_unit, plan_extraction
+from spike_depth_core.training.loop import LoopOptions
+from spike_depth_core.training.manifest import ExtractionOptions
+from spike_depth_core.training.run import TrainingRun
+from spike_depth_core.training.sources import Source, domains_of, extracted_sets, parse_data, validation_of
+from spike_depth_core.training.stages import run_stages
+from test.core.bags.recordings import write_recording
+from test.core.factories import small_rig
+from test.core.training.drives import recorded_drive, write_drive
+
+RIG = small_rig(64, 48)
+SMALL = Architecture(sensors=("spikes", "rgb"), widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 64)
+TRUTH = "/truth/depth/image_rect"
+
+
+def extracted(folder, bags, **options):
+    given = {"planes": 32, "rate_hz": 0.0, "shares": (0.5, 0.5, 0.0), **options}
+    for job in plan_extraction(bags, folder, ExtractionOptions(**given)):
+        extract_unit(job)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labelled")
+    return extracted(folder / "set", [write_drive(folder / f"{n}.mcap", 0.4, i, rig=RIG) for i, n in enumerate("ab")])
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlabelled")
+    bags = [
+        write_recording(folder / f"{n}.mcap", [w for w in recorded_drive(0.4, i, RIG) if w[0] != TRUTH])
+        for i, n in enumerate("cd")
+    ]
+    return extracted(folder / "set", bags)
+
+
+def train(source: Source, recipe: str, out, steps: int = 4):
+    stages = RECIPES[recipe](SMALL, 0)
+    source.check(stages)
+    run = TrainingRun(
+        recipe=stages[0].recipe,
+        options=LoopOptions(steps=steps, batch_size=2),
+        data=source.data,
+        validations=source.validations,
+        out=out,
+        device=torch.device("cpu"),
+        workers=0,
+        validate_every=2,
+        about=source.about,
+    )
+    assert run_stages(stages, run)
+    return load_checkpoint(out / "checkpoint.safetensors")[1]
+
+
+@pytest.mark.parametrize("recipe", ["supervised", "unified", "align_and_fuse", "r2sdepth"])
+def test_recipes_of_one_domain_learn_from_extracted_shards(recipe, labelled, tmp_path):
+    info = train(extracted_sets({"": labelled}, ("source",)), recipe, tmp_path)
+    assert info.training["data"]["source"]["bags"] == ["a", "b"]
+    assert info.training["data"]["source"]["samples"] == {"train": 11, "validation": 11}
+    if recipe == "supervised":
+        assert set(info.training["validation_abs_rel"]) == {
+            f"spikes64x48_rgb96x64/{subset}" for subset in ("spikes+rgb", "spikes", "rgb")
+        }
+
+
+def test_a_recipe_of_two_domains_learns_from_two_sets(labelled, unlabelled, tmp_path):
+    folders = parse_data([f"source={labelled}", f"target={unlabelled}"])
+    domains = domains_of(RECIPES["bicross"](SMALL, 0))
+    assert set(domains) == {"source", "target"}
+    info = train(extracted_sets(folders, domains), "bicross", tmp_path, 6)
+    assert info.training["data"]["target"]["bags"] == ["c", "d"]
+    with pytest.raises(ValueError, match="data is needed of source, target, found one without a name; say --data"):
+        extracted_sets(parse_data([str(labelled)]), domains)
+
+
+def test_view_synthesis_takes_no_label(unlabelled, tmp_path):
+    source = extracted_sets({"": unlabelled}, ("source",))
+    assert source.validations == {}
+    assert list(source.labelled()) == []
+    train(source, "r2sdepth", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("supervised", "supervised cannot learn from this data: .*no samples with the true depth of .*known of none"),
+        ("adu_depth", "adu_depth_teacher cannot learn from this data: .*with right-hand images; found"),
+    ],
+)
+def test_what_a_recipe_misses_is_named_before_it_trains(recipe, message, unlabelled):
+    source = extracted_sets({"": unlabelled}, ("source",))
+    with pytest.raises(ValueError, match=message):
+        source.check(RECIPES[recipe](SMALL, 0))
+
+
+def test_neighbours_are_of_the_same_sequence(labelled, tmp_path):
+    """Parts of a tenth of a second: three frames, of which one has neighbours."""
+    folder = extracted(tmp_path / "set", [labelled.parent / "a.mcap"], block_s=0.1, shares=(1, 0, 0))
+    source = extracted_sets({"": folder}, ("source",))
+    draws = Draws(source.data, RECIPES["r2sdepth"](SMALL, 0)[0].recipe, 1, 20, seed=0)
+    for step in range(20):
+        (draw,) = draws.draw(step)
+        own = load_sample(draw.paths[0])
+        for offset, (path,) in draw.neighbours.items():
+            beside = load_sample(path)
+            assert beside.meta["sequence"] == own.meta["sequence"]
+            assert (beside.time_ns - own.time_ns) == offset * 33_333_333
+
+
+def test_only_labelled_samples_are_drawn_for_labels(tmp_path):
+    drive = recorded_drive(0.4, 0, RIG)
+    last = sorted(w[3] for w in drive if w[0] == TRUTH)[5]
+    half = write_recording(tmp_path / "half.mcap", [w for w in drive if w[0] != TRUTH or w[3] < last])
+    source = extracted_sets({"": extracted(tmp_path / "set", [half], shares=(1, 0, 0))}, ("source",))
+    draws = Draws(source.data, RECIPES["supervised"](SMALL, 0)[0].recipe, 2, 50, seed=0)
+    seen = {path.key for step in range(50) for draw in draws.draw(step) for path in draw.paths}
+    assert len(seen) == 5
+    (folder,) = source.data["source"].folders
+    assert len(folder.paths) == 11
+    assert len(validation_of(folder.folder).batches[0]) == 5
+    assert sum(1 for _ in source.labelled()) == 5
+
+
+def test_an_incomplete_or_wrong_folder_is_named(labelled, tmp_path):
+    plan_extraction([labelled.parent / "a.mcap"], tmp_path / "half", ExtractionOptions(shares=(1, 0, 0)))
+    with pytest.raises(ValueError, match="half is not complete: 0 of 1 parts are done"):
+        extracted_sets({"": tmp_path / "half"}, ("source",))
+    with pytest.raises(ValueError, match="is not an extracted data set"):
+        parse_data([f"source={labelled}", f"target={tmp_path}"])
+    with pytest.raises(ValueError, match="tells source twice"):
+        parse_data([f"source={labelled}", f"source={labelled}"])
+
+
+def test_every_sample_of_a_batch_is_what_was_drawn(labelled):
+    source = extracted_sets({"": labelled}, ("source",))
+    draws = Draws(source.data, RECIPES["supervised"](SMALL, 0)[0].recipe, 3, 10, seed=2)
+    for step in range(3):
+        _, (request,), (batch,) = draws[step]
+        (draw,) = draws.draw(step)
+        for i, path in enumerate(draw.paths):
+            sample = load_sample(path)
+            np.testing.assert_array_equal(batch.depth[request.reference][i], sample.depth[request.reference])
+            if "spikes" in request.sensors:
+                np.testing.assert_array_equal(batch.images["spikes"][i], sample.spikes.data)
+    assert len(list_samples(source.data["source"].folders[0].folder)) == 11
