@@ -15,12 +15,12 @@ fail() { printf '%s\n' "set-up: $*" >&2; exit 1; }
 # A ROS installation brings rclpy, the messages and colcon, for its own Python; elsewhere they come as wheels.
 if [ -n "${ROS_DISTRO:-}" ]; then
     candidates="python3"
-    requirements="core report bags export dev"
+    requirements="core report bags train export dev"
     shared=true
     say "ROS 2 $ROS_DISTRO is sourced: using its rclpy and its build tools"
 else
     candidates="python3 python3.12 python3.11"
-    requirements="core report bags export dev ros build"
+    requirements="core report bags train export dev ros build"
     shared=false
 fi
 
