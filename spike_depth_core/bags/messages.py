@@ -1,7 +1,8 @@
-"""Arrays to and from messages of a bag.
+"""Arrays to and from messages, of a bag or of a live graph.
 
-What is read may be any object with the fields of the message: those that `rosbags` makes, and rclpy's too. Reading
-makes views into the message's data, without a copy.
+What is read may be any object with the fields of the message: those that `rosbags` makes, and rclpy's. Reading makes
+views into the message's data, without a copy. What is written are `rosbags`' objects, or, by the `..._fields`, the
+values for whichever.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,7 @@ SENSOR_ENCODINGS = {
     "nir": ("mono8", "8UC1", "mono16", "16UC1"),
     "thermal": ("mono16", "16UC1", "mono8", "8UC1"),
 }
+_ARITHMETIC = ("bayer_", "yuv", "uyvy", "yuyv", "nv")
 DEPTH_ENCODINGS = ("32FC1", "16UC1", "mono16")
 
 
@@ -85,8 +88,8 @@ def stamp_ns(message: Any) -> int:
     return stamp.sec * NANOSECONDS + stamp.nanosec
 
 
-def _make(kind: str, *fields: Any) -> Any:
-    return types.type_store().types[kind](*fields)
+def _make(kind: str, *fields: Any, **named: Any) -> Any:
+    return types.type_store().types[kind](*fields, **named)
 
 
 def _header(time_ns: int, frame_id: str) -> Any:
@@ -97,19 +100,22 @@ def _header(time_ns: int, frame_id: str) -> Any:
 # Spikes
 
 
+def spikes_fields(spikes: PackedSpikes, seq: int) -> dict[str, Any]:
+    """The values of a packet besides its header; `data` is uint8 [n]. `seq` counts the packets of the stream."""
+    return {
+        "height": spikes.height,
+        "width": spikes.width,
+        "seq": seq,
+        "period_ns": spikes.period_ns,
+        "count": len(spikes),
+        "encoding": "packed_lsb",
+        "data": encode_packet(spikes),
+    }
+
+
 def spikes_to_message(spikes: PackedSpikes, seq: int, frame_id: str) -> Any:
     """Planes as a packet. `seq` counts the packets of the stream."""
-    return _make(
-        types.SPIKE_PACKET,
-        _header(spikes.start_ns, frame_id),
-        spikes.height,
-        spikes.width,
-        seq,
-        spikes.period_ns,
-        len(spikes),
-        "packed_lsb",
-        encode_packet(spikes),
-    )
+    return _make(types.SPIKE_PACKET, _header(spikes.start_ns, frame_id), **spikes_fields(spikes, seq))
 
 
 def spikes_from_message(message: Any) -> PackedSpikes:
@@ -133,22 +139,25 @@ def _check_size(width: int, height: int) -> None:
         raise MessageError("size", f"a size of {width}x{height} is not within 1 to {MAX_SIDE} pixels")
 
 
-def image_to_message(image: np.ndarray, encoding: str, time_ns: int, frame_id: str) -> Any:
-    """An image [H, W] or [H, W, C] as a message."""
+def image_fields(image: np.ndarray, encoding: str) -> dict[str, Any]:
+    """The values of an image [H, W] or [H, W, C] besides its header; `data` is uint8 [n]."""
     dtype, channels = _ENCODINGS[encoding]
     found = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != dtype or found != channels:
         raise ValueError(f"{encoding} is {np.dtype(dtype)} x {channels}, found {image.dtype} {image.shape}")
-    return _make(
-        types.IMAGE,
-        _header(time_ns, frame_id),
-        image.shape[0],
-        image.shape[1],
-        encoding,
-        int(sys.byteorder == "big"),
-        image.shape[1] * channels * np.dtype(dtype).itemsize,
-        np.ascontiguousarray(image).reshape(-1).view(np.uint8),
-    )
+    return {
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "encoding": encoding,
+        "is_bigendian": int(sys.byteorder == "big"),
+        "step": image.shape[1] * channels * np.dtype(dtype).itemsize,
+        "data": np.ascontiguousarray(image).reshape(-1).view(np.uint8),
+    }
+
+
+def image_to_message(image: np.ndarray, encoding: str, time_ns: int, frame_id: str) -> Any:
+    """An image [H, W] or [H, W, C] as a message."""
+    return _make(types.IMAGE, _header(time_ns, frame_id), **image_fields(image, encoding))
 
 
 def image_from_message(message: Any) -> np.ndarray:
@@ -179,43 +188,57 @@ def image_from_message(message: Any) -> np.ndarray:
     return pixels if order.isnative else pixels.astype(dtype)
 
 
-def sensor_image(sensor: str, message: Any) -> np.ndarray:
+def sensor_image(sensor: str, message: Any, convert: Callable[[Any], np.ndarray] | None = None) -> np.ndarray:
     """The image of a sensor in the form `DepthSample` asks for: rgb as uint8 [H, W, 3], thermal as uint16.
+
+    Args:
+        sensor: rgb, nir or thermal.
+        message: `Image` or `CompressedImage`.
+        convert: makes uint8 [H, W, 3] of a colour image whose encoding takes arithmetic (Bayer, YUV), or raises
+            MessageError; such are refused without.
 
     Raises:
         MessageError: for an encoding that this sensor cannot have, or a damaged message.
     """
     if not hasattr(message, "encoding"):
-        return _decompressed(sensor, message)
-    allowed = SENSOR_ENCODINGS[sensor]
-    if message.encoding not in allowed:
-        raise MessageError("encoding", f"{sensor} cannot be {message.encoding!r}, expected one of {', '.join(allowed)}")
-    pixels = image_from_message(message)
-    if sensor == "rgb":
-        pixels = pixels[:, :, 2::-1] if message.encoding.startswith("bgr") else pixels[:, :, :3]
-    elif sensor == "thermal" and pixels.dtype != np.uint16:
+        pixels = _decompressed(message, colour=sensor == "rgb")
+    elif message.encoding in SENSOR_ENCODINGS[sensor]:
+        pixels = image_from_message(message)
+        if sensor == "rgb":
+            pixels = pixels[:, :, 2::-1] if message.encoding.startswith("bgr") else pixels[:, :, :3]
+    elif convert is not None and sensor == "rgb" and message.encoding.startswith(_ARITHMETIC):
+        _check_size(message.width, message.height)
+        stamp_ns(message)
+        pixels = convert(message)
+    else:
+        allowed, shown = ", ".join(SENSOR_ENCODINGS[sensor]), repr(message.encoding[:40])
+        raise MessageError("encoding", f"{sensor} cannot be {shown}, expected one of {allowed}")
+    if sensor == "thermal" and pixels.dtype != np.uint16:
         pixels = pixels.astype(np.uint16)
     return np.ascontiguousarray(pixels)
 
 
-def _decompressed(sensor: str, message: Any) -> np.ndarray:
-    """The image of a `CompressedImage`: JPEG, or PNG of 8 or 16 bits."""
+def _decompressed(message: Any, colour: bool) -> np.ndarray:
+    """The pixels of a JPEG or PNG: uint8 [H, W, 3] for colour, else uint8 or uint16 [H, W]."""
     from PIL import Image, UnidentifiedImageError
 
     stamp_ns(message)
     try:
-        picture = Image.open(io.BytesIO(message.data), formats=("JPEG", "PNG"))
-        _check_size(*picture.size)
-        picture.load()
+        with Image.open(io.BytesIO(message.data), formats=("JPEG", "PNG")) as picture:
+            _check_size(*picture.size)  # as the head of the file has it: before anything is allocated
+            if colour:
+                return np.asarray(picture.convert("RGB"))
+            if picture.mode.startswith("I"):
+                return np.asarray(picture).astype(np.uint16)
+            if picture.mode == "L":
+                return np.asarray(picture)
+            raise MessageError("encoding", f"a grey picture was expected, found mode {picture.mode}")
+    except MessageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise MessageError("size", str(error)) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise MessageError("compressed", f"not a readable JPEG or PNG ({message.format!r}): {error}") from error
-    if sensor == "rgb":
-        return np.array(picture.convert("RGB"))
-    if picture.mode not in ("L", "I;16", "I;16B", "I"):
-        raise MessageError("encoding", f"{sensor} cannot be a picture of mode {picture.mode}, expected a grey one")
-    pixels = np.asarray(picture)
-    deep = pixels.dtype != np.uint8 or sensor == "thermal"
-    return np.ascontiguousarray(pixels.astype(np.uint16) if deep else pixels)
+        raise MessageError("length", f"not a readable JPEG or PNG: {error}") from error
 
 
 def depth_image(message: Any) -> np.ndarray:
@@ -237,24 +260,32 @@ def depth_image(message: Any) -> np.ndarray:
 # Cameras
 
 
-def camera_to_message(camera: PinholeCamera, time_ns: int, frame_id: str) -> Any:
-    """Intrinsics as a message. A camera without distortion is a rectified one: D is all zero."""
+def camera_fields(camera: PinholeCamera) -> dict[str, Any]:
+    """The values of intrinsics besides their header and binning; d, k, r and p are float64. A camera without distortion
+    is a rectified one: D is all zero."""
     distortion = np.zeros(5)
     distortion[: len(camera.distortion)] = camera.distortion
     fx, fy, cx, cy = (float(v) for v in (camera.fx, camera.fy, camera.cx, camera.cy))
+    return {
+        "height": camera.height,
+        "width": camera.width,
+        "distortion_model": "plumb_bob",
+        "d": distortion,
+        "k": np.array([fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]),
+        "r": np.eye(3).reshape(-1),
+        "p": np.array([fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]),
+    }
+
+
+def camera_to_message(camera: PinholeCamera, time_ns: int, frame_id: str) -> Any:
+    """Intrinsics as a message."""
     return _make(
         types.CAMERA_INFO,
         _header(time_ns, frame_id),
-        camera.height,
-        camera.width,
-        "plumb_bob",
-        distortion,
-        np.array([fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]),
-        np.eye(3).reshape(-1),
-        np.array([fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]),
-        0,
-        0,
-        _make("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False),
+        **camera_fields(camera),
+        binning_x=0,
+        binning_y=0,
+        roi=_make("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False),
     )
 
 
