@@ -32,8 +32,8 @@ FLOORS = {
 ROS_PACKAGES = {"rclpy", "launch", "launch_ros", "spike_depth", "spike_depth_ros", "builtin_interfaces"}
 ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
-# The one absolute name that ROS itself prescribes (REP 107).
-ABSOLUTE_TOPICS = {"/diagnostics"}
+# The absolute names that ROS itself prescribes (REP 107, and the time source of every node).
+ABSOLUTE_TOPICS = {"/diagnostics", "/clock"}
 
 
 def files(*folders: str) -> list[Path]:

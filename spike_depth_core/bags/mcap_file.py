@@ -275,6 +275,7 @@ class McapFile:
                 schema.encoding if schema else "",
                 channel.metadata.get("topic_type_hash", ""),
                 channel.message_encoding,
+                qos=channel.metadata.get("offered_qos_profiles", ""),
             ),
         )
 

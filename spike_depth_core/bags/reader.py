@@ -47,12 +47,16 @@ class Topic:
         kind: name of its type, such as `sensor_msgs/msg/Image`.
         objection: why its messages cannot be read, or None.
         count: how many messages, or None where the bag does not say.
+        digest: hash of its type, `RIHS01_...`; empty where the bag has none.
+        latched: whether late subscribers got the last message too.
     """
 
     name: str
     kind: str
     objection: str | None
     count: int | None
+    digest: str = ""
+    latched: bool = False
 
 
 class BagMessage(NamedTuple):
@@ -72,7 +76,11 @@ class BagMessage(NamedTuple):
 
     def decode(self) -> Any:
         """The message, its arrays views into the bag's data. Raises MessageError for damaged data."""
-        return decode(self.kind, _decompressed(self.data))
+        return decode(self.kind, self.cdr())
+
+    def cdr(self) -> memoryview:
+        """The data as it was published. Raises MessageError where it is compressed and damaged."""
+        return _decompressed(self.data)
 
 
 class BagReader:
@@ -127,13 +135,18 @@ class BagReader:
         return {t.name: t.objection for t in self.topics.values() if t.objection is not None}
 
     def messages(
-        self, topics: Collection[str] | None = None, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS
+        self,
+        topics: Collection[str] | None = None,
+        start_ns: int = EARLIEST_NS,
+        stop_ns: int = LATEST_NS,
+        raw: bool = False,
     ) -> Iterator[BagMessage]:
         """Messages received in [start_ns, stop_ns), in the order of time within each file of the bag.
 
         Args:
             topics: names; all that can be read when None.
             start_ns, stop_ns: the range.
+            raw: also of topics that cannot be read: for whoever does not decode.
 
         Raises:
             ValueError: for a topic that the bag does not have, or whose messages cannot be read.
@@ -141,9 +154,9 @@ class BagReader:
         for name in () if topics is None else topics:
             if name not in self.topics:
                 raise ValueError(f"{self.path} has no topic {name}; it has {', '.join(sorted(self.topics)) or 'none'}")
-            if self.topics[name].objection:
+            if self.topics[name].objection and not raw:
                 raise ValueError(f"{self.path}: {name} cannot be read: {self.topics[name].objection}")
-        wanted = {n for n, t in self.topics.items() if t.objection is None and (topics is None or n in topics)}
+        wanted = {n for n, t in self.topics.items() if (raw or not t.objection) and (topics is None or n in topics)}
         for path in self._paths:
             with self._opened(path) as file:
                 if file is None or (file.start_ns is not None and file.start_ns >= stop_ns):
@@ -304,7 +317,10 @@ def _merged(name: str, found: list[StoredTopic], count: int | None) -> Topic:
     chosen = next((i for i, text in enumerate(objections) if text is None), 0)
     counted = [t.count for t in found if t.kind == found[chosen].kind]
     known = [number for number in counted if number is not None]
-    return Topic(name, found[chosen].kind, objections[chosen], sum(known) if len(known) == len(counted) else count)
+    number = sum(known) if len(known) == len(counted) else count
+    return Topic(
+        name, found[chosen].kind, objections[chosen], number, found[chosen].digest, any(t.latched for t in found)
+    )
 
 
 def _decompressed(data: memoryview) -> memoryview:

@@ -131,10 +131,14 @@ class SqliteFile:
             ):
                 definitions[kind] = (text, encoding)
         digest = "type_description_hash" if "type_description_hash" in self._tables["topics"] else "''"
-        for number, name, kind, serialization, found in self._database.execute(
-            f"SELECT id, name, type, serialization_format, {digest} FROM topics"
+        qos = "offered_qos_profiles" if "offered_qos_profiles" in self._tables["topics"] else "''"
+        for number, name, kind, serialization, found, offered in self._database.execute(
+            f"SELECT id, name, type, serialization_format, {digest}, {qos} FROM topics"
         ):
-            self.topics[number] = StoredTopic(name, kind, *definitions.get(kind, ("", "")), found, serialization)
+            definition, encoding = definitions.get(kind, ("", ""))
+            self.topics[number] = StoredTopic(
+                name, kind, definition, encoding, found, serialization, qos=str(offered or "")
+            )
 
     def _read_custom(self) -> None:
         if "metadata" in self._tables["metadata"]:

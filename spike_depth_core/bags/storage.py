@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class StoredTopic:
         digest: `RIHS01_...`; empty where the file has none.
         serialization: of its messages; `cdr` is read.
         count: how many messages; None where the file does not say.
+        qos: profiles that its publishers offered, as rosbag2 keeps them (YAML); empty where the file has none.
     """
 
     name: str
@@ -39,6 +41,12 @@ class StoredTopic:
     digest: str = ""
     serialization: str = "cdr"
     count: int | None = None
+    qos: str = ""
+
+    @property
+    def latched(self) -> bool:
+        """Whether late subscribers got the last message too (durability transient local)."""
+        return re.search(r"durability:\s*(1|transient_local)\b", self.qos) is not None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from spike_depth_ros.depth_parameters import DEPTH_NODE, settings
 from spike_depth_ros.parameters import Parameter, declare, markdown, nested
+from spike_depth_ros.player_parameters import PLAYER_NODE
 from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +40,9 @@ def test_the_parameter_file_is_complete_and_holds_the_defaults(node):
     assert content == {"/**": {"ros__parameters": nested(NODES[node])}}
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_the_documentation_has_the_table(node):
-    assert markdown(NODES[node]) in (ROOT / "docs" / "ros.md").read_text()
+@pytest.mark.parametrize("table", [*NODES.values(), PLAYER_NODE])
+def test_the_documentation_has_the_table(table):
+    assert markdown(table) in (ROOT / "docs" / "ros.md").read_text()
 
 
 @pytest.mark.parametrize("node", NODES)

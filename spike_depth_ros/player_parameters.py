@@ -1,0 +1,20 @@
+"""The parameters of `player_node`."""
+
+from __future__ import annotations
+
+from spike_depth_ros.parameters import Parameter
+
+PLAYER_NODE = (
+    Parameter("bag", "", "The recording: folder of a rosbag2 bag, or one .mcap or .db3 file."),
+    Parameter("topics", [""], "Topics to play; all whose types are installed when empty."),
+    Parameter("start", 0.0, "Seconds of the recording to pass over.", 0.0, 1e9),
+    Parameter("rate", 1.0, "How many times as fast as it was recorded.", 0.01, 100.0, change="now"),
+    Parameter("loop", False, "Whether to begin again at the end, with the same stamps.", change="now"),
+    Parameter("paused", False, "Whether time stands still; the service ~/pause sets it too.", change="now"),
+    Parameter("clock_rate", 100.0, "How often /clock is published, at the least, in Hz.", 1.0, 1000.0),
+    Parameter(
+        "wait_for_subscriber",
+        False,
+        "Whether to begin only when somebody has subscribed to one of the topics.",
+    ),
+)
