@@ -19,17 +19,35 @@ def info(
         Path,
         typer.Argument(
             help="A checkpoint (.safetensors), a spike recording (.dat, .npy, .npz), a sample (.npz), a sensor rig "
-            "(.yaml), a bag (.mcap, .db3 or its folder), or a folder of samples or KITTI frames."
+            "(.yaml), a bag (.mcap, .db3 or its folder), a data set that was extracted, or a folder of samples or "
+            "KITTI frames."
         ),
     ],
     height: Annotated[int | None, typer.Option(min=1, help="Rows of a .dat recording; 250 by default.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Columns of a .dat recording; 400 by default.")] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Of a data set: where samples of it are drawn; contact_sheet.png in it by default."
+        ),
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Of a data set: read all of it, compare checksums.")] = False,
 ) -> None:
-    """Tell what a checkpoint, a spike recording, a sample, a sensor rig or a folder holds."""
-    from spike_depth_core.cli.console import print_facts
+    """Tell what a checkpoint, a spike recording, a sample, a sensor rig, a data set or a folder holds."""
+    from spike_depth_core.cli.console import console, print_facts
+    from spike_depth_core.cli.info_extracted import SHEET, contact_sheet, describe_extracted
 
     if not path.exists():
         raise ValueError(f"{path} does not exist")
+    if (path / "manifest.json").is_file():
+        from spike_depth_core.evaluation.pictures import write_png
+
+        facts = describe_extracted(path, verify)
+        print_facts(f"{path}: extracted data set", facts)
+        sheet = sheet or path / SHEET
+        write_png(sheet, contact_sheet(path))
+        console.print(f"{sheet}", highlight=False, soft_wrap=True)
+        return
     kind, facts = describe(path, height, width)
     print_facts(f"{path}: {kind}", facts)
 

@@ -78,7 +78,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "info": (
         "spike_depth_core.cli.info",
         "info",
-        "Tell what a checkpoint, a spike recording, a rig or a folder of samples holds.",
+        "Tell what a checkpoint, a recording, a bag, a rig, a data set or a folder of samples holds.",
     ),
 }
 

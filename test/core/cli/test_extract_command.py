@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.extract import parse_assigned
@@ -41,3 +43,24 @@ def test_errors_are_told_in_one_line(tmp_path):
     assert "nothing was kept of 1 bags" in done.output
     with pytest.raises(ValueError, match="SPLIT=NAME, found 'night'"):
         parse_assigned(["night"])
+
+
+def test_info_looks_inside(tmp_path):
+    bags = [write_drive(tmp_path / f"{name}.mcap", 0.3, condition=name) for name in ("day", "night")]
+    options = ["--out", tmp_path / "set", "--shares", "1,0,0", "--assign", "test=night", "--planes", 64, "--rate", 0]
+    assert run(*bags, *options, "--min-speed", 1).exit_code == 0
+    done = CliRunner().invoke(app, ["info", str(tmp_path / "set"), "--verify"])
+    assert done.exit_code == 0, done.output
+    for text in ("2 of 2 parts", "night", "spikes32x24 rgb64x40", "left out: standing", "right, of 2 shards"):
+        assert text in done.output
+    with Image.open(tmp_path / "set" / "contact_sheet.png") as sheet:
+        # Four cells a row: both sensors, and the depth of both.
+        assert sheet.width == 4 * 300 + 5 * 8
+        assert np.asarray(sheet).std() > 30
+    shard = next((tmp_path / "set").rglob("*.tar"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    done = CliRunner().invoke(app, ["info", str(tmp_path / "set"), "--verify"])
+    assert done.exit_code == 2
+    assert "1 of 2 shards are damaged" in done.output
