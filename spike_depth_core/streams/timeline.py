@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 JUMPED = "jumped"
 BEFORE_RESET = "before_reset"
+# What was sent before a jump has arrived by then, however busy the machine is.
+UNDER_WAY_NS = 10_000_000_000
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Timeline:
         self._clock = clock
         self._streams = {name: _Stream() for name in streams}
         self._jumped_at_ns = 0
+        self._before_jump_ns = 0  # the newest stamp of the epoch before
 
     def add(self, name: str) -> None:
         """Begin to follow a stream."""
@@ -68,9 +71,9 @@ class Timeline:
             if not believed:
                 stream.suspect = (end_ns, now)
                 return JUMPED
+            self._jumped_at_ns, self._before_jump_ns = now, max(self.newest().values())
             self.epoch += 1
             stream.epoch = self.epoch
-            self._jumped_at_ns = now
             stream.newest_ns = end_ns
         stream.suspect = None
         stream.newest_ns = end_ns if stream.newest_ns is None else max(stream.newest_ns, end_ns)
@@ -102,9 +105,11 @@ class Timeline:
         goes_on = stream.newest_ns is not None and not self._jumps(
             stream.newest_ns, stream.arrived_ns, stamp_ns, now_ns
         )
-        recent = now_ns - self._jumped_at_ns <= self.jump_ns
-        if not fits and goes_on and recent:
-            return BEFORE_RESET  # under way since before the jump, if its clock has jumped too
+        # Under way since before the jump, if its clock has jumped too: by the stamps, not by how long they were under
+        # way. Stamps of a clock that has not jumped soon go beyond.
+        sent_before = stamp_ns <= self._before_jump_ns + self.jump_ns
+        if not fits and goes_on and sent_before and now_ns - self._jumped_at_ns <= UNDER_WAY_NS:
+            return BEFORE_RESET
         stream.epoch = self.epoch
         if not goes_on:
             stream.newest_ns = None  # where it was before says nothing about where it goes on

@@ -70,6 +70,22 @@ def stereo_sample(seed: int = 0, baseline_m: float = 0.5) -> DepthSample:
     )
 
 
+def undistorted(x: np.ndarray, y: np.ndarray, distortion: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes before a lens distorted them (k1, k2, p1, p2, k3), by iteration."""
+    if not distortion:
+        return x, y
+    k1, k2, p1, p2, k3 = distortion
+    a, b = x, y
+    for _ in range(20):
+        r = a * a + b * b
+        radial = 1 + k1 * r + k2 * r**2 + k3 * r**3
+        a, b = (
+            (x - 2 * p1 * a * b - p2 * (r + 2 * a * a)) / radial,
+            (y - p1 * (r + 2 * b * b) - 2 * p2 * a * b) / radial,
+        )
+    return a, b
+
+
 def wall_texture(seed: int = 0) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A smooth random colour in [0, 1] of slopes (x / z, y / z), the same in pixels however far the wall is.
 

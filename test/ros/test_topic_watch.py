@@ -7,6 +7,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from spike_depth_ros.depth_parameters import DEPTH_NODE
 from spike_depth_ros.diagnostics import ERROR, WARN
 from spike_depth_ros.messages import camera_to_message
 from test.ros.harness import CAMERAS, Graph, Observer, Vehicle
@@ -64,6 +65,12 @@ def test_silence_is_named_with_both_ends_and_when_it_is_over_no_more(graph):
         ).get("message", "")
 
     observer.wait(over, "the end of the silence")
+
+
+def test_silence_is_named_within_five_seconds_by_default():
+    """It is noticed when the diagnostics are made that follow the time of silence."""
+    found = {parameter.name: parameter.default for parameter in DEPTH_NODE}
+    assert found["silence"] + 2 / found["diagnostics_rate"] < 5.0
 
 
 def test_a_required_sensor_that_nobody_publishes_is_an_error(graph):

@@ -23,6 +23,7 @@ from spike_depth_core.inference.alignment import (
 )
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.world import World
+from test.core.factories import undistorted
 
 CAMERA = PinholeCamera(400, 250, 330.0, 330.0, 199.5, 124.5)
 FRAME = PinholeCamera(480, 300, 390.0, 390.0, 239.5, 149.5, (-0.05, 0.01, 0.0005, -0.0005, 0.0))
@@ -133,22 +134,6 @@ def corridor(camera: PinholeCamera, reference_from_camera: np.ndarray, gain: flo
         )
     )
     return np.clip(128 + gain * 12 * paint, 0, 255).astype(np.uint8), distance.astype(np.float32)
-
-
-def undistorted(x, y, distortion):
-    """Slopes without distortion, by iteration."""
-    if not distortion:
-        return x, y
-    k1, k2, p1, p2, k3 = distortion
-    a, b = x, y
-    for _ in range(20):
-        r = a * a + b * b
-        radial = 1 + k1 * r + k2 * r**2 + k3 * r**3
-        a, b = (
-            (x - 2 * p1 * a * b - p2 * (r + 2 * a * a)) / radial,
-            (y - p1 * (r + 2 * b * b) - 2 * p2 * a * b) / radial,
-        )
-    return a, b
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, normalised, prepare
 from spike_depth_core.recipes import Supervised
 from spike_depth_core.recipes.views import mirrored, paired
+from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.batch import collate
-from test.core.factories import stereo_sample, wall_pair, wall_texture
+from test.core.factories import stereo_sample, undistorted, wall_pair, wall_texture
 
 TILTED = pose((0.3, -0.2, 0.1), (0.05, -0.1, 0.02, 0.99))
 
@@ -44,6 +47,24 @@ def test_right_hand_pictures_on_the_reference_canvas_keep_their_disparity():
         torch.testing.assert_close(inputs.images["rgb_right"][i, -1], inputs.images["rgb"][i, -1])
     apart = inputs.centres["rgb_right"] - inputs.centres["rgb"]
     torch.testing.assert_close(apart, torch.tensor([[b, 0.0, 0.0]] * 3), atol=1e-6, rtol=0)
+
+
+def test_distortion_is_undone_by_the_canvas_and_by_the_depth():
+    """A wall through a wide lens: on the canvas each pixel shows what lies in its own direction."""
+    camera = PinholeCamera(96, 64, 70.0, 70.0, 47.5, 31.5, (-0.25, 0.06, 0.002, -0.001, 0.0))
+    canvas = np.array([[70.0, 70.0, 47.5, 31.5]], np.float32)
+    v, u = np.mgrid[:64, :96].astype(float)
+    x, y = undistorted((u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, camera.distortion)
+    picture = np.round(255 * np.clip(wall_texture(7)(x, y), 0, 1)).astype(np.uint8)
+    sample = DepthSample(SensorRig.single("rgb", camera), rgb=picture)
+    inputs = prepare(collate([sample]), "rgb", ("rgb",), torch.from_numpy(canvas), (64, 96))
+    seen = inputs.images["rgb"][0, -1].numpy() > 0.5
+    found, plain = colours(inputs.images["rgb"])[0].numpy(), (u - camera.cx) / camera.fx
+    expected = np.clip(wall_texture(7)(plain, (v - camera.cy) / camera.fy), 0, 1)
+    assert seen.mean() > 0.9
+    assert np.abs(found - expected)[seen].mean() < 0.006
+    assert np.abs(picture / 255 - expected)[seen].mean() > 0.02  # as it would be if nothing were undone
+    assert DepthEstimator.untrained().estimate(sample).camera.distortion == ()
 
 
 @pytest.mark.parametrize("sensor", ["spikes", "rgb", "nir", "thermal"])

@@ -81,6 +81,31 @@ def test_what_is_still_under_way_of_the_old_time_is_told_apart():
     assert streams.timeline.epoch == 1
 
 
+def test_what_a_busy_machine_has_held_up_for_seconds_makes_no_second_jump():
+    streams = Streams("spikes", "rgb")
+    streams.start()
+    streams("spikes", 40)
+    streams("spikes", 73)
+    for late in range(10_099, 10_499, 33):
+        assert streams("rgb", late, after_ms=300) == BEFORE_RESET
+    assert streams("rgb", 106) is None
+    assert streams("rgb", 139) is None
+    assert streams.timeline.epoch == 1
+
+
+def test_a_stream_far_behind_the_others_whose_clock_never_jumped_is_taken_again_in_the_end():
+    streams = Streams("spikes", "rgb")
+    for step in range(3):
+        assert streams("spikes", 20_000 + 33 * step) is None
+        assert streams("rgb", 5_000 + 33 * step) is None  # a clock of its own
+    streams("spikes", 100_040)
+    streams("spikes", 100_073)
+    assert streams.timeline.epoch == 1
+    reasons = [streams("rgb", 5_099 + 1000 * i, after_ms=1000) for i in range(12)]
+    assert reasons[0] == BEFORE_RESET
+    assert reasons[-1] is None
+
+
 def test_a_stream_whose_clock_never_jumped_is_taken_again():
     streams = Streams("spikes", "rgb")
     streams.start()
