@@ -7,7 +7,7 @@ import itertools
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def train(
             "several. Or a folder that streets are rendered into where they are missing. Default: OUT/data.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=8, help="Training samples to render, each a street of its own.")] = 2000,
+    frames: Annotated[int, typer.Option(min=8, help="Training samples to render, of each domain.")] = 2000,
     validation_frames: Annotated[int, typer.Option(min=4, help="Validation samples to render.")] = 96,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 8,
@@ -58,6 +58,7 @@ def train(
     from spike_depth_core.networks.depth_network import Architecture
     from spike_depth_core.recipes import RECIPES
     from spike_depth_core.training import distributed
+    from spike_depth_core.training.domain_needs import needs_of, streets_suffice
     from spike_depth_core.training.loop import LoopOptions
     from spike_depth_core.training.run import TrainingRun
     from spike_depth_core.training.sources import (
@@ -65,6 +66,7 @@ def train(
         extracted_sets,
         is_extracted,
         parse_data,
+        rendered_domains,
         rendered_streets,
     )
     from spike_depth_core.training.stages import run_stages
@@ -91,13 +93,23 @@ def train(
     if any(is_extracted(folder) for folder in folders.values()):
         source = extracted_sets(folders, domains_of(stages))
     else:
+        needs = needs_of(stages)
+        streets = streets_suffice(needs)
+        if first and not streets:
+            console.print(f"{recipe} learns from " + "; ".join(f"{name}: {of}" for name, of in needs.items()))
         with progress_bar() as bar:
-            tasks = {split: bar.add_task(f"rendering {split} samples", total=None) for split in ("train", "validation")}
+            tasks: dict[str, Any] = {}
 
-            def rendered(split: str, done: int, total: int) -> None:
-                bar.update(tasks[split], completed=done, total=total)
+            def rendered(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(f"rendering {what}", total=total)
+                bar.update(tasks[what], completed=done, total=total)
 
-            ready = rendered_streets(folders[""], frames, validation_frames, first, rendered)
+            if streets:
+                ready = rendered_streets(folders[""], frames, validation_frames, first, rendered)
+            else:
+                size = (architecture.pixels, frames, validation_frames)
+                ready = rendered_domains(folders[""], needs, *size, first, rendered)
         distributed.barrier()
         source = ready()
     source.check(stages)

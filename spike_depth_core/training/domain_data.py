@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.world.domains import Domain
@@ -41,6 +44,19 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def settings_of(domain: Domain) -> dict[str, Any]:
+    """Everything that determines a domain's samples, as JSON values."""
+    about = {f.name: getattr(domain, f.name) for f in fields(domain)}
+    spikes = {"model": type(domain.spikes).__name__, **asdict(domain.spikes)}
+    return {**about, "rig": domain.rig.to_dict(), "looks": [asdict(look) for look in domain.looks], "spikes": spikes}
+
+
+def domain_folder(data: str | Path, domain: Domain) -> Path:
+    """Where a domain's samples lie among others: in a folder named after it and a hash of all its settings."""
+    digest = hashlib.sha256(json.dumps(settings_of(domain), sort_keys=True).encode()).hexdigest()
+    return Path(data) / f"{domain.name}_{digest[:8]}"
 
 
 def render_domain(

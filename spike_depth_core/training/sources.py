@@ -13,6 +13,8 @@ from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, summary_of
 from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolders
+from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
+from spike_depth_core.training.domain_needs import DomainNeeds, needed_domain
 from spike_depth_core.training.extracted import ExtractedSet, is_extracted
 from spike_depth_core.training.validation import Validation
 from spike_depth_core.training.world_data import FORMATS, TRAIN_SEED, VALIDATION_SEED, render_samples
@@ -96,6 +98,49 @@ def rendered_streets(
                 "formats": [dataclasses.asdict(f) for f in FORMATS],
                 "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
             },
+        )
+
+    return source
+
+
+def rendered_domains(
+    folder: Path,
+    needs: Mapping[str, DomainNeeds],
+    pixels: int,
+    frames: int,
+    validation_frames: int,
+    render: bool = True,
+    progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> Callable[[], Source]:
+    """Domains of the world as a recipe needs them, rendered into `folder/domains` where they are missing.
+
+    Args:
+        folder: of the samples.
+        needs: by domain.
+        pixels: of the network's pictures, see `needed_domain`.
+        frames, validation_frames: how many samples of each domain; validation is on the first domain alone, so that no
+            label of another is looked at.
+        render: whether this process renders; of several, one does.
+        progress: called with domain and split, samples done, and samples in all.
+
+    Returns:
+        What gives the source once all samples are there.
+    """
+    domains = {name: needed_domain(name, need, pixels) for name, need in needs.items()}
+    folders = {name: domain_folder(folder / "domains", domain) for name, domain in domains.items()}
+    labelled = next(iter(domains))
+    counts = [(name, "train", frames) for name in domains] + [(labelled, "validation", validation_frames)]
+    for name, split, count in counts if render else ():
+        domain = domains[name]
+        for done, total in render_domain(folders[name] / split, domain, split, -(-count // domain.frames)):
+            progress(f"{name}, {split}", done, total)
+
+    def source() -> Source:
+        validation = validation_of(folders[labelled] / "validation")
+        return Source(
+            {name: SampleFolders([folders[name] / "train"]) for name in domains},
+            {} if validation is None else {labelled: validation},
+            {"domains": {name: {"samples": frames, **settings_of(domain)} for name, domain in domains.items()}},
         )
 
     return source

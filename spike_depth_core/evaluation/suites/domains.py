@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import Preset
-from spike_depth_core.evaluation.suites.trained_stages import digest
-from spike_depth_core.geometry import SensorRig
-from spike_depth_core.training.domain_data import render_domain
+from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
 from spike_depth_core.world.domains import Domain
 
 SENSORS = ("spikes", "rgb", "nir", "thermal")
@@ -27,19 +24,6 @@ def domain_of(name: str, changes: Mapping[str, Any], preset: Preset) -> Domain:
     return Domain.load(name, preset.size, **changes)
 
 
-def domain_folder(data: Path, domain: Domain) -> Path:
-    """Where a domain's samples lie: in a folder named after it and all its settings."""
-    return data / f"{domain.name}_{digest(_settings(domain))[:8]}"
-
-
-def _settings(domain: Domain) -> dict[str, Any]:
-    about = {f.name: getattr(domain, f.name) for f in fields(domain)}
-    rig = about["rig"]
-    assert isinstance(rig, SensorRig)
-    spikes = {"model": type(domain.spikes).__name__, **asdict(domain.spikes)}
-    return {**about, "rig": rig.to_dict(), "looks": [asdict(look) for look in domain.looks], "spikes": spikes}
-
-
 def render_domains(
     domains: Mapping[str, Mapping[str, Any]], preset: Preset, data: Path
 ) -> Iterator[tuple[str, str, int, int]]:
@@ -52,7 +36,7 @@ def render_domains(
     for name, changes in domains.items():
         domain = domain_of(name, changes, preset)
         folder = domain_folder(data, domain)
-        write_json(folder / "domain.json", _settings(domain))
+        write_json(folder / "domain.json", settings_of(domain))
         for split, count in counts.items():
             for done, total in render_domain(folder / split, domain, split, -(-count // domain.frames)):
                 yield name, split, done, total

@@ -1,0 +1,49 @@
+"""`spike-depth train` on rendered domains: what a recipe's stages ask for is rendered, said, and learned from."""
+
+from typer.testing import CliRunner
+
+from spike_depth_core.cli import main
+from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.samples.files import list_samples, load_sample
+
+TINY = ["--frames", "8", "--validation-frames", "4", "--steps", "4", "--batch-size", "2", "--pixels", "1024"]
+
+
+def train(recipe, out, *more):
+    arguments = ["train", "--recipe", recipe, "--out", str(out), *TINY, "--device", "cpu", "--workers", "0", *more]
+    return CliRunner().invoke(main.app, arguments)
+
+
+def test_domains_are_rendered_as_the_recipe_asks_for_them(tmp_path):
+    result = train("bicross", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "bicross learns from source: spikes, rgb; target: spikes" in result.output
+    source, target = sorted((tmp_path / "data" / "domains").iterdir())
+    assert (source.name.split("_")[0], target.name.split("_")[0]) == ("source", "target")
+    assert {path.name for path in source.iterdir()} == {"train", "validation"}
+    assert {path.name for path in target.iterdir()} == {"train"}  # no label of it chooses anything
+    assert len(list_samples(target / "train")) == 8
+    assert load_sample(list_samples(target / "train")[0]).images == ("spikes",)
+    info = load_checkpoint(tmp_path / "checkpoint.safetensors")[1]
+    assert info.training["recipe"] == "cross_domain"
+    assert info.training["domains"]["target"]["town"] == "second"
+    assert info.row_prior
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+    assert train("bicross", tmp_path).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")} == before
+
+
+def test_sequences_are_rendered_where_neighbours_are_compared(tmp_path):
+    result = train("r2sdepth", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "r2sdepth learns from source: spikes, rgb, sequences of 3 frames" in result.output
+    (source,) = (tmp_path / "data" / "domains").iterdir()
+    sequences = [load_sample(path, sensors=()).meta["sequence"] for path in list_samples(source / "train")]
+    assert sequences == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].training["recipe"] == "self_distillation"
+
+
+def test_an_unknown_recipe_is_named(tmp_path):
+    result = train("nothing", tmp_path)
+    assert result.exit_code == 2
+    assert "there is no recipe 'nothing'" in result.output
