@@ -6,6 +6,7 @@ import array
 
 import numpy as np
 import pytest
+from rosgraph_msgs.msg import Clock
 
 from spike_depth_ros.diagnostics import ERROR
 from spike_depth_ros.messages import (
@@ -154,6 +155,46 @@ def test_time_that_jumps_back_resets_once_and_depth_goes_on(scene):
     observer.wait(again, "depth at the earlier time")
     observer.wait(lambda: sum(int(observer.counts(s).get("resets", 0)) for s in ("spikes", "rgb")) == 1, "one reset")
     assert observer.counts("spikes")["lost"] == "0"
+
+
+def test_a_recording_that_starts_over_with_its_clock_resets_once_and_says_so(graph):
+    """As `ros2 bag play --loop --clock` does: all stamps and the node's clock go back together."""
+    node = graph.add_depth_node(use_sim_time=True, sensors=["spikes", "rgb"])
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    clock = vehicle.create_publisher(Clock, "/clock", 10)
+    observer.wait(clock.get_subscription_count, "the subscription to the clock")
+    vehicle.connect(observer.wait, ("spikes", "rgb"))
+
+    def at(time_ns: int) -> None:
+        """Go on from a time, as soon as the node's clock is there."""
+        vehicle.time_ns = time_ns
+        clock.publish(Clock(clock=to_stamp(time_ns)))
+        observer.wait(lambda: abs(node.get_clock().now().nanoseconds - time_ns) < 400 * MS, "the time")
+
+    def depth_of(begin_ns: int) -> list[int]:
+        """A frame more, and the stamps of all depth of that part of the recording."""
+        clock.publish(Clock(clock=to_stamp(vehicle.time_ns)))
+        vehicle.announce()
+        vehicle.send_spikes(4)
+        vehicle.send_frame("rgb")
+        stamps = [from_stamp(m.header.stamp) for m in observer.received["image_rect"]]
+        return [stamp for stamp in stamps if begin_ns <= stamp < begin_ns + 30_000 * MS]
+
+    def clock_jumps() -> int:
+        return int(observer.status("depth_node: latency").get("clock_jumps", -1))
+
+    late, early = 100_000 * MS, 50_000 * MS
+    at(late)
+    observer.wait(lambda: len(depth_of(late)) > 3, "depth")
+    before = observer.wait(lambda: (clock_jumps(),) if clock_jumps() >= 0 else None, "the status")[0]
+    at(early)
+    observer.wait(lambda: len(depth_of(early)) > 3, "depth of the second time")
+    observer.wait(lambda: clock_jumps() > before, "the jump of the clock")
+    observer.wait(lambda: sum(int(observer.counts(s).get("resets", 0)) for s in ("spikes", "rgb")) == 1, "one reset")
+    again = depth_of(early)
+    assert again == sorted(again)
+    jumps = [s.message for m in observer.received["diagnostics"] for s in m.status if "time jumped" in s.message]
+    assert len(jumps) == 1  # said once, in the report that follows
 
 
 def test_inputs_add_up_in_the_diagnostics(scene):

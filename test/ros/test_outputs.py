@@ -137,17 +137,18 @@ def test_without_listeners_there_is_not_even_an_estimate(graph):
     assert node._pipeline.tally.last is None
 
 
-def test_one_output_for_one_trigger_with_its_stamp(graph):
+@pytest.mark.parametrize("trigger", ["rgb", "thermal"])
+def test_one_output_for_one_trigger_with_its_stamp(graph, trigger):
     """Each frame is sent when the depth of the one before has come: none may be left out, none come twice."""
-    graph.add_depth_node(trigger="rgb", sensors=["spikes", "rgb"])
+    graph.add_depth_node(trigger=trigger, sensors=["spikes", trigger])
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
-    vehicle.connect(observer.wait, ("spikes", "rgb"))
+    vehicle.connect(observer.wait, ("spikes", trigger))
     observer.wait(lambda: observer.count_publishers(f"{NODE}/depth/image_rect"), "the topic")
 
     def known():
         vehicle.announce()
         vehicle.send_spikes(1)
-        vehicle.send_frame("rgb")
+        vehicle.send_frame(trigger)
         return observer.received["image_rect"]
 
     observer.wait(known, "the first depth")
@@ -160,7 +161,7 @@ def test_one_output_for_one_trigger_with_its_stamp(graph):
     for _ in range(20):
         vehicle.send_spikes(10)
         sent.append(vehicle.time_ns)
-        vehicle.send_frame("rgb")
+        vehicle.send_frame(trigger)
         observer.wait(lambda: len(came()) >= len(sent), f"depth number {len(sent)}")
     assert came() == sent
 
