@@ -28,7 +28,7 @@ def test_mutants_are_of_every_kind():
 
 
 def test_a_reader_that_lets_nonsense_through_is_found(monkeypatch):
-    import spike_depth_ros.messages as messages
+    import spike_depth_core.bags.messages as messages
 
     monkeypatch.setattr(messages, "_check_size", lambda *_: None)
     with pytest.raises((ValueError, AssertionError, MemoryError)) as caught:

@@ -239,12 +239,12 @@ def test_compressed_images_are_read():
 
 
 def test_compressed_images_that_are_none_are_refused():
-    with pytest.raises(MessageError, match="no readable JPEG or PNG") as caught:
+    with pytest.raises(MessageError, match="not a readable JPEG or PNG") as caught:
         sensor_image("rgb", CompressedImage(format="jpeg", data=array.array("B", b"nothing of the kind")))
     assert caught.value.reason == "length"
     cut = compressed(np.zeros((50, 50, 3), np.uint8), "PNG")
     cut.data = cut.data[:60]
-    with pytest.raises(MessageError, match="no readable JPEG or PNG"):
+    with pytest.raises(MessageError, match="not a readable JPEG or PNG"):
         sensor_image("rgb", cut)
     with pytest.raises(MessageError, match="a grey picture was expected, found mode RGB"):
         sensor_image("nir", compressed(np.zeros((5, 5, 3), np.uint8), "PNG"))
