@@ -74,6 +74,14 @@ def extract(
     ] = 0.0,
     shard_mb: Annotated[float, typer.Option(min=0.001, help="Size at which a new shard is begun.")] = 512.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Ray cluster to run on instead: auto, host:port, or local for one of this machine. Bags and the "
+            "folder must have the same paths everywhere.",
+        ),
+    ] = None,
 ) -> None:
     """Make training data of bags: samples as the node would pair them, with truth and poses, in shards.
 
@@ -116,7 +124,7 @@ def extract(
     with only_one(out), progress_bar() as bar:
         left = [job for job in jobs if not is_done(job)]
         task = bar.add_task("Extracting", total=len(jobs), completed=len(jobs) - len(left))
-        for outcome in run_jobs(extract_unit, left, workers):
+        for outcome in run_jobs(extract_unit, left, workers, ray):
             bar.advance(task)
             if outcome.error is not None:
                 failed.append(outcome.fault or outcome.error)
