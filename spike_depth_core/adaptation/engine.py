@@ -4,21 +4,22 @@ By day, with every sensor healthy, the fused network is the teacher; the same ne
 say) learns to say the same, without labels, and keeps it for the night. Examples of the original training are learned
 along, against forgetting. Normalisation statistics are frozen, as CoMoDA does (Kuznietsov et al., WACV 2021).
 
-The engine knows no thread and no clock but the one handed in: `observe` takes a moment, `work` learns within a budget.
-Driven by a count of steps instead, it gives the same weights for the same stream and seed.
+The engine knows no thread and no clock: `observe` takes a moment, `step` learns once. The same stream and seed give the
+same weights.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from spike_depth_core.adaptation.agreement import edge_agreement
 from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
 from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
 from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input
@@ -86,7 +87,7 @@ class AdaptationEngine:
     """Learns on a copy, in small steps; what is in service changes only through the guard.
 
     Args:
-        network: what is in service at the start; it is copied.
+        network: what is in service at the start; it is copied, and everything happens on its device.
         original: samples of the original training with true depth, at least one.
         depth_range: metres of truth that count.
         options: see `AdaptationOptions`.
@@ -96,6 +97,8 @@ class AdaptationEngine:
         counts: what was done.
         verdict: the guard's last.
         loss: of the last step.
+        gain: share of the error on held-out moments that the weights in service have taken off, each swap measured on
+            the moments held out by then.
         kept: mean share of pixels of the last live lesson that were labels.
     """
 
@@ -116,8 +119,9 @@ class AdaptationEngine:
         self._teacher = self.service
         self.reference = options.students[0][0]
         self.pixels = network.architecture.pixels
+        self.device = next(network.parameters()).device
         self.original = [
-            from_truth(sample, self.reference, students, self.pixels, depth_range)
+            from_truth(sample, self.reference, students, self.pixels, depth_range, self.device)
             for i, sample in enumerate(original)
             for students in (options.students[i % len(options.students)],)
         ]
@@ -127,13 +131,12 @@ class AdaptationEngine:
         self.held_out: list[Lesson] = []
         self.counts = Counts()
         self.verdict: Verdict | None = None
-        self.loss, self.kept = math.nan, math.nan
+        self.loss, self.kept, self.gain = math.nan, math.nan, 0.0
         self.enabled = True
         self._accepted = 0
         self._newest: list[Lesson] = []
         self._waiting, self._back_off = 0, options.back_off
         self._rng = np.random.default_rng([options.seed, 0xADA])
-        self._step_s = 0.0
         self._begin()
 
     # The stream
@@ -151,7 +154,11 @@ class AdaptationEngine:
         if not students or self.reference not in sample.sensors:
             return self._reject("no student's sensors are there")
         teacher_sensors = tuple(s for s in options.teacher_sensors if s in sample.sensors)
-        inputs = network_input(sample, self.reference, teacher_sensors, self.pixels)
+        inputs = network_input(sample, self.reference, teacher_sensors, self.pixels, self.device)
+        if self.reference in inputs.images:
+            for sensor, fit in edge_agreement(inputs, self.reference).items():
+                if not fit >= options.gate.alignment:
+                    return self._reject(f"{sensor} does not fit {self.reference}")
         answer = self._teacher(inputs)
         if not torch.isfinite(answer.log_depth).all() or not torch.isfinite(answer.log_scale).all():
             return self._reject("the teacher's answer is not finite")
@@ -175,19 +182,6 @@ class AdaptationEngine:
         return reason
 
     # Learning
-
-    def work(self, budget_s: float, clock: Callable[[], float]) -> int:
-        """Take as many steps as fit into a budget, by what a step took before; returns how many."""
-        begin = now = clock()
-        steps = 0
-        while now - begin + self._step_s <= budget_s:
-            if not self.step():
-                break
-            steps += 1
-            after = clock()
-            self._step_s = 0.7 * self._step_s + 0.3 * (after - now) if self._step_s else after - now
-            now = after
-        return steps
 
     def step(self) -> bool:
         """One optimiser step, and a review when it is due; returns whether there was anything to learn."""
@@ -234,6 +228,7 @@ class AdaptationEngine:
         if verdict.accepted:
             self.service = candidate
             self._teacher = _between(self._teacher, candidate, self.options.follow)
+            self.gain = 1 - (1 - self.gain) * verdict.live
             self.counts.swaps += 1
             self._back_off = self.options.back_off
         elif len(self.held_out) >= self.options.guard.least_held_out:
@@ -247,13 +242,25 @@ class AdaptationEngine:
         self._back_off = min(2 * self._back_off, 64)
         self._begin()
 
-    def reset(self) -> None:
-        """Back to the first weights, with nothing remembered of the stream."""
-        self.service = self._teacher = self._first
+    def serve(self, network: DepthNetwork, gain: float = 0.0) -> None:
+        """Put other weights into service, earlier ones say, and go on from them with nothing remembered of the stream:
+        what was learned from it is what they are to replace.
+
+        Args:
+            network: of the same architecture.
+            gain: that they are known to have.
+        """
+        self.service, self.gain = _frozen(network).to(self.device), gain
+        self._teacher = _between(self._first, self.service, self.options.follow)
         self.memory.clear()
         self.held_out, self._newest = [], []
+        self.verdict = None
         self._waiting, self._back_off = 0, self.options.back_off
         self._begin()
+
+    def reset(self) -> None:
+        """Back to the first weights, with nothing remembered of the stream."""
+        self.serve(self._first)
 
     def status(self) -> dict[str, Any]:
         """Plain values for a message or a report."""
@@ -268,6 +275,7 @@ class AdaptationEngine:
             "waiting_reviews": self._waiting,
             "loss": self.loss,
             "kept": self.kept,
+            "gain": self.gain,
             "remembered": len(self.memory),
             "held_out": len(self.held_out),
             "live_ratio": self.verdict.live if self.verdict else math.nan,

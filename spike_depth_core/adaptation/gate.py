@@ -25,6 +25,8 @@ class GateOptions:
             vehicle shows one view again and again, and would learn it by heart.
         dark, bright: share of an 8 bit picture below 6, or above 249, beyond which it is badly exposed.
         spike_range: mean spikes a plane and pixel; outside, the camera is blind or saturated.
+        alignment: least `agreement.edge_agreement` of each of the teacher's sensors with the reference: below, a
+            picture is mirrored, late, or of something else. What fits reaches 0.12 and more, a degree off included.
         max_uncertainty: median of the teacher's relative standard deviation beyond which it is not believed.
     """
 
@@ -35,19 +37,17 @@ class GateOptions:
     dark: float = 0.9
     bright: float = 0.6
     spike_range: tuple[float, float] = (2e-4, 0.97)
+    alignment: float = 0.05
     max_uncertainty: float = 0.6
 
 
-def thumbnail(sample: DepthSample) -> np.ndarray:
-    """A small float32 picture of the moment, of zero mean and unit deviation: what motion is seen in."""
-    if sample.rgb is not None:
-        image = sample.rgb.mean(axis=2, dtype=np.float32)
-    elif sample.spikes is not None:
-        image = spike_counts(sample.spikes, [len(sample.spikes)])[0].astype(np.float32)
+def thumbnail(sample: DepthSample, sensor: str) -> np.ndarray:
+    """A small float32 picture of what a sensor sees, of zero mean and unit deviation: what motion is seen in."""
+    seen = getattr(sample, sensor)
+    if sensor == "spikes":
+        image = spike_counts(seen, [len(seen)])[0].astype(np.float32)
     else:
-        other = sample.nir if sample.nir is not None else sample.thermal
-        assert other is not None  # a sample has at least one sensor
-        image = other.astype(np.float32)
+        image = seen.mean(axis=2, dtype=np.float32) if seen.ndim == 3 else seen.astype(np.float32)
     rows, columns = (max(1, side // count) for side, count in zip(image.shape, (12, 20), strict=True))
     cut = image[: rows * (image.shape[0] // rows), : columns * (image.shape[1] // columns)]
     small = cut.reshape(cut.shape[0] // rows, rows, cut.shape[1] // columns, columns).mean(axis=(1, 3))
@@ -66,7 +66,7 @@ class Gate:
         self.counts: Counter[str] = Counter()
         self._last_ns: int | None = None
         self._learned_ns: int | None = None
-        self._picture: np.ndarray | None = None
+        self._pictures: dict[str, np.ndarray] = {}
 
     def judge(self, sample: DepthSample) -> str:
         """`ACCEPTED`, or why the moment is not learned from."""
@@ -85,7 +85,7 @@ class Gate:
         if before is not None and now == before:
             return "clock stands still"
         if before is not None and not 0 < now - before <= options.max_gap_s * 1e9:
-            self._learned_ns, self._picture = None, None
+            self._learned_ns, self._pictures = None, {}
             return "clock jumped"
         missing = [s for s in options.teacher_sensors if s not in sample.sensors]
         if missing:
@@ -95,13 +95,25 @@ class Gate:
             return exposure
         if self._learned_ns is not None and now - self._learned_ns < options.interval_s * 1e9:
             return "too soon after the last"
-        picture = thumbnail(sample)
-        if self._picture is not None and self._picture.shape == picture.shape:
-            change = float(np.abs(picture - self._picture).mean())
-            if change < options.motion:
-                return "nothing moves"
-        self._learned_ns, self._picture = now, picture
+        pictures = {sensor: thumbnail(sample, sensor) for sensor in sample.sensors}
+        still = self._still(pictures)
+        if still is not None:
+            return still
+        self._learned_ns, self._pictures = now, pictures
         return ACCEPTED
+
+    def _still(self, pictures: dict[str, np.ndarray]) -> str | None:
+        """What has not changed since the last accepted moment, if it should have."""
+        before = {s: self._pictures[s] for s in pictures if s in self._pictures}
+        changes = {
+            s: float(np.abs(pictures[s] - b).mean()) if b.shape == pictures[s].shape else 1.0 for s, b in before.items()
+        }
+        if not changes:
+            return None
+        if changes.get("rgb", max(changes.values())) < self.options.motion:
+            return "nothing moves"
+        stuck = [sensor for sensor, change in changes.items() if change == 0.0]  # every sensor has some noise
+        return f"{stuck[0]} is stuck" if stuck else None
 
     def _exposure(self, sample: DepthSample) -> str | None:
         options = self.options

@@ -41,9 +41,11 @@ class Lesson:
         return tuple(self.inputs.images)
 
 
-def network_input(sample: DepthSample, reference: str, sensors: tuple[str, ...], pixels: int) -> NetworkInput:
+def network_input(
+    sample: DepthSample, reference: str, sensors: tuple[str, ...], pixels: int, device: torch.device | str = "cpu"
+) -> NetworkInput:
     """A sample as a network of so many pixels takes it."""
-    batch = collate([sample])
+    batch = collate([sample]).to(device)
     camera, size = network_camera(batch.cameras[reference], *batch.sizes[reference], pixels)
     return prepare(batch, reference, sensors, camera, size)
 
@@ -72,7 +74,12 @@ def from_teacher(
 
 
 def from_truth(
-    sample: DepthSample, reference: str, sensors: tuple[str, ...], pixels: int, depth_range: tuple[float, float]
+    sample: DepthSample,
+    reference: str,
+    sensors: tuple[str, ...],
+    pixels: int,
+    depth_range: tuple[float, float],
+    device: torch.device | str = "cpu",
 ) -> Lesson:
     """A lesson of the original training, with its true depth.
 
@@ -83,8 +90,8 @@ def from_truth(
         raise ValueError(
             f"an original example needs true depth for {reference!r}; it has it for {sorted(sample.depth)}"
         )
-    inputs = network_input(sample, reference, sensors, pixels)
-    batch = collate([sample])
+    inputs = network_input(sample, reference, sensors, pixels, device)
+    batch = collate([sample]).to(device)
     size = next(iter(inputs.images.values())).shape[-2:]
     truth = depth_in_camera(batch, reference, inputs.camera, (size[0], size[1]))
     mask = torch.isfinite(truth) & (truth >= depth_range[0]) & (truth <= depth_range[1])

@@ -1,7 +1,11 @@
-"""Weights on disk: each snapshot whole or not there at all, with its ancestry; the last few are kept."""
+"""Weights on disk: each snapshot whole or not there at all, with its ancestry; the last few are kept.
+
+Which of them is in service stands in a file of its own, so that what was taken back stays so after a restart.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +17,11 @@ from spike_depth_core.networks.checkpoint import (
     load_checkpoint,
     read_info,
     save_checkpoint,
+    write_atomically,
 )
 from spike_depth_core.networks.depth_network import DepthNetwork
 
+SERVICE = "in_service.json"
 _NAME = re.compile(r"snapshot_(\d{6})\.safetensors")
 
 
@@ -27,7 +33,7 @@ class Snapshots:
 
     Args:
         folder: made when the first snapshot is written.
-        keep: how many of the newest stay.
+        keep: how many of the newest stay; the one in service stays besides.
     """
 
     def __init__(self, folder: str | Path, keep: int = 5):
@@ -50,6 +56,8 @@ class Snapshots:
         Raises:
             OSError: a full disk, say; the snapshots that were there stay as they are.
         """
+        for stale in self.folder.glob(".*.tmp"):  # of a process that was killed
+            stale.unlink(missing_ok=True)
         numbers = [int(match[1]) for p in self.folder.glob("snapshot_*") if (match := _NAME.fullmatch(p.name))]
         path = self.folder / f"snapshot_{max(numbers, default=0) + 1:06d}.safetensors"
         child = replace(info, parent=info.sha256 or info.parent, training={**info.training, "adaptation": about})
@@ -59,7 +67,10 @@ class Snapshots:
             path.unlink(missing_ok=True)
             raise
         complete = self.paths()
+        serving = self.serving()
         for old in complete[: -self.keep]:
+            if serving and _hash_of(old) == serving:
+                continue
             old.with_suffix(".json").unlink(missing_ok=True)  # first what makes it a snapshot
             old.unlink(missing_ok=True)
         for orphan in set(self.folder.glob("snapshot_*.safetensors")) - set(complete):
@@ -75,6 +86,34 @@ class Snapshots:
                 continue
         return None
 
+    def find(self, sha256: str) -> Path | None:
+        """The snapshot with this hash, the newest where there are several."""
+        return next((path for path in reversed(self.paths()) if _hash_of(path) == sha256), None)
+
+    def serving(self) -> str:
+        """The hash of what is in service; empty for the weights that the adaptation began with, or when not known."""
+        try:
+            found = json.loads((self.folder / SERVICE).read_text())["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return found if isinstance(found, str) else ""
+
+    def serve(self, sha256: str) -> None:
+        """Note what is in service; empty for the weights that the adaptation began with.
+
+        Raises:
+            OSError: what was noted before stays.
+        """
+        write_atomically(self.folder / SERVICE, (json.dumps({"sha256": sha256}) + "\n").encode())
+
     def hashes(self) -> list[str]:
         """Of the snapshots there are, oldest first."""
         return [read_info(path).sha256 for path in self.paths()]
+
+
+def _hash_of(path: Path) -> str:
+    """The hash that a snapshot's description names; empty where it cannot be read."""
+    try:
+        return read_info(path).sha256
+    except CheckpointError:
+        return ""

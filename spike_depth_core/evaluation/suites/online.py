@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
+from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.geometry import SensorRig
@@ -22,7 +23,7 @@ from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.samples import DepthSample
-from spike_depth_core.world import World, vehicle_rig
+from spike_depth_core.world import World
 
 TEST_SEED = 700_000
 WINDOW_S = 20.0
@@ -82,13 +83,6 @@ PRESETS = {
 }
 
 
-def scaled_rig(scale: float) -> SensorRig:
-    """The default rig with smaller pictures."""
-    rig = vehicle_rig()
-    cameras = {s: c.resized(round(c.width * scale / 8) * 8, round(c.height * scale)) for s, c in rig.cameras.items()}
-    return replace(rig, cameras=cameras)
-
-
 def turned(rig: SensorRig, degrees: float) -> SensorRig:
     """Every sensor but the reference turned about the vertical."""
     half = np.radians(degrees) / 2
@@ -129,12 +123,6 @@ def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple
         offset += seconds
 
 
-def original_examples(count: int, scale: float, first_seed: int = 0) -> list[DepthSample]:
-    """Labelled samples of streets that training has seen, to be learned along against forgetting."""
-    rig = scaled_rig(scale)
-    return [World(first_seed + i, rig=rig, supersample=1).sample(5.0 + i % 7) for i in range(count)]
-
-
 def run_scenario(
     scenario: Scenario,
     preset: OnlinePreset,
@@ -158,7 +146,7 @@ def run_scenario(
         `gain`, `loss`, `worst`: see `findings`.
     """
     options = options or AdaptationOptions(students=(("spikes",),))
-    originals = original_examples(preset.original, preset.scale)
+    originals = list(rendered_originals(preset.original, preset.scale))
     engine = AdaptationEngine(network, originals, estimator.info.depth_range, options)
     serving, service = DepthEstimator(engine.service, estimator.info), engine.service
     student = options.students[0]

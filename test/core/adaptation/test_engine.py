@@ -7,45 +7,20 @@ import math
 import pytest
 import torch
 
-from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, AdaptationOptions, GateOptions, GuardOptions
+from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, GuardOptions
 from spike_depth_core.adaptation.guard import Guard, mean_error
 from spike_depth_core.adaptation.lessons import from_truth
-from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
-from test.core.factories import small_rig, small_sample
-
-SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1, pixels=64 * 96)
-SECOND = 1_000_000_000
-BOLD = AdaptationOptions(
-    students=(("spikes",),),
-    learning_rate=2e-3,
-    review_every=10,
-    held_out=3,
-    gate=GateOptions(max_uncertainty=2.0),
-    guard=GuardOptions(original_bound=0.05, least_held_out=2, known_bound=2.0),
-)
+from test.core.adaptation.toys import BOLD, SMALL, same_weights, toy_network, toy_originals, toy_stream
 
 
 @pytest.fixture
 def network():
-    """Without anything learned it says the level road. Its spikes see it too near: their stem shifts the head."""
-    torch.manual_seed(0)
-    network = DepthNetwork(SMALL).eval()
-    torch.nn.init.normal_(network.decoder.head.weight, std=0.1)
-    return network
+    return toy_network()
 
 
 @pytest.fixture(scope="module")
 def original():
-    return [small_sample(100 + i, planes=16, rig=dataclasses.replace(small_rig(), height=1.65)) for i in range(3)]
-
-
-def stream(count, start=0):
-    return [dataclasses.replace(small_sample(start + i, planes=16), time_ns=(1 + i) * SECOND) for i in range(count)]
-
-
-def same(a, b):
-    other = b.state_dict()
-    return all(torch.equal(v, other[k]) for k, v in a.state_dict().items())
+    return toy_originals()
 
 
 def run(engine, samples, steps=2):
@@ -58,8 +33,8 @@ def run(engine, samples, steps=2):
 
 def test_the_student_comes_closer_to_its_teacher_and_the_original_stays_as_good(network, original):
     before = copy.deepcopy(network)
-    engine = run(AdaptationEngine(network, original, options=BOLD), stream(40))
-    assert same(network, before)  # what was handed in is not touched
+    engine = run(AdaptationEngine(network, original, options=BOLD), toy_stream(40))
+    assert same_weights(network, before)  # what was handed in is not touched
     assert engine.counts.swaps > 0
     lessons = engine.held_out
     assert mean_error(engine.service, lessons) < 0.9 * mean_error(before, lessons)
@@ -68,7 +43,7 @@ def test_the_student_comes_closer_to_its_teacher_and_the_original_stays_as_good(
 
 
 def test_normalisation_statistics_stay_as_they_were(network, original):
-    engine = run(AdaptationEngine(network, original, options=BOLD), stream(15))
+    engine = run(AdaptationEngine(network, original, options=BOLD), toy_stream(15))
     assert engine.counts.steps > 10
     buffers = dict(network.named_buffers())
     assert all(torch.equal(value, buffers[name]) for name, value in engine.candidate.named_buffers())
@@ -77,17 +52,17 @@ def test_normalisation_statistics_stay_as_they_were(network, original):
 
 
 def test_the_same_stream_and_seed_give_the_same_weights(network, original):
-    first, second = (run(AdaptationEngine(network, original, options=BOLD), stream(12)) for _ in range(2))
-    assert same(first.candidate, second.candidate)
-    other = run(AdaptationEngine(network, original, options=dataclasses.replace(BOLD, seed=1)), stream(12))
-    assert not same(first.candidate, other.candidate)
+    first, second = (run(AdaptationEngine(network, original, options=BOLD), toy_stream(12)) for _ in range(2))
+    assert same_weights(first.candidate, second.candidate)
+    other = run(AdaptationEngine(network, original, options=dataclasses.replace(BOLD, seed=1)), toy_stream(12))
+    assert not same_weights(first.candidate, other.candidate)
 
 
 def test_weights_that_forget_the_original_are_rolled_back_and_it_backs_off(network, original):
     strict = dataclasses.replace(BOLD, guard=GuardOptions(original_bound=-0.9, least_held_out=1, known_bound=9.0))
-    engine = run(AdaptationEngine(network, original, options=strict), stream(40))
+    engine = run(AdaptationEngine(network, original, options=strict), toy_stream(40))
     assert engine.counts.swaps == 0
-    assert same(engine.service, network)
+    assert same_weights(engine.service, network)
     # Reviews are due at 10, 20, ...: refused, one waited for; refused at 30, two waited for; refused at 60, four.
     assert 60 <= engine.counts.steps < 110
     assert engine.counts.rollbacks == 3
@@ -96,9 +71,9 @@ def test_weights_that_forget_the_original_are_rolled_back_and_it_backs_off(netwo
 
 def test_steps_that_explode_change_nothing(network, original):
     engine = AdaptationEngine(network, original, options=dataclasses.replace(BOLD, max_loss=1e-9))
-    run(engine, stream(5))
+    run(engine, toy_stream(5))
     assert (engine.counts.steps, engine.counts.skipped_steps) == (0, 10)
-    assert same(engine.candidate, network)
+    assert same_weights(engine.candidate, network)
 
 
 def test_a_teacher_that_answers_nan_teaches_nothing(network, original):
@@ -106,7 +81,7 @@ def test_a_teacher_that_answers_nan_teaches_nothing(network, original):
     engine._teacher = copy.deepcopy(network)
     with torch.no_grad():
         engine._teacher.encoder.stems["rgb"].to_half[0].weight.fill_(math.nan)
-    said = [engine.observe(sample) for sample in stream(3)]
+    said = [engine.observe(sample) for sample in toy_stream(3)]
     assert said == ["the teacher's answer is not finite"] * 3
     assert not engine.step()
     assert engine.gate.counts[ACCEPTED] == 0
@@ -129,34 +104,17 @@ def test_guard_names_what_is_wrong(network, original):
         Guard(network, [])
 
 
-def test_a_budget_is_kept_by_what_a_step_took(network, original):
-    """A clock that a step moves on by 30 ms: three steps fit into 100 ms, none into 20 ms once that is known."""
-    engine = AdaptationEngine(network, original, options=BOLD)
-    engine.observe(stream(1)[0])
-    now = [0.0]
-    step = engine.step
-
-    def slow():
-        now[0] += 0.03
-        return step()
-
-    engine.step = slow
-    assert engine.work(0.1, lambda: now[0]) == 3
-    assert engine.work(0.02, lambda: now[0]) == 0
-    assert engine.work(0.065, lambda: now[0]) == 2
-
-
 def test_disabled_nothing_is_taken_and_reset_forgets(network, original):
     engine = AdaptationEngine(network, original, options=BOLD)
     engine.enabled = False
-    assert engine.observe(stream(1)[0]) == "disabled"
+    assert engine.observe(toy_stream(1)[0]) == "disabled"
     assert not engine.step()
     engine.enabled = True
-    run(engine, stream(40))
-    assert not same(engine.service, network)
+    run(engine, toy_stream(40))
+    assert not same_weights(engine.service, network)
     engine.reset()
-    assert same(engine.service, network)
-    assert same(engine.candidate, network)
+    assert same_weights(engine.service, network)
+    assert same_weights(engine.candidate, network)
     status = engine.status()
     assert (status["remembered"], status["held_out"]) == (0, 0)
     assert status["steps"] == engine.counts.steps > 0
@@ -164,7 +122,7 @@ def test_disabled_nothing_is_taken_and_reset_forgets(network, original):
 
 def test_a_moment_without_the_students_sensors_is_named(network, original):
     engine = AdaptationEngine(network, original, options=BOLD)
-    assert engine.observe(dataclasses.replace(stream(1)[0], spikes=None)) == "no student's sensors are there"
+    assert engine.observe(dataclasses.replace(toy_stream(1)[0], spikes=None)) == "no student's sensors are there"
     with pytest.raises(ValueError, match="asked to adapt"):
         AdaptationEngine(network, original, options=dataclasses.replace(BOLD, students=(("radar",),)))
     without = dataclasses.replace(original[0], depth={})

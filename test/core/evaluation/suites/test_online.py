@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spike_depth_core.adaptation import AdaptationOptions, GateOptions
+from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.evaluation.suites.online import (
     PRESETS,
     OnlinePreset,
@@ -15,7 +16,6 @@ from spike_depth_core.evaluation.suites.online import (
     drive,
     findings,
     run_scenario,
-    scaled_rig,
     turned,
     with_dead_pixels,
     write_online_page,
