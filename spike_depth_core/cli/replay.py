@@ -14,6 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
+    from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
+    from spike_depth_core.inference import DepthEstimator
 
 VIDEO_RATE_HZ = 10.0
 
@@ -70,6 +72,18 @@ def replay(
         DepthOutput, typer.Option(help="Keep the depth as depth.mcap, as one .npz a frame in depth/, or not at all.")
     ] = DepthOutput.bag,
     video: Annotated[bool, typer.Option(help="Whether to make replay.mp4.")] = True,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Learn from the bag as adaptation_node does, and compare with not learning.")
+    ] = False,
+    adapt_steps: Annotated[int, typer.Option(min=1, help="Steps for each moment that is learned from.")] = 1,
+    adapt_interval: Annotated[
+        float, typer.Option(min=0.0, help="Least seconds between moments that are looked at.")
+    ] = 0.5,
+    original: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Sample files of the original training, for --adapt; rendered by default."),
+    ] = None,
+    originals: Annotated[int, typer.Option(min=1, help="How many of them.")] = 12,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
@@ -77,6 +91,9 @@ def replay(
     The same bag gives the same depth: metrics.json has its SHA-256. Writes metrics.json, the depth, replay.mp4 and
     report.html; with a truth also accuracy by distance, row, condition and sensors. What of the bag cannot be read is
     skipped by name and told.
+
+    With --adapt the same engine as on the road learns from the bag, a fixed number of steps a moment, so that the same
+    bag gives the same weights. What it keeps goes to OUT/snapshots.
 
     spike-depth replay drive.mcap --out out/replay
     """
@@ -91,6 +108,7 @@ def replay(
     from spike_depth_core.evaluation.evaluate import Evaluation
     from spike_depth_core.evaluation.pictures import write_video
     from spike_depth_core.evaluation.replay import Replay
+    from spike_depth_core.evaluation.replay_adaptation import rows_of as rows_of_adaptation
     from spike_depth_core.evaluation.replay_report import at_rate, figures_of, rows_of, video_sheets, write_page
     from spike_depth_core.evaluation.results import write_json
     from spike_depth_core.evaluation.sheets import estimate_sheet
@@ -138,7 +156,14 @@ def replay(
                 yield frame
 
     began = time.perf_counter()
-    frames = kept(track(run.frames(start_ns, stop_ns), "Replaying"))
+    played = run.frames(start_ns, stop_ns)
+    adaptation = None
+    if adapt:
+        adaptation = learning(
+            estimator, checkpoint, out / "snapshots", original, originals, adapt_steps, adapt_interval
+        )
+        played = adaptation.watch(played)
+    frames = kept(track(played, "Replaying"))
     movie: Path | None = None
     first = next(frames, None)
     if first is not None and video:
@@ -152,12 +177,16 @@ def replay(
     command = shlex.join(["spike-depth", *sys.argv[1:]])
     sha256 = estimator.info.sha256
     figures |= {"command": command, "checkpoint": {"file": str(checkpoint or "default"), "sha256": sha256}}
+    if adaptation is not None:
+        figures["adaptation"] = adaptation.figures()
     write_json(out / "metrics.json", figures)
     for text in [*(str(damage) for damage in reader.damage), *run.complaints()]:
         console.print(text, style="yellow", highlight=False, soft_wrap=True)
     for name, why in reader.skipped().items():
         console.print(f"skipped {name}: {why}", style="yellow", highlight=False, soft_wrap=True)
     print_table(f"Replay of {bag}", ["measured", "value"], rows_of(figures))
+    if adaptation is not None:
+        print_table("Learning on the road", ["measured", "value"], rows_of_adaptation(figures["adaptation"]))
     if first is None:
         raise ValueError(f"{bag} gave no depth at all: {reasons(figures)}")
     if truth is not None and not run.evaluation.frames:
@@ -165,11 +194,34 @@ def replay(
     try:
         facts = [("Checkpoint", f"{checkpoint or 'default'}, sha256 {sha256[:16]}"), ("Bag", str(bag))]
         drawn = [(caption, picture) for _, caption, picture in sheets.values()]
-        write_page(out, run, figures, movie, drawn, command, facts)  # type: ignore[arg-type]
+        write_page(out, run, figures, movie, drawn, command, facts, adaptation)  # type: ignore[arg-type]
     except ImportError as error:
         console.print(f"no report.html: {error}", style="yellow", highlight=False)
     written = sorted(path.name for path in out.iterdir())
     console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
+
+
+def learning(
+    estimator: DepthEstimator,
+    checkpoint: Path | None,
+    snapshots: Path,
+    original: Path | None,
+    originals: int,
+    steps: int,
+    interval_s: float,
+) -> ReplayAdaptation:
+    """An adaptation that begins with the checkpoint, whatever an earlier one has kept."""
+    from spike_depth_core.adaptation import AdaptationSession, Snapshots
+    from spike_depth_core.adaptation.originals import rendered_originals, stored_originals
+    from spike_depth_core.cli.console import track
+    from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
+    from spike_depth_core.resources import default_checkpoint
+
+    kept = Snapshots(snapshots, keep=1000)
+    session = AdaptationSession(checkpoint or default_checkpoint(), kept, device=str(estimator.device), resume=False)
+    examples = stored_originals(original, originals) if original else rendered_originals(originals, 0.5)
+    session.begin(list(track(examples, "Examples of the original training", originals)))
+    return ReplayAdaptation(session, estimator, steps, interval_s)
 
 
 def parse_topics(given: list[str] | None) -> dict[str, str]:

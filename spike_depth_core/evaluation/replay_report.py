@@ -11,6 +11,8 @@ import numpy as np
 from spike_depth_core.evaluation import pictures
 from spike_depth_core.evaluation.evaluation_report import evaluation_report
 from spike_depth_core.evaluation.replay import Replay, ReplayedFrame
+from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
+from spike_depth_core.evaluation.replay_adaptation import rows_of as rows_of_adaptation
 from spike_depth_core.evaluation.sheets import is_sparse, sensor_cells, sensor_names
 from spike_depth_core.samples import SENSORS
 
@@ -138,6 +140,7 @@ def write_page(
     sheets: Sequence[tuple[str, np.ndarray]],
     command: str,
     facts: Sequence[tuple[str, str]],
+    adaptation: ReplayAdaptation | None = None,
 ) -> Path:
     """The report as one HTML page. Raises ImportError saying what to install."""
     try:
@@ -195,6 +198,16 @@ def write_page(
         timelines.append(Chart(plots.timeline("Accuracy", {"": (times, np.array(line.abs_rel))}, "AbsRel"), wide=True))
         sections += accuracy.sections
     sections.append(Section("Over time", timelines))
+    if adaptation is not None:
+        measured = adaptation.figures()
+        learned: list[Block] = [Table(["measured", "value"], rows_of_adaptation(measured))]
+        begin_ns = line.times_ns[0] if line.times_ns else 0
+        swaps = [((time_ns - begin_ns) / 1e9, sha256[:8]) for time_ns, sha256 in adaptation.changes]
+        for name, view in adaptation.views.items():
+            seconds = (np.array(view.times_ns, np.int64) - begin_ns) / 1e9
+            series = {"frozen": (seconds, np.array(view.frozen)), "adapted": (seconds, np.array(view.adapted))}
+            learned.append(Chart(plots.timeline(f"With {name}", series, "AbsRel", swaps), wide=True))
+        sections.append(Section("Learning on the road", learned))
     if sheets:
         sections.append(Section("Frames", [Picture(image, caption, lossless=False) for caption, image in sheets]))
     report = Report(
