@@ -109,6 +109,7 @@ def measure(graph: Graph, listener: Listener, seconds: float, depth_process: int
         "latency_ms_p99": float(np.percentile(latencies, 99)),
         "latency_ms_max": float(latencies.max()),
         "depth_node_cores": (used_after - used) / elapsed,
+        "backend": listener.status(f"{node}: model")["backend"],
         "simulator_behind_ms_max": float(graph.simulator().get("behind_ms_max", "nan")),
         "steps": steps,
         "shares": {step: steps[step]["p50"] / whole for step in ("pairing", "estimate", "publish")},
@@ -181,8 +182,9 @@ def main(
         command = (
             f"python benchmarks/graph.py --seconds {seconds:g} --sensors {sensors} --threads {threads} --out {out}"
         )
-        text = f"# Speed of the live graph\n\n`{command}` on {result['machine']}.\n\n" + markdown_table(("", ""), rows)
-        (out / "graph.md").write_text(text + "\n")
+        about = f"{sensors.replace(',', ', ')}; network by {result['backend']}, threads: {threads}"
+        heading = f"# Speed of the live graph\n\n`{command}` on {result['machine']}. {about}.\n\n"
+        (out / "graph.md").write_text(heading + markdown_table(("", ""), rows))
 
 
 if __name__ == "__main__":
