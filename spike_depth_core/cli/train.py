@@ -45,7 +45,10 @@ def train(
     pixels: Annotated[
         int | None, typer.Option(min=1024, help="Image size the network works on; its own when left out.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint to start from instead of random weights; `default`: the shipped one."),
+    ] = None,
 ) -> None:
     """Train a network. Ends with OUT/checkpoint.safetensors and its JSON, the best weights by validation.
 
@@ -57,6 +60,7 @@ def train(
     from spike_depth_core.networks.checkpoint import load_checkpoint
     from spike_depth_core.networks.depth_network import Architecture
     from spike_depth_core.recipes import RECIPES
+    from spike_depth_core.resources import default_checkpoint
     from spike_depth_core.training import distributed
     from spike_depth_core.training.domain_needs import needs_of, streets_suffice
     from spike_depth_core.training.loop import LoopOptions
@@ -81,7 +85,7 @@ def train(
     )
     start, parent, row_prior = None, None, {}
     if init is not None:
-        start, about_parent = load_checkpoint(init)
+        start, about_parent = load_checkpoint(default_checkpoint() if str(init) == "default" else init)
         parent, row_prior = about_parent.sha256, about_parent.row_prior
     architecture = Architecture() if start is None else start.architecture
     if pixels is not None:
