@@ -1,9 +1,9 @@
 """What computes the network fastest on a CPU: `python benchmarks/inference.py --out docs/results`.
 
 PyTorch and ONNX Runtime take turns with the same inputs on one thread, and the ratio of their times is what is shown:
-whatever else the machine does at that moment slows both. Of each the fastest of all turns counts, which is the time of
-the work itself. Beside the network stands the whole estimate: raw spikes and images in, depth at the reference's size
-out.
+whatever else the machine does at that moment slows both. It is the processor's time, and of each the least of all
+turns, which is that of the work itself. Beside the network stands the whole estimate: raw spikes and images in, depth
+at the reference's size out.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def random_sample(rig: SensorRig, sensors: tuple[str, ...], planes: int) -> Dept
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, float]:
-    """The least time of each call, in milliseconds."""
+    """The least processor time of each call on this thread, in milliseconds."""
     for call in calls.values():
         call()
     least = dict.fromkeys(calls, float("inf"))
     for _ in range(turns):
         for name, call in calls.items():
-            begin = time.perf_counter()
+            begin = time.thread_time()
             call()
-            least[name] = min(least[name], 1e3 * (time.perf_counter() - begin))
+            least[name] = min(least[name], 1e3 * (time.thread_time() - begin))
     return least
 
 
@@ -128,11 +128,11 @@ def main(
     write_json(out / "inference.json", about | {"results": results})
     text = (
         "# What computes the network\n\n"
-        f"`python benchmarks/inference.py --turns {turns} --out {out}` on {about['machine']}, one thread: the least of "
-        f"{turns} turns, in milliseconds. The network sees {width}x{height} pixels; an estimate begins with packed "
-        "spikes and raw images of the sizes of `config/rigs/vehicle.yaml` and ends with depth of "
-        f"{spikes.width}x{spikes.height}. PyTorch {torch.__version__} (channels last, normalisation folded), ONNX "
-        f"Runtime {onnxruntime.__version__}.\n\n"
+        f"`python benchmarks/inference.py --turns {turns} --out {out}` on {about['machine']}, one thread: the "
+        f"processor's time, the least of {turns} turns, in milliseconds. The network sees {width}x{height} pixels; an "
+        "estimate begins with packed spikes and raw images of the sizes of `config/rigs/vehicle.yaml` and ends with "
+        f"depth of {spikes.width}x{spikes.height}. PyTorch {torch.__version__} (channels last, normalisation folded), "
+        f"ONNX Runtime {onnxruntime.__version__}.\n\n"
     )
     (out / "inference.md").write_text(text + markdown_table(columns, rows))
 
