@@ -14,8 +14,8 @@ def least_relative_error(log_depth: Tensor, log_scale: Tensor, depth_range: tupl
     """Log-depth of the least expected |d - d*| / d*, where log d* is Laplace distributed and d* within a range.
 
     The network's `log_depth` is the median mu of that distribution, b its scale. An answer twice too far errs by 1, one
-    twice too near by a half: so the better answer lies below the median, the more the less is certain. E|exp(m - x) - 1|
-    over x = log d* is least where both sides weigh the same: exp(-x) p(x) has half of its integral below m. Below mu
+    twice too near by a half: so the better answer lies below the median, the more the less is certain. Over x = log d*
+    E|exp(m - x) - 1| is least where both sides weigh the same: exp(-x) p(x) has half of its integral below m. Below mu
     that density grows as exp(a x), a = 1 / b - 1, above it falls as exp(-c x), c = 1 / b + 1; between the range's ends
     l and h its integrals are
 
