@@ -76,6 +76,8 @@ class ViewSynthesis(AugmentedRecipe):
     Attributes:
         sensors: what the network sees.
         offsets: the neighbouring frames that are compared.
+        moved: metres between a frame and its neighbours, at least, where poses are known: standing, a camera sees
+            nothing of depth. Still frames are left out of training since Zhou et al. (CVPR 2017).
         motion: of the camera between frames: by a `network` that learns it, or by `odometry`, the samples' own poses.
         scales: the pictures are compared at full, half, quarter... size: a mistake of several pixels gives a gradient
             in a small picture only.
@@ -89,6 +91,7 @@ class ViewSynthesis(AugmentedRecipe):
 
     sensors: tuple[str, ...] = ("spikes", "rgb")
     offsets: tuple[int, ...] = (-1, 1)
+    moved: float = 0.1
     motion: str = "network"
     scales: int = 4
     smoothness_weight: float = 1e-3
@@ -118,7 +121,7 @@ class ViewSynthesis(AugmentedRecipe):
         if missing:
             raise ValueError(f"{self.name} needs samples with {sorted(missing)}; there are {available['source']}")
         images = tuple(dict.fromkeys((*self.sensors, "rgb")))
-        return (Request(self.sensors[0], images, neighbours=self.offsets),)
+        return (Request(self.sensors[0], images, neighbours=self.offsets, moved=self.moved),)
 
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step

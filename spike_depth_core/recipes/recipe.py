@@ -24,6 +24,7 @@ class Request:
         depth: for which sensors true depth is read; none for learning without labels.
         domain: which data, by name; a recipe says in `Recipe.domains` which it needs.
         neighbours: frames of the same sequence that are read as well, as offsets from the one drawn: -1, 1.
+        moved: metres that the rig must have moved to each neighbour; asked of samples whose poses are known.
     """
 
     reference: str
@@ -31,6 +32,7 @@ class Request:
     depth: tuple[str, ...] = ()
     domain: str = "source"
     neighbours: tuple[int, ...] = ()
+    moved: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -43,27 +43,38 @@ class SampleFolder:
         self.folder = Path(folder)
         self.paths = list_samples(folder)
         self.images = load_sample(self.paths[0]).images
-        self._usable: dict[tuple[tuple[int, ...], frozenset[str]], np.ndarray] = {}
+        self._usable: dict[tuple[tuple[int, ...], frozenset[str], float], np.ndarray] = {}
 
     @functools.cached_property
     def summaries(self) -> list[SampleSummary]:
         """What each sample has."""
         return [summary_of(path) for path in self.paths]
 
-    def usable(self, offsets: tuple[int, ...], depth: Collection[str] = ()) -> np.ndarray:
+    @functools.cached_property
+    def places(self) -> np.ndarray:
+        """Where the rig was at each sample, metres [N, 3] in the frame of its sequence; NaN where unknown."""
+        poses = (load_sample(path, sensors=(), depth=()).world_from_reference for path in self.paths)
+        return np.array([np.full(3, np.nan) if pose is None else pose[:3, 3] for pose in poses])
+
+    def usable(self, offsets: tuple[int, ...], depth: Collection[str] = (), moved: float = 0.0) -> np.ndarray:
         """Indices of the samples that have a neighbour at each of the offsets, and the true depth of those images.
 
         Of sample files, which do not tell cheaply, the truth is taken to be there.
 
+        Args:
+            offsets: of the neighbours, in frames.
+            depth: images.
+            moved: metres from the sample to each neighbour, at least, where poses are known.
+
         Raises:
             ValueError: naming the folder and what is missing, when there is none.
         """
-        key = offsets, frozenset(depth if isinstance(self.paths[0], ShardMember) else ())
+        key = offsets, frozenset(depth if isinstance(self.paths[0], ShardMember) else ()), moved
         if key not in self._usable:
             self._usable[key] = self._find_usable(*key)
         return self._usable[key]
 
-    def _find_usable(self, offsets: tuple[int, ...], depth: frozenset[str]) -> np.ndarray:
+    def _find_usable(self, offsets: tuple[int, ...], depth: frozenset[str], moved: float) -> np.ndarray:
         found = list(range(len(self.paths)))
         if depth:
             found = [i for i in found if depth <= self.summaries[i].depth]
@@ -78,6 +89,11 @@ class SampleFolder:
             found = [i for i in found if _has_neighbours(sequences, i, offsets)]
             if not found:
                 raise ValueError(f"{self.folder} has no sequence with frames at offsets {offsets} from one another")
+        if offsets and moved > 0:
+            ways = np.linalg.norm([self.places[np.add(found, k)] - self.places[found] for k in offsets], axis=2)
+            found = [i for i, way in zip(found, ways.min(axis=0), strict=True) if not way < moved]
+            if not found:
+                raise ValueError(f"{self.folder} has no frame from which the rig moves {moved:g} m to its neighbours")
         return np.array(found)
 
 
@@ -140,7 +156,7 @@ class Draws(Dataset):
         return tuple(self._draw(request, folders[request.domain], rng) for request in requests)
 
     def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
-        usable = folder.usable(request.neighbours, request.depth)
+        usable = folder.usable(request.neighbours, request.depth, request.moved)
         chosen = rng.choice(usable, size=min(self.batch_size, len(usable)), replace=False)
         return Draw(
             request,
