@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,6 +258,12 @@ class Settings:
     silence: float
 
 
+def matching(values: Mapping[str, Any], sensors: Sequence[str]) -> dict[str, SensorTiming]:
+    """How the inputs of each sensor are matched."""
+    names = ("offset", "noise_window", "timeout")
+    return {sensor: SensorTiming(*(round(values[f"{sensor}.{name}"] * 1e9) for name in names)) for sensor in sensors}
+
+
 def settings(values: Mapping[str, Any]) -> Settings:
     """Raises ValueError, naming the parameters, for values that do not fit one another."""
     sensors = tuple(sensor for sensor in SENSORS if sensor in values["sensors"])
@@ -274,21 +280,14 @@ def settings(values: Mapping[str, Any]) -> Settings:
     if not near < far:
         raise ValueError(f"parameter 'range_min' must be less than 'range_max', found {near} and {far}")
 
-    def nanoseconds(name: str) -> int:
-        return round(values[name] * 1e9)
-
-    matching = {
-        sensor: SensorTiming(*(nanoseconds(f"{sensor}.{name}") for name in ("offset", "noise_window", "timeout")))
-        for sensor in sensors
-    }
     return Settings(
         sensors=sensors,
         required=required,
         timing=Timing(
             trigger=values["trigger"],
             interval_ns=round(1e9 / values["rate"]) if values["rate"] else 0,
-            alive_ns=nanoseconds("alive"),
-            sensors=matching,
+            alive_ns=round(values["alive"] * 1e9),
+            sensors=matching(values, sensors),
         ),
         limits=Limits(near, far, values["max_uncertainty"], values["range_infinite"]),
         degraded_growth=values["degraded_growth"],

@@ -1,9 +1,10 @@
-"""How the simulator's topics are connected to the depth node's, in one place for the launch files and the demo."""
+"""How the simulator's topics are connected to the other nodes', in one place for the launch files and the demo."""
 
 from __future__ import annotations
 
 SIMULATOR_NODE = "simulator_node"
 DEPTH_NODE = "depth_node"
+ADAPTATION_NODE = "adaptation_node"
 
 # Image topics of the simulator, below its own name; each has its camera_info beside it.
 SPIKES = "spikes/packets"
@@ -22,6 +23,6 @@ def beside(image_topic: str) -> str:
 
 
 def simulator_remappings() -> list[tuple[str, str]]:
-    """Remappings of the depth node that connect it to a simulator in the same namespace."""
+    """Remappings of the depth node, or the adaptation node, that connect it to a simulator in the same namespace."""
     sensors = {"spikes": SPIKES} | IMAGES
     return [(f"~/input/{sensor}", f"{SIMULATOR_NODE}/{topic}") for sensor, topic in sensors.items()]

@@ -107,11 +107,12 @@ def prefix() -> Path:
     pytest.skip("the package is not built: `make build` does it")
 
 
-@pytest.mark.parametrize("name", ["depth_node", "simulator_node", "demo"])
+@pytest.mark.parametrize("name", ["depth_node", "adaptation_node", "simulator_node", "demo"])
 def test_ros2_run_finds_the_programs(name):
     program = prefix() / "lib" / "spike_depth" / name
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(site(prefix()))}
-    asked = ["--help"] if name == "demo" else ["--ros-args", "-p", "diagnostics_rate:=0.0"]
+    parameter = "status_rate" if name == "adaptation_node" else "diagnostics_rate"
+    asked = ["--help"] if name == "demo" else ["--ros-args", "-p", f"{parameter}:=0.0"]
     result = subprocess.run(
         [program, *asked], capture_output=True, text=True, cwd="/", env=environment, timeout=120, check=False
     )
@@ -120,7 +121,7 @@ def test_ros2_run_finds_the_programs(name):
         assert "Usage" in result.stdout
     else:
         assert result.returncode == 1  # it got as far as to refuse the parameter
-        assert "diagnostics_rate" in result.stderr
+        assert parameter in result.stderr
 
 
 def site(where: Path) -> Path:

@@ -17,6 +17,7 @@ from spike_depth_ros.diagnostics import OK, WARN
 from spike_depth_ros.messages import image_from_message
 from spike_depth_ros.time import from_stamp
 from test.ros.harness import MS, Observer, Vehicle
+from test.ros.test_lifecycle import CLEANUP, CONFIGURE, DEACTIVATE, Manager
 from test.ros.test_runtime_parameters import Setter
 
 SMALL = Architecture(widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=32 * 32)
@@ -166,7 +167,7 @@ def test_what_proves_unfit_when_it_is_loaded_is_taken_back(scene, checkpoints, t
     observer.wait(lambda: model(observer).get("sha256") == far and model(observer)["level"] == OK, "better ones")
 
 
-def test_the_last_one_asked_for_wins_and_what_runs_can_be_asked_back(scene, checkpoints):
+def test_the_last_one_asked_for_wins_and_what_runs_can_be_asked_back(graph, scene, checkpoints):
     loader, node, _, observer, set_parameters = scene
     near, far = (str(checkpoints / f"{name}.safetensors") for name in ("near", "far"))
     assert set_parameters(checkpoint=far)[0].successful
@@ -176,8 +177,7 @@ def test_the_last_one_asked_for_wins_and_what_runs_can_be_asked_back(scene, chec
     assert node._swap.take() is None
     assert set_parameters(checkpoint=far)[0].successful
     observer.wait(lambda: model(observer).get("changes") == "1", "the change")
-    node.trigger_deactivate()
-    node.trigger_cleanup()
-    node.trigger_configure()  # begins with what the parameter says now
+    # Configured anew it begins with what the parameter says by now.
+    assert Manager(graph, observer)(DEACTIVATE, CLEANUP, CONFIGURE) == [True] * 3
     observer.wait(lambda: model(observer).get("state") == "inactive", "the configuration")
     assert (model(observer)["checkpoint"], model(observer)["changes"]) == (far, "0")

@@ -14,6 +14,7 @@ pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS 2 installa
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path.name for path in (ROOT / "launch").glob("*.launch.py"))
 NODES = {
+    "adaptation.launch.py": {"depth_node", "adaptation_node"},
     "depth.launch.py": {"depth_node"},
     "replay.launch.py": {"depth_node"},
     "simulation.launch.py": {"depth_node", "simulator_node"},
@@ -69,6 +70,7 @@ def test_nodes_start_and_end_with_the_launch(name, player):
             [
                 RegisterEventHandler(OnProcessExit(on_exit=note)),
                 SetLaunchConfiguration("parameters", str(parameters)),
+                SetLaunchConfiguration("adaptation_parameters", str(parameters)),
                 SetLaunchConfiguration("condition", "fog"),
                 SetLaunchConfiguration("bag", "/a/bag"),
                 SetLaunchConfiguration("rate", "2.0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,16 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from spike_depth_core.adaptation import AdaptationOptions
+from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE, options
 from spike_depth_ros.depth_parameters import DEPTH_NODE, settings
 from spike_depth_ros.parameters import Parameter, declare, markdown, nested
 from spike_depth_ros.player_parameters import PLAYER_NODE
 from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
-NODES = {"depth_node": DEPTH_NODE, "simulator_node": SIMULATOR_NODE}
-FILES = {"depth_node": "depth.yaml", "simulator_node": "simulator.yaml"}
+NODES = {"depth_node": DEPTH_NODE, "adaptation_node": ADAPTATION_NODE, "simulator_node": SIMULATOR_NODE}
+FILES = {"depth_node": "depth.yaml", "adaptation_node": "adaptation.yaml", "simulator_node": "simulator.yaml"}
 
 
 @pytest.fixture
@@ -116,3 +119,24 @@ def test_what_the_values_come_to():
 def test_values_that_do_not_fit_one_another_are_named(changes, said):
     with pytest.raises(ValueError, match=said):
         settings(defaults(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"students": ["spikes+radar"]}, "'students' must name of .* found 'spikes.radar'"),
+        ({"students": []}, "'students' must name at least one"),
+        ({"sensors": ["rgb", "thermal"]}, "'students' names spikes, but 'sensors' has only rgb, thermal"),
+        ({"sensors": ["spikes", "thermal"]}, "'required' names rgb, but"),
+    ],
+)
+def test_students_that_cannot_be_taught_are_named(changes, said):
+    with pytest.raises(ValueError, match=said):
+        options({p.name: p.default for p in ADAPTATION_NODE} | changes)
+
+
+def test_the_defaults_of_the_adaptation_are_those_of_the_engine():
+    found = options({p.name: p.default for p in ADAPTATION_NODE})
+    assert found.students == (("spikes",), ("spikes", "thermal"))
+    assert dataclasses.replace(found, gate=AdaptationOptions().gate) == AdaptationOptions()
+    assert found.gate.interval_s == 0.25

@@ -8,6 +8,7 @@ from pathlib import Path
 from rclpy.parameter import Parameter
 
 from spike_depth_ros import simulator_node
+from spike_depth_ros.adaptation_node import AdaptationNode
 from spike_depth_ros.simulator_node import SimulatorNode
 from test.ros.harness import Observer
 from test.ros.test_simulator_node import InstantPlayer
@@ -19,7 +20,7 @@ SOMETIMES = {"/clock", "/tf", "/tf_static"}
 
 def allowed(node: str) -> dict[str, set[str]]:
     """What the policy allows a node, by kind."""
-    found: dict[str, set[str]] = {"publish": set(), "subscribe": set(), "reply": set()}
+    found: dict[str, set[str]] = {"publish": set(), "subscribe": set(), "reply": set(), "request": set()}
     for profile in ElementTree.parse(POLICY).getroot().iter("profile"):
         if profile.get("node") != node:
             continue
@@ -36,12 +37,13 @@ def real(observer: Observer, node: str) -> dict[str, set[str]]:
         "publish": {name for name, _ in observer.get_publisher_names_and_types_by_node(node, "/")},
         "subscribe": {name for name, _ in observer.get_subscriber_names_and_types_by_node(node, "/")},
         "reply": {name for name, _ in observer.get_service_names_and_types_by_node(node, "/")},
+        "request": {name for name, _ in observer.get_client_names_and_types_by_node(node, "/")},
     }
 
 
 def compare(observer: Observer, node: str) -> None:
     policy = allowed(node)
-    assert all(policy.values())
+    assert all(policy[kind] for kind in ("publish", "subscribe", "reply"))
 
     def same():
         try:
@@ -61,6 +63,12 @@ def compare(observer: Observer, node: str) -> None:
 def test_the_depth_node(graph):
     graph.add_depth_node(millimetres=True, disparity=True)
     compare(graph.add(Observer, "/elsewhere"), "depth_node")
+
+
+def test_the_adaptation_node(graph, tmp_path):
+    overrides = [Parameter("enabled", value=True), Parameter("snapshots", value=str(tmp_path))]
+    graph.add(AdaptationNode, lambda _: iter(()), parameter_overrides=overrides)
+    compare(graph.add(Observer, "/elsewhere"), "adaptation_node")
 
 
 def test_the_simulator(graph, monkeypatch):

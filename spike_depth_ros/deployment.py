@@ -1,0 +1,111 @@
+"""Gives the depth node the weights that are in service, by its parameter, and hears which it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.task import Future
+
+from spike_depth_ros import qos
+
+ANSWER_S = 30.0  # after which it is asked again
+_SERVICE = "set_parameters"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a depth node says that it runs.
+
+    Attributes:
+        sha256: of its weights.
+        changes: how often they have been changed since it was configured.
+    """
+
+    sha256: str
+    changes: int
+
+
+class Deployment:
+    """Level-triggered: `tick` compares what is wanted with what runs, and asks where they differ.
+
+    Where somebody sets the depth node to other weights by hand, that stays: it is asked again only when other weights
+    are wanted, or when it has been started anew.
+
+    Args:
+        node: to talk with.
+        target: name of the depth node.
+
+    Attributes:
+        running: what it last said; None before.
+        note: why it does not run what is wanted; empty when it does.
+    """
+
+    def __init__(self, node: Node, target: str):
+        self._client = node.create_client(SetParameters, f"{target}/{_SERVICE}")
+        self.target = node.resolve_service_name(f"{target}/{_SERVICE}").removesuffix(f"/{_SERVICE}")
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.diagnostics())
+        self.running: Running | None = None
+        self.note = ""
+        self._asked: Future | None = None  # whose answer is awaited
+        self._asked_s = 0.0
+        self._taken = ""  # the last one that was accepted
+        self._refused: tuple[str, Running] | None = None
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if not status.name.endswith(": model"):
+                continue
+            values = {pair.key: pair.value for pair in status.values}
+            if values.get("node") == self.target and values.get("sha256"):
+                self.running = Running(values["sha256"], int(values.get("changes", 0)))
+
+    def tick(self, sha256: str, path: str, known: Collection[str]) -> None:
+        """See to it that the depth node runs these weights.
+
+        Args:
+            sha256, path: of what is wanted.
+            known: hashes that may be replaced: of this adaptation.
+        """
+        running = self.running
+        if running is None:
+            self.note = f"{self.target} has not said what it runs"
+        elif running.sha256 == sha256:
+            self.note, self._taken = "", sha256
+        elif running.sha256 not in known:
+            self.note = f"{self.target} runs {running.sha256[:16]}, which is not of this adaptation: it is left alone"
+        elif self._refused == (sha256, running) or (
+            self._asked is not None and time.monotonic() - self._asked_s < ANSWER_S
+        ):
+            return
+        elif self._taken == sha256 and running.changes:
+            self.note = f"{self.target} runs {running.sha256[:16]}, though it had been given {sha256[:16]}"
+        elif not self._client.service_is_ready():
+            self.note = f"{self.target}/{_SERVICE} is not there"
+        else:
+            self._ask(sha256, path, running)
+
+    def _ask(self, sha256: str, path: str, running: Running) -> None:
+        if self._asked is not None:  # it ended before it answered
+            self._client.remove_pending_request(self._asked)
+        parameter = RosParameter("checkpoint", value=path).to_parameter_msg()
+        future = self._client.call_async(SetParameters.Request(parameters=[parameter]))
+
+        def answered(done: Future) -> None:
+            self._asked = None
+            if done.exception() is not None:
+                self.note = f"{self.target} did not answer: {done.exception()}"
+                return
+            result = done.result().results[0]
+            if result.successful:
+                self._taken, self._refused = sha256, None
+            else:
+                self._refused, self.note = (sha256, running), f"{self.target} refuses: {result.reason}"
+
+        self._asked, self._asked_s = future, time.monotonic()
+        future.add_done_callback(answered)

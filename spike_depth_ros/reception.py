@@ -1,0 +1,74 @@
+"""The sensors' messages as samples, for whoever looks at one now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.node import Node
+
+from spike_depth_core.geometry import SensorRig
+from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.samples import SENSORS, DepthSample
+from spike_depth_core.spikes.windows import NETWORK_WINDOW
+from spike_depth_core.streams import Synchronizer, Timing
+from spike_depth_ros.depth_parameters import CAMERAS, matching
+from spike_depth_ros.inputs import SensorInputs
+from spike_depth_ros.reporter import Reporter
+from spike_depth_ros.transforms import SensorTransforms
+
+
+class Reception:
+    """Subscribed as long as it exists: to the sensors that the depth node hears, through the same code.
+
+    Args:
+        node: to subscribe with.
+        rig: of the vehicle.
+        values: the parameters.
+        reporter: is told what is wrong.
+    """
+
+    def __init__(self, node: Node, rig: SensorRig, values: Mapping[str, Any], reporter: Reporter):
+        self._rig = self._placed = rig
+        sensors = tuple(sensor for sensor in SENSORS if sensor in values["sensors"])
+        timing = Timing(
+            interval_ns=round(values["interval"] * 1e9),
+            alive_ns=round(values["alive"] * 1e9),
+            sensors=matching(values, sensors),
+        )
+        self.sync = Synchronizer(
+            NETWORK_WINDOW,
+            (),
+            timing,
+            time.monotonic_ns,
+            capacity=values["spike_history"],
+            jump_ns=round(values["jump"] * 1e9),
+        )
+        compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
+        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
+        self.inputs.set_sensors(sensors)
+        self._transforms = SensorTransforms(node) if values["use_tf"] else None
+
+    def sample(self, timeout_s: float) -> DepthSample | None:
+        """The newest moment that is complete, waited for; may be called on a thread of its own.
+
+        Raises:
+            ValueError: it does not make a sample.
+        """
+        moment = self.sync.wait(timeout_s)
+        if moment is None or not moment.sensors:
+            return None
+        return sample_from_moment(moment, self._placed, self.inputs.known_cameras())
+
+    def place_sensors(self) -> None:
+        """Take over what tf has learned of the places of the sensors; on the executor's thread."""
+        if self._transforms is not None and self._transforms.available:
+            self._placed = self._transforms.refined(self._rig, self.inputs.frame_ids)
+
+    def close(self) -> None:
+        """Unsubscribe from everything, and end the wait for a moment."""
+        self.inputs.close()
+        self.sync.close()
+        if self._transforms is not None:
+            self._transforms.close()
