@@ -24,6 +24,9 @@ def demo(
     ] = None,
     planes_per_packet: Annotated[int, typer.Option(min=1, max=1024, help="Spike planes in a packet.")] = 64,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Learn on the road as well, in a third process; what is kept goes to DIR.")
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/demo"),
 ) -> None:
     """Play a street through a live ROS 2 graph: spikes and frames in, depth out, measured against the truth.
@@ -36,7 +39,7 @@ def demo(
     try:
         if interrupt:
             raise KeyboardInterrupt
-        run_demo(interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out)
+        run_demo(interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out, adapt)
     except KeyboardInterrupt:
         print("Interrupted.")
 

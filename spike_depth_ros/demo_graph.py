@@ -1,4 +1,4 @@
-"""A drive through the live graph: two nodes as processes, a recorder that listens, and what came of it.
+"""A drive through the live graph: nodes as processes, a recorder that listens, and what came of it.
 
 Nothing is drawn or scored while the graph runs: that would take its cores.
 """
@@ -6,6 +6,7 @@ Nothing is drawn or scored while the graph runs: that would take its cores.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import shlex
 import signal
@@ -13,14 +14,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from spike_depth.msg import AdaptationStatus
 
 from spike_depth_core.cli.console import console, progress_bar
 from spike_depth_core.evaluation.baselines import RowPrior
@@ -31,12 +34,23 @@ from spike_depth_ros import demo_results, topics
 from spike_depth_ros.demo_results import Drive, Frame
 from spike_depth_ros.domain import private_domain
 from spike_depth_ros.interrupt import Interrupt
+from spike_depth_ros.learner import STATES
 from spike_depth_ros.middleware import load_profile
 from spike_depth_ros.recorder import DEPTH, Recorder
 
 PATIENCE_S = 600.0  # for the rendering, and for kernels that are compiled on first use
 DRAIN_S = 5.0  # for the last diagnostics to come
 STOP_S = 5.0  # for a node to end
+# Of the adaptation in a drive of seconds: it looks, and is judged, more often than on the road.
+ADAPTATION = {
+    "enabled": True,
+    "resume": False,
+    "originals": 6,
+    "interval": 0.25,
+    "budget": 250.0,
+    "review_every": 4,
+    "least_held_out": 1,
+}
 
 
 @contextmanager
@@ -95,7 +109,7 @@ def listening(make: Callable[[], Any] = Recorder) -> Iterator[Any]:
 
 
 class Graph:
-    """The two processes and the one who listens to them, and what to wait for."""
+    """The processes and the one who listens to them, and what to wait for."""
 
     def __init__(self, recorder: Listener, processes: dict[str, subprocess.Popen[bytes]], interrupt: Interrupt):
         self.recorder, self.processes, self.interrupt = recorder, processes, interrupt
@@ -226,6 +240,7 @@ def run_demo(
     planes_per_packet: int,
     threads: int,
     out: Path,
+    adapt: bool = False,
 ) -> None:
     """Start the graph, drive, and write what came of it. The arguments are those of the command.
 
@@ -262,14 +277,17 @@ def run_demo(
                 *(part for old, new in topics.simulator_remappings() for part in ("-r", f"{old}:={new}")),
             ],
         )
-        graph = Graph(recorder, {}, interrupt)
-        with simulator as one, depth_node as other:
-            graph.processes.update({topics.SIMULATOR_NODE: one, topics.DEPTH_NODE: other})
+        programs = {topics.SIMULATOR_NODE: simulator, topics.DEPTH_NODE: depth_node}
+        if adapt:
+            programs[topics.ADAPTATION_NODE] = adaptation_program(checkpoint, out)
+        with ExitStack() as running:
+            processes = {name: running.enter_context(program) for name, program in programs.items()}
+            graph = Graph(recorder, processes, interrupt)
             try:
                 graph.run(seconds)
             finally:
-                for process in (one, other):
-                    process.terminate()  # both now; each is waited for when its context ends
+                for process in processes.values():
+                    process.terminate()  # all now; each is waited for when its context ends
         if not recorder.times_ns:
             if interrupt:
                 console.print("Interrupted before there was any depth: nothing to report.")
@@ -280,9 +298,41 @@ def run_demo(
             ("Checkpoint", f"{checkpoint or 'shipped'}, sha256 {info.sha256[:16]}"),
             ("Machine", f"{os.cpu_count()} cores"),
         ]
-        drive = drive_of(graph, figures_of(graph, planes_per_packet), prior, facts)
+        figures = figures_of(graph, planes_per_packet)
+        if adapt:
+            figures["adaptation"] = adaptation_of(recorder.adaptation)
+        drive = drive_of(graph, figures, prior, facts)
     interrupt.at_once = True
     write_results(drive, out)
+
+
+def adaptation_program(checkpoint: Path | None, out: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """The adaptation node, on the topics of the simulator."""
+    parameters = ADAPTATION | {"snapshots": str((out / "snapshots").absolute())}
+    if checkpoint:
+        parameters["checkpoint"] = str(checkpoint)
+    remappings = (part for old, new in topics.simulator_remappings() for part in ("-r", f"{old}:={new}"))
+    return program("adaptation_node", [*ros_arguments(**parameters), *remappings])
+
+
+def adaptation_of(statuses: Sequence[AdaptationStatus]) -> dict[str, Any]:
+    """What the adaptation node said over the drive, as plain values."""
+    if not statuses:
+        return {"statuses": 0}
+    last = statuses[-1]
+    losses = [status.loss for status in statuses if not math.isnan(status.loss)]
+    states = [STATES[status.state] for status in statuses]
+    return {
+        "statuses": len(statuses),
+        "states": [state for state, before in zip(states, [None, *states[:-1]], strict=True) if state != before],
+        "reasons": dict(Counter(status.reason for status in statuses if status.reason)),
+        "losses": [losses[0], losses[-1]] if losses else [],
+        "running": list(dict.fromkeys(status.running_sha256 for status in statuses if status.running_sha256)),
+        **{
+            name: getattr(last, name)
+            for name in ("moments", "accepted", "steps", "reviews", "swaps", "rollbacks", "total_improvement")
+        },
+    }
 
 
 def ros_arguments(**parameters: Any) -> list[str]:

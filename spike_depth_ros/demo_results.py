@@ -76,6 +76,24 @@ def headline_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     ]
     if metrics["row_prior_abs_rel"] is not None:
         rows.append(["AbsRel of the row prior", f"{metrics['row_prior_abs_rel']:.3f}"])
+    return rows + adaptation_rows(metrics.get("adaptation", {}))
+
+
+def adaptation_rows(said: Mapping[str, Any]) -> list[list[str]]:
+    """What was learned on the road, as (measured, value); none where nothing was to be."""
+    if not said:
+        return []
+    if not said["statuses"]:
+        return [["learning on the road", "nothing was heard of it"]]
+    rows = [
+        ["learning on the road", ", ".join(said["states"])],
+        ["moments learned from", f"{said['accepted']:,} of {said['moments']:,}; {said['steps']:,} steps"],
+        ["swaps, roll-backs", f"{said['swaps']}, {said['rollbacks']} in {said['reviews']} reviews"],
+        ["weights that depth was made with", ", ".join(sha256[:8] for sha256 in said["running"])],
+    ]
+    if said["losses"]:
+        first, last = said["losses"]
+        rows.insert(2, ["loss, first and last step", f"{first:.3f}, {last:.3f}"])
     return rows
 
 

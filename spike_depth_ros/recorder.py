@@ -11,6 +11,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
+from spike_depth.msg import AdaptationStatus
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_ros import qos, topics
@@ -50,6 +51,7 @@ class Recorder(Node):
         latencies_ms: of each depth image, from its moment to its publication.
         times_ns: the moments of all depth images.
         camera: of the depth images that are kept.
+        adaptation: what the adaptation node said, in order; empty where there is none.
     """
 
     def __init__(self, capacity: int = 400, **options: Any):
@@ -57,6 +59,7 @@ class Recorder(Node):
         self.latencies_ms: list[float] = []
         self.times_ns: list[int] = []
         self.camera: PinholeCamera | None = None
+        self.adaptation: list[AdaptationStatus] = []
         self._capacity = capacity
         self._stride = 1
         self._records: OrderedDict[int, Record] = OrderedDict()
@@ -66,6 +69,7 @@ class Recorder(Node):
         self._listen(Image, f"{topics.DEPTH_NODE}/depth/image_rect", self._on_depth)
         self._listen(CameraInfo, f"{topics.DEPTH_NODE}/depth/camera_info", self._on_camera)
         self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        self._listen(AdaptationStatus, f"{topics.ADAPTATION_NODE}/status", self.adaptation.append)
         for name, (node, topic, _) in _BESIDE.items():
             self._listen(Image, f"{node}/{topic}", self._keep_beside(name))
 

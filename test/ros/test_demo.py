@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spike_depth.msg import AdaptationStatus
 
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import Evaluation
@@ -19,7 +21,9 @@ from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_ros import demo_results
+from spike_depth_ros.demo_graph import adaptation_of
 from spike_depth_ros.demo_results import Drive, Frame, at_rate
+from spike_depth_ros.learner import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 500  # of a fresh checkout, whose kernels are yet to be compiled
@@ -48,7 +52,7 @@ def demo(*arguments: str) -> subprocess.Popen:
 
 
 def test_the_demonstration_measures_the_graph_and_writes_what_it_found(checkpoint, tmp_path):
-    with demo("--seconds", "2", "--checkpoint", str(checkpoint), "--out", str(tmp_path)) as process:
+    with demo("--seconds", "2", "--checkpoint", str(checkpoint), "--out", str(tmp_path), "--adapt") as process:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -62,8 +66,10 @@ def test_the_demonstration_measures_the_graph_and_writes_what_it_found(checkpoin
     page = (tmp_path / "report.html").read_text()
     assert "data:video/mp4;base64," in page
     assert "http" not in page.split("<body")[1].replace("http://www.w3.org", "")  # all of it is inside
-    for text in ("spike packets lost", "row prior"):
+    for text in ("spike packets lost", "row prior", "learning on the road"):
         assert text in output
+    assert metrics["adaptation"]["statuses"] > 0
+    assert metrics["adaptation"]["states"][0] in STATES
 
 
 def test_ctrl_c_while_rendering_ends_it_cleanly(checkpoint, tmp_path):
@@ -118,6 +124,28 @@ def frames(times):
 def test_the_video_shows_at_each_tick_the_newest_frame():
     shown = [frame.time_s for frame in at_rate(frames([0.0, 0.07, 0.13, 0.5]), 10.0)]
     assert shown == [0.0, 0.13, 0.13, 0.13, 0.13, 0.5]
+
+
+def test_what_was_learned_is_told_as_it_changed():
+    def said(state, **values):
+        return AdaptationStatus(state=state, **values)
+
+    statuses = [
+        said(AdaptationStatus.PREPARING, loss=math.nan),
+        said(AdaptationStatus.WATCHING, loss=math.nan, reason="no moment yet", running_sha256="a" * 64),
+        said(AdaptationStatus.LEARNING, loss=0.5, steps=1, running_sha256="a" * 64),
+        said(AdaptationStatus.LEARNING, loss=0.25, steps=7, accepted=9, moments=12, swaps=1, running_sha256="b" * 64),
+    ]
+    found = adaptation_of(statuses)
+    assert found["states"] == ["preparing", "watching", "learning"]
+    assert (found["losses"], found["running"]) == ([0.5, 0.25], ["a" * 64, "b" * 64])
+    rows = dict(demo_results.adaptation_rows(found))
+    assert rows["learning on the road"] == "preparing, watching, learning"
+    assert rows["moments learned from"] == "9 of 12; 7 steps"
+    assert rows["loss, first and last step"] == "0.500, 0.250"
+    assert rows["weights that depth was made with"] == "aaaaaaaa, bbbbbbbb"
+    assert demo_results.adaptation_rows({}) == []
+    assert dict(demo_results.adaptation_rows(adaptation_of([])))["learning on the road"] == "nothing was heard of it"
 
 
 def test_metrics_have_the_percentiles_of_all_latencies_and_the_accuracy_of_what_was_kept():
