@@ -10,6 +10,7 @@ from rclpy.parameter import Parameter
 from spike_depth_ros.messages import image_from_message
 from spike_depth_ros.time import from_stamp
 from test.ros.harness import MS, Observer, Vehicle
+from test.ros.test_lifecycle import CONFIGURE, Manager
 
 
 class Setter:
@@ -164,10 +165,10 @@ def test_values_that_do_not_fit_one_another_are_refused_as_a_whole(scene):
 
 
 def test_what_takes_effect_when_configured_can_be_set_before(graph):
-    node = graph.add_depth_node(autostart=False)
+    graph.add_depth_node(autostart=False)
     observer = graph.add(Observer)
     set_parameters = Setter(observer)
     assert set_parameters(spike_history=512)[0].successful
-    node.trigger_configure()
+    assert Manager(graph, observer)(CONFIGURE) == [True]
     assert not set_parameters(spike_history=1024)[0].successful
     assert set_parameters(spike_history=512)[0].successful  # no change is none

@@ -15,6 +15,7 @@ from spike_depth_ros import transforms
 from spike_depth_ros.diagnostics import WARN
 from spike_depth_ros.transforms import SensorTransforms
 from test.ros.harness import CAMERAS, Observer, Vehicle
+from test.ros.test_lifecycle import ACTIVATE, DEACTIVATE, Manager
 
 RIG = SensorRig(CAMERAS, {"rgb": pose((0.08, 0.0, 0.0)), "thermal": pose((0.0, -0.12, -0.05))}, "spikes", 1.4)
 FRAMES = {sensor: f"{sensor}_optical_frame" for sensor in CAMERAS}
@@ -99,6 +100,6 @@ def test_a_published_transform_reaches_the_rig_and_a_contradiction_is_named(grap
     status = observer.status("depth_node: alignment")
     assert status["level"] == WARN
     assert "tf has rgb 0.0 degrees and 0.20 m from where the rig file has it" in status["message"]
-    node.trigger_deactivate()
-    node.trigger_activate()  # it listens anew, and leaves nothing behind
+    # It listens anew, and leaves nothing behind.
+    assert Manager(graph, observer)(DEACTIVATE, ACTIVATE) == [True] * 2
     observer.wait(believed, "the pose of tf again")
