@@ -23,6 +23,7 @@ from test.core.factories import small_rig
 from test.core.recipes.driving import drive
 
 HEIGHT_M = 0.7
+LOW = HEIGHT_M / 1.5  # a world and a vehicle that are smaller by this give the same pictures
 STEPS = ["--steps", 16, "--batch-size", 4, "--learning-rate", 5e-4, "--validate-every", 16, "--workers", 0]
 
 
@@ -54,7 +55,7 @@ def test_a_simulated_drive_teaches_depth_on_another_street(tmp_path):
     before = replayed(bags[1], tmp_path / "before", *known)
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
     after = replayed(bags[1], tmp_path / "after", "--checkpoint", checkpoint, *known)
-    assert before > 0.5
+    assert before > 0.4
     assert after < 0.8 * before
 
 
@@ -125,7 +126,7 @@ def write_foreign_bag(folder: Path, frames: int = 16, rate_hz: float = 10.0) -> 
                 binning_y=0,
                 roi=region,
             )
-            points = points_of_depth(sample.depth["rgb"], camera)[::3] - camera_from_lidar[:3, 3]
+            points = LOW * points_of_depth(sample.depth["rgb"], camera)[::3] - camera_from_lidar[:3, 3]
             points = (points @ camera_from_lidar[:3, :3]).astype(np.float32)
             fields = [
                 make("sensor_msgs/msg/PointField", name=name, offset=4 * i, datatype=7, count=1)
