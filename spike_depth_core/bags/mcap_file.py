@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
+import math
 import os
 import struct
 import zlib
@@ -38,6 +39,8 @@ _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _FOOTER_BYTES = 9 + 20 + len(_MAGIC)
 _RUN_BYTES = 4 << 20  # bare messages that are read at a time
 _LONGEST_RECORD = 1 << 26  # bytes of a record that is no chunk and no message
+_LET_GO = 16 << 20  # bytes of a file that are let go of at a time
+_KEPT_SHARE = 1 / 8  # of this machine's memory: what of a larger file has been read is not kept cached
 
 
 class McapFile:
@@ -63,6 +66,8 @@ class McapFile:
         self._file = open(path, "rb")  # noqa: SIM115 (held open for as long as this object)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
+            self._behind = 0
+            self._passes = self._size > _KEPT_SHARE * _memory_bytes()
             if self._file.read(len(_MAGIC)) != _MAGIC:
                 raise BagError(f"{path} is not an MCAP file: it does not begin as one")
             if not self._read_summary():
@@ -316,6 +321,8 @@ class McapFile:
         """
         self._file.seek(offset)
         content = memoryview(self._file.read(length))
+        if self._passes:
+            self._let_go(offset)
         whole = True
         if content[0] == 0x06:
             content, whole = self._uncompressed(content, offset)
@@ -334,6 +341,19 @@ class McapFile:
             at = end
         if not whole:
             raise _DamagedChunk(f"the chunk at byte {offset:,} is cut short")
+
+    def _let_go(self, offset: int) -> None:
+        """Have what lies behind a place no longer cached.
+
+        It would push out all that others have cached before it came round again; and filling fresh memory costs the
+        kernel several times what reading into pages that have just been let go does.
+        """
+        if offset < self._behind:
+            self._behind = offset
+        aligned = offset // _LET_GO * _LET_GO  # in one piece: the kernel keeps what it is told of by halves
+        if aligned > self._behind:
+            os.posix_fadvise(self._file.fileno(), self._behind, aligned - self._behind, os.POSIX_FADV_DONTNEED)
+            self._behind = aligned
 
     def _uncompressed(self, record: memoryview, offset: int) -> tuple[memoryview, bool]:
         """What a chunk record holds, and whether that is all of it."""
@@ -424,6 +444,13 @@ class _Segments:
         ]
         chosen.sort(key=lambda i: (self.starts[i], self.offsets[i]))
         return chosen
+
+
+def _memory_bytes() -> float:
+    """Of this machine; infinite where the kernel cannot be told what to keep."""
+    if not hasattr(os, "posix_fadvise"):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _stream(body: bytes) -> Any:

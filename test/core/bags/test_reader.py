@@ -6,6 +6,7 @@ What the reader gives is compared with what was written, and by `rosbags` where 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import sqlite3
@@ -18,7 +19,7 @@ import pytest
 import rosbags.rosbag2
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
-from spike_depth_core.bags import BagError, BagReader, MessageError, messages, types
+from spike_depth_core.bags import BagError, BagReader, MessageError, mcap_file, messages, types
 from spike_depth_core.bags.types import type_store
 from test.core.bags.recordings import START_NS, Written, small_recording, write_recording
 from test.core.factories import small_rig
@@ -390,3 +391,30 @@ def _write_and_stop(path: Path, recording: list[Written]) -> None:
     with BagWriter(path) as bag:
         bag.write(*recording[0])
         raise KeyboardInterrupt
+
+
+def test_what_has_been_read_of_a_large_file_is_let_go_of(tmp_path, contents, recording, monkeypatch):
+    """In whole pieces, each once, never beyond what has been read; and the messages are the same."""
+    path = by_mcap(tmp_path / "a.mcap", recording, chunk_size=4096)
+    reads: list[int] = []
+    calls: list[tuple[int, int]] = []
+
+    def note(descriptor, offset, length, advice):
+        assert advice == os.POSIX_FADV_DONTNEED
+        reads.append(os.lseek(descriptor, 0, os.SEEK_CUR))
+        calls.append((offset, length))
+
+    monkeypatch.setattr(mcap_file.os, "posix_fadvise", note)
+    assert read(path)[0] == contents
+    assert calls == []  # it is small
+    monkeypatch.setattr(mcap_file, "_KEPT_SHARE", 0)
+    monkeypatch.setattr(mcap_file, "_LET_GO", 1 << 14)
+    reader = BagReader(path)
+    for _ in range(2):  # the second time from its beginning again
+        calls.clear()
+        assert [(m.time_ns, m.topic, bytes(m.data)) for m in reader.messages()] == contents
+        assert len(calls) > 3
+        assert calls[0][0] == 0
+        assert all(offset % (1 << 14) == length % (1 << 14) == 0 for offset, length in calls)
+        assert [offset + length for offset, length in calls[:-1]] == [offset for offset, _ in calls[1:]]
+    assert all(offset + length <= at for (offset, length), at in zip(calls, reads[-len(calls) :], strict=True))
