@@ -44,20 +44,45 @@ def turn_hues(rgb: Tensor, angle: Tensor) -> Tensor:
     return cosine * rgb + sine * across + (1 - cosine) * mean
 
 
+def repaint(rgb: Tensor, generator: Generator, patches: int = 3) -> Tensor:
+    """Paint rectangles of RGB images [B, 3, H, W] in other hues, lighter or darker, some of them tiled.
+
+    A wall may have any colour and any pattern: neither says how far it is. Tiles are of 1, 2 or 4 pixels, in each of
+    them the brightness is another.
+    """
+    count, _, height, width = rgb.shape
+    rows = torch.linspace(0, 1, height, device=rgb.device).reshape(1, 1, -1, 1)
+    columns = torch.linspace(0, 1, width, device=rgb.device).reshape(1, 1, 1, -1)
+    for _ in range(patches):
+        y, x = (uniform(0.0, 1.0, rgb, generator) for _ in range(2))
+        half_height, half_width = (uniform(0.03, 0.35, rgb, generator) for _ in range(2))
+        inside = ((rows - y).abs() < half_height) & ((columns - x).abs() < half_width)
+        side = 2 ** int(torch.randint(3, (1,), device=rgb.device, generator=generator))
+        shape = (count, 1, math.ceil(height / side), math.ceil(width / side))
+        tiles = torch.rand(shape, device=rgb.device, generator=generator) - 0.5
+        tiles = tiles.repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :height, :width]
+        contrast = uniform(-0.7, 0.7, rgb, generator).clamp(min=0)  # half of them are plain
+        painted = turn_hues(rgb, uniform(-math.pi, math.pi, rgb, generator))
+        painted = painted * torch.exp(uniform(-0.6, 0.6, rgb, generator)) * (1 + contrast * tiles)
+        rgb = torch.where(inside, painted.clamp(0, 1), rgb)
+    return rgb
+
+
 def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     """Exposure, contrast, gamma, hue, colour cast, saturation, softness and noise of an RGB image in [0, 1],
     [B, 3, H, W].
 
     A network that has seen only synthetic streets must not lean on any one camera's look; but the stronger the
-    change, the more steps it takes to learn anything at all. Nor must it take what is blue for the sky: some images
-    have their hues turned by any angle.
+    change, the more steps it takes to learn anything at all. Nor must it take what is blue for the sky, or a fine
+    pattern for something far: some images have their hues turned by any angle, some have patches painted anew.
     """
 
     def factor(limit: float) -> Tensor:
         return torch.exp(strength * uniform(-limit, limit, rgb, generator))
 
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
-    image = with_probability(0.2 * strength, soften(rgb, 1.7), rgb, generator)
+    image = with_probability(strength, repaint(rgb, generator), rgb, generator)
+    image = with_probability(0.2 * strength, soften(image, 1.7), image, generator)
     image = image.clamp(0, 1) ** factor(0.5)
     cast = torch.exp(strength * 0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))
     image = image * cast * factor(0.4)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spike_depth_core.samples.augmentation import jitter_rgb, turn_hues
+from spike_depth_core.samples.augmentation import jitter_rgb, repaint, turn_hues
 
 
 def test_a_third_of_a_turn_permutes_the_channels_and_a_whole_one_changes_nothing():
@@ -37,3 +37,22 @@ def test_jitter_stays_a_picture_and_follows_its_generator():
     assert first.shape == rgb.shape
     assert 0 <= first.min() <= first.max() <= 1
     torch.testing.assert_close(jitter_rgb(rgb, torch.Generator().manual_seed(5), 0.0), rgb)
+
+
+def test_patches_are_painted_and_the_rest_is_kept():
+    rgb = torch.rand((64, 3, 32, 48), generator=torch.Generator().manual_seed(3)) * 0.5
+    painted = repaint(rgb, torch.Generator().manual_seed(4), patches=1)
+    changed = (painted != rgb).any(1)
+    share = changed.float().mean((1, 2))
+    assert 0.05 < share.mean() < 0.4  # a rectangle has half sides of 0.03 to 0.35, less what is beyond the border
+    for mask in changed[share > 0]:
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert box.float().mean() > 0.99  # a whole rectangle
+
+
+def test_paint_of_a_grey_picture_is_grey_and_half_of_it_plain():
+    painted = repaint(torch.full((200, 3, 32, 48), 0.4), torch.Generator().manual_seed(5), patches=1)
+    torch.testing.assert_close(painted[:, 0], painted[:, 2])
+    tones = [len(picture.unique()) for picture in painted[:, 0]]
+    assert 0.35 < sum(count > 2 for count in tones) / len(tones) < 0.6  # tiled: more than the old tone and the new
