@@ -77,6 +77,12 @@ def processor_seconds(process_id: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def resident_mib(process_id: int) -> float:
+    """The memory that a process holds."""
+    pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def measure(graph: Graph, listener: Listener, seconds: float, depth_process: int) -> dict[str, Any]:
     """Let the graph run, and count what came in that time."""
     node = topics.DEPTH_NODE
@@ -88,6 +94,7 @@ def measure(graph: Graph, listener: Listener, seconds: float, depth_process: int
     graph.wait(_passed(WARM_UP_S), 2 * WARM_UP_S, "the start", lambda: None)
     begin, begin_ns = time.monotonic(), time.time_ns()
     used, before = state()
+    memory = resident_mib(depth_process)
     graph.wait(_passed(seconds), 2 * seconds, "the end", lambda: None)
     elapsed, end_ns = time.monotonic() - begin, time.time_ns()
     used_after, after = state()
@@ -109,6 +116,8 @@ def measure(graph: Graph, listener: Listener, seconds: float, depth_process: int
         "latency_ms_p99": float(np.percentile(latencies, 99)),
         "latency_ms_max": float(latencies.max()),
         "depth_node_cores": (used_after - used) / elapsed,
+        "depth_node_mib": resident_mib(depth_process),
+        "depth_node_mib_grown": resident_mib(depth_process) - memory,
         "backend": listener.status(f"{node}: model")["backend"],
         "simulator_behind_ms_max": float(graph.simulator().get("behind_ms_max", "nan")),
         "steps": steps,
@@ -133,6 +142,10 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['latency_ms_p50']:.1f} / {result['latency_ms_p99']:.1f} / {result['latency_ms_max']:.1f} ms",
         ),
         ("processor of the depth node", f"{result['depth_node_cores']:.2f} cores"),
+        (
+            "memory of the depth node, and by how much it grew",
+            f"{result['depth_node_mib']:.0f} MiB, {result['depth_node_mib_grown']:+.0f} MiB",
+        ),
         ("simulator behind, at most", f"{result['simulator_behind_ms_max']:.1f} ms"),
     ]
     names = {
