@@ -50,6 +50,8 @@ class Scenario:
 
 SCENARIOS = (
     Scenario("dusk to night", {"condition": "night"}),
+    Scenario("another town", {"condition": "day", "town": "second"}),
+    Scenario("into the rain", {"condition": "day", "weather": "rain"}),
     Scenario("spike camera with half the gain and 2 % dead pixels", {"condition": "day"}, gain=0.5, dead=0.02),
     Scenario("rig turned by a degree", {"condition": "day"}, turned_deg=1.0),
 )

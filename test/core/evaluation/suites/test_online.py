@@ -11,6 +11,7 @@ from spike_depth_core.adaptation import AdaptationOptions, GateOptions
 from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.evaluation.suites.online import (
     PRESETS,
+    SCENARIOS,
     OnlinePreset,
     Scenario,
     drive,
@@ -24,6 +25,7 @@ from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.checkpoint import CheckpointInfo
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.spikes import spike_counts
+from spike_depth_core.world import World
 from test.core.factories import small_sample
 
 SHORT = OnlinePreset(1.0, 2.0, 1.0, 2.0, 1, 0.25, 2)
@@ -74,6 +76,13 @@ def test_the_drive_changes_when_it_should_and_time_goes_on():
     silent = [int((spike_counts(s.spikes, [256])[0] == 0).sum()) for _, s in moments]
     assert min(silent[2:6]) > 0.09 * 100 * 62
     assert max(silent[:2]) < 0.05 * 100 * 62
+
+
+def test_the_scenarios_are_of_different_worlds_that_there_are():
+    scenes = [World(1, rig=scaled_rig(0.25), **scenario.world).scene for scenario in SCENARIOS]
+    looks = [(scene.town.name, scene.condition, scene.weather.kind if scene.weather else "") for scene in scenes]
+    assert looks[:3] == [("first", "night", ""), ("second", "day", ""), ("first", "day", "rain")]
+    assert len({(look, s.gain, s.dead, s.turned_deg) for look, s in zip(looks, SCENARIOS, strict=True)}) == 5
 
 
 def test_a_short_drive_end_to_end(tmp_path):
