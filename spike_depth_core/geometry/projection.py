@@ -34,10 +34,7 @@ def points_of_depth(depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """
     if depth.shape != (camera.height, camera.width):
         raise ValueError(f"depth is {depth.shape}, its camera {camera.height, camera.width}")
-    rows, columns = np.nonzero(~np.isnan(depth))
-    z = np.minimum(depth[rows, columns].astype(np.float64), _SKY)
-    x, y = camera.slopes()
-    return np.stack([x[columns] * z, y[rows] * z, z], axis=1)
+    return _lift(np.asarray(depth, np.float32), *camera.slopes())
 
 
 def depth_of_points(
@@ -54,21 +51,15 @@ def depth_of_points(
     Returns:
         float32 [H, W], metres along the optical axis; NaN where no point falls, +inf where only the sky does.
     """
-    moved = points @ camera_from_points[:3, :3].T + camera_from_points[:3, 3]
-    moved = moved[moved[:, 2] > NEAREST]
-    z = moved[:, 2]
-    x, y = moved[:, 0] / z, moved[:, 1] / z
+    moved = _move(np.ascontiguousarray(points, np.float64), np.ascontiguousarray(camera_from_points, np.float64))
+    x, y, z = moved
     if any(camera.distortion):
         near = x * x + y * y <= (_MARGIN * widest_ray(camera)) ** 2
-        x, y, z = x[near], y[near], z[near]
-        x, y = distorted(x, y, camera)
+        z = z[near]
+        x, y = distorted(x[near], y[near], camera)
     side = max(1, math.ceil(footprint - 0.25))
-    # The square of side x side pixels whose centre is nearest to the point.
-    left = np.floor(x * camera.fx + camera.cx - (side - 1) / 2 + 0.5)
-    top = np.floor(y * camera.fy + camera.cy - (side - 1) / 2 + 0.5)
-    inside = (left > -side) & (left < camera.width) & (top > -side) & (top < camera.height)
     depth = np.full((camera.height, camera.width), np.inf, np.float32)
-    _splat(depth, left[inside].astype(np.int64), top[inside].astype(np.int64), z[inside].astype(np.float32), side)
+    _splat(depth, x * camera.fx + camera.cx, y * camera.fy + camera.cy, z, side)
     unseen = np.isinf(depth)
     return np.where(unseen, np.float32(np.nan), np.where(depth > _BEYOND, np.float32(np.inf), depth))
 
@@ -81,12 +72,47 @@ def carry_depth(
 
 
 @njit(cache=True, nogil=True)
-def _splat(depth: np.ndarray, left: np.ndarray, top: np.ndarray, z: np.ndarray, side: int) -> None:
+def _lift(depth: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    points = np.empty((depth.size, 3))
+    count = 0
+    for v in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
+            if not np.isnan(depth[v, u]):
+                z = min(float(depth[v, u]), _SKY)
+                points[count, 0], points[count, 1], points[count, 2] = x[u] * z, y[v] * z, z
+                count += 1
+    return points[:count]
+
+
+@njit(cache=True, nogil=True)
+def _move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Slopes and depths [3, N] of those points that are in front of the camera."""
+    moved = np.empty((3, len(points)))
+    count = 0
+    for i in range(len(points)):
+        px, py, pz = points[i, 0], points[i, 1], points[i, 2]
+        z = matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2] * pz + matrix[2, 3]
+        if z > NEAREST:
+            moved[0, count] = (matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3]) / z
+            moved[1, count] = (matrix[1, 0] * px + matrix[1, 1] * py + matrix[1, 2] * pz + matrix[1, 3]) / z
+            moved[2, count] = z
+            count += 1
+    return moved[:, :count]
+
+
+@njit(cache=True, nogil=True)
+def _splat(depth: np.ndarray, u: np.ndarray, v: np.ndarray, z: np.ndarray, side: int) -> None:
+    """Keep the nearest depth in the square of side x side pixels whose centre is nearest to each point."""
+    height, width = depth.shape
+    corner = (side - 1) / 2 - 0.5
     for i in range(len(z)):
-        for v in range(max(0, top[i]), min(depth.shape[0], top[i] + side)):
-            for u in range(max(0, left[i]), min(depth.shape[1], left[i] + side)):
-                if z[i] < depth[v, u]:
-                    depth[v, u] = z[i]
+        if not (-side < u[i] < width + side and -side < v[i] < height + side):  # neither is what is not finite
+            continue
+        left, top = math.floor(u[i] - corner), math.floor(v[i] - corner)
+        for row in range(max(0, top), min(height, top + side)):
+            for column in range(max(0, left), min(width, left + side)):
+                if z[i] < depth[row, column]:
+                    depth[row, column] = z[i]
 
 
 def distorted(x: np.ndarray, y: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
