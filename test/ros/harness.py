@@ -109,7 +109,8 @@ class Graph:
         self.thread.join()
         for node in self.nodes:
             node.destroy_node()
-        self.context.destroy()  # or its participant, with nodes of the same names, stays until the garbage collector runs
+        # Or its participant, with nodes of the same names, stays until the garbage collector runs.
+        self.context.destroy()
 
 
 class Vehicle(Node):
