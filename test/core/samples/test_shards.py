@@ -8,6 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import webdataset
 
 from spike_depth_core.samples.files import (
     SampleSummary,
@@ -47,6 +48,16 @@ def test_a_shard_is_a_tar_in_the_layout_of_webdataset(tmp_path):
         arrays = np.load(io.BytesIO(tar.extractfile(names[3]).read()), allow_pickle=False)
         assert about["meta"]["frame"] == 1
         np.testing.assert_array_equal(arrays["spikes"], next(s for s in samples() if s.meta["seed"] == 1).spikes.data)
+
+
+def test_webdataset_reads_it(tmp_path):
+    write(tmp_path)
+    found = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).decode())
+    assert [sample["__key__"] for sample in found] == [f"000-{k:06d}" for k in range(3)]
+    for sample, expected in zip(found, samples(), strict=True):
+        assert sample["json"]["meta"]["seed"] == expected.meta["seed"]
+        np.testing.assert_array_equal(sample["npz"]["rgb"], expected.rgb)
+        np.testing.assert_array_equal(sample["npz"]["spikes"], expected.spikes.data)
 
 
 def test_members_are_samples_like_files(tmp_path):
