@@ -153,7 +153,7 @@ def _on_ray(function: Callable[[Any], Any], jobs: Iterable[Any], address: str, g
         try:
             _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # of whatever kind: Ray raises plain ones too
             raise ValueError(f"there is no Ray cluster at {address!r}: {error}") from error
     # Only the death of a process makes Ray run a job again: what a job raises is part of its outcome.
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS - 1)(_attempt)
