@@ -23,8 +23,13 @@ class Drive:
         self.vehicle.connect(self.observer.wait, ALL)
         self.wait = self.observer.wait
 
+    def received(self, sensors: tuple[str, ...]) -> dict[str, int]:
+        """How many messages have come to the node."""
+        counts = self.node._pipeline.sync.counts()
+        return {sensor: counts[sensor]["received"] for sensor in sensors}
+
     def round(self, *sensors: str) -> None:
-        vehicle = self.vehicle
+        vehicle, before = self.vehicle, self.received(sensors)
         vehicle.announce()
         if "spikes" in sensors:
             vehicle.send_spikes(10)
@@ -34,10 +39,15 @@ class Drive:
             if sensor != "spikes":
                 vehicle.send_frame(sensor)
 
+        def arrived():
+            return all(n >= before[s] + (10 if s == "spikes" else 1) for s, n in self.received(sensors).items())
+
         def estimated():
             last = self.node._pipeline.tally.last
             return last is not None and last.time_ns >= vehicle.time_ns
 
+        # Or queues overflow on a busy machine. What is sent before the node is known to listen does not arrive.
+        self.observer.wait_a_little(arrived, 5.0)
         # Where there is to be no depth there is nothing to wait for; else the next round must not overtake it.
         self.observer.wait_a_little(estimated)
 
