@@ -46,7 +46,7 @@ def benchmark(
 
     from spike_depth_core.cli.console import console, print_table, progress_bar
     from spike_depth_core.evaluation.suites import PRESETS, load_suite
-    from spike_depth_core.evaluation.suites.domains import domain_folders, render_domains
+    from spike_depth_core.evaluation.suites.domains import domain_folders, frames_of, render_domains
     from spike_depth_core.evaluation.suites.runner import SuiteRun
     from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page
     from spike_depth_core.inference.estimator import checked_device
@@ -59,12 +59,12 @@ def benchmark(
     samples = (data or out / "data") / preset
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
-        for name, split, done, total in render_domains(chosen.domains, size, samples):
+        for name, split, done, total in render_domains(chosen, size, samples):
             text = f"rendering {name}, {split}"
             if text not in tasks:
                 tasks[text] = bar.add_task(text, total=total)
             bar.update(tasks[text], completed=done, total=total)
-    folders = domain_folders(chosen.domains, size, samples)
+    folders = domain_folders(chosen, size, samples)
     run = SuiteRun(chosen, size, folders, out / preset / suite, device=str(place))
     run.row_prior()  # once, before processes that would each make it
     if place.type == "cpu":
@@ -87,7 +87,7 @@ def benchmark(
         "seeds": f"0 to {seeds - 1}",
         "optimiser steps of a seed": f"{steps}; {alone} if rows did not share the stages they have in common",
         "batch": size.batch_size,
-        "samples of each domain": f"{size.train_frames} train, {size.test_frames} test",
+        "samples of each domain": ", ".join(f"{count} {split}" for split, count in frames_of(chosen, size).items()),
         "hardware": torch.cuda.get_device_name(0) if place.type == "cuda" else f"{platform.machine()}, CPU",
     }
     results = run.results(seeds)

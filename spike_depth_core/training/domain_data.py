@@ -14,7 +14,7 @@ from typing import Any
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.world.domains import Domain
 
-FEW_FRAMES = 16
+FEW_FRAMES = 24
 """So many are rendered sooner than a process has started that could."""
 
 

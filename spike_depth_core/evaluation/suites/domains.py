@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spike_depth_core.evaluation.results import write_json
-from spike_depth_core.evaluation.suites.suite import Preset
+from spike_depth_core.evaluation.suites.suite import Preset, Suite
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
 from spike_depth_core.world.domains import Domain
 
@@ -24,24 +24,27 @@ def domain_of(name: str, changes: Mapping[str, Any], preset: Preset) -> Domain:
     return Domain.load(name, preset.size, **changes)
 
 
-def render_domains(
-    domains: Mapping[str, Mapping[str, Any]], preset: Preset, data: Path
-) -> Iterator[tuple[str, str, int, int]]:
-    """Render what is missing of the domains, at a preset's size and numbers.
+def frames_of(suite: Suite, preset: Preset) -> dict[str, int]:
+    """By split, how many samples of each domain a suite takes."""
+    train = suite.train_frames * preset.train_frames
+    return {"train": train, "validation": preset.validation_frames, "test": preset.test_frames}
+
+
+def render_domains(suite: Suite, preset: Preset, data: Path) -> Iterator[tuple[str, str, int, int]]:
+    """Render what is missing of a suite's domains, at a preset's size.
 
     Yields:
         (domain, split, samples done, samples in all), for a progress bar.
     """
-    counts = {"train": preset.train_frames, "validation": preset.validation_frames, "test": preset.test_frames}
-    for name, changes in domains.items():
+    for name, changes in suite.domains.items():
         domain = domain_of(name, changes, preset)
         folder = domain_folder(data, domain)
         write_json(folder / "domain.json", settings_of(domain))
-        for split, count in counts.items():
+        for split, count in frames_of(suite, preset).items():
             for done, total in render_domain(folder / split, domain, split, -(-count // domain.frames)):
                 yield name, split, done, total
 
 
-def domain_folders(domains: Mapping[str, Mapping[str, Any]], preset: Preset, data: Path) -> dict[str, Path]:
+def domain_folders(suite: Suite, preset: Preset, data: Path) -> dict[str, Path]:
     """By domain, the folder that `render_domains` fills."""
-    return {name: domain_folder(data, domain_of(name, changes, preset)) for name, changes in domains.items()}
+    return {name: domain_folder(data, domain_of(name, changes, preset)) for name, changes in suite.domains.items()}

@@ -133,6 +133,8 @@ class Suite:
         findings: compares the rows, given AbsRel by row and view.
         domains: data that training or measuring needs, by name the attributes of the `Domain` that differ from its
             file: which sensors are rendered, how many frames a sequence has. The first one is labelled.
+        train_frames: training samples, as a multiple of the preset's, for where some frames of a sequence only are
+            learned from.
         architecture: fields of the network's that are the same in every row and not the default.
     """
 
@@ -143,6 +145,7 @@ class Suite:
     findings: Callable[[Scores], list[Finding]]
     sensors: tuple[str, ...] = ("spikes", "rgb", "nir", "thermal")
     domains: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"source": {}, "target": {}})
+    train_frames: int = 1
     architecture: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ def test_a_suite_of_trainings_runs_from_nothing_to_its_page(suite, samples, tmp_
 
 def test_suites_share_the_samples_of_equal_domains():
     def folders(suite):
-        return domain_folders(load_suite(suite).domains, PRESETS["small"], Path("data"))
+        return domain_folders(load_suite(suite), PRESETS["small"], Path("data"))
 
     assert folders("bicross") == folders("unified")
     assert folders("adu_depth")["source"] == folders("bicross")["source"]
