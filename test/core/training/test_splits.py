@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from spike_depth_core.training.splits import BLOCK, DRIVE, SPLITS, divide, parse_shares
@@ -44,6 +44,7 @@ def test_the_order_of_the_bags_does_not_matter_but_the_seed_does():
     assert splits(names) != splits(names, seed=1)
 
 
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seconds=st.lists(st.integers(30, 2000), min_size=1, max_size=5),
     block=st.integers(8, 60),
