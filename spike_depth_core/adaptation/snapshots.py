@@ -107,8 +107,8 @@ class Snapshots:
         write_atomically(self.folder / SERVICE, (json.dumps({"sha256": sha256}) + "\n").encode())
 
     def hashes(self) -> list[str]:
-        """Of the snapshots there are, oldest first."""
-        return [read_info(path).sha256 for path in self.paths()]
+        """Of the snapshots whose description can be read, oldest first."""
+        return [found for path in self.paths() if (found := _hash_of(path))]
 
 
 def _hash_of(path: Path) -> str:

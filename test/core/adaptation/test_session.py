@@ -178,6 +178,8 @@ def test_the_one_in_service_is_never_removed(checkpoint, tmp_path):
     assert snapshots.find("unknown") is None
     (tmp_path / "in_service.json").write_text("[1")
     assert snapshots.serving() == ""
+    snapshots.paths()[-1].with_suffix(".json").write_text("{")
+    assert len(snapshots.hashes()) == 2  # what cannot be read is no snapshot
 
 
 def test_killed_fifty_times_nothing_that_was_kept_is_lost(tmp_path):
