@@ -140,7 +140,7 @@ def table_of(table: BagTable) -> tuple[list[str], list[list[str]]]:
     for label in table.labels:
         of = f" of {label}" if two else ""
         columns += [f"AbsRel{of}", f"RMSE (m){of}", f"δ < 1.25{of}"]
-    columns += (["B - A"] if two else []) + ["AbsRel of the row prior", "ratio of A" if two else "ratio"]
+    columns += (["B - A"] if two else []) + ["row prior", "ratio of A" if two else "ratio"]
 
     def cells(row: Row) -> list[str]:
         found = [row.name, str(row.bags), f"{row.frames:,}"]
@@ -173,9 +173,10 @@ def in_words(table: BagTable) -> list[str]:
     lines = [
         f"AbsRel of B less that of A, {result(blocks)}, over {blocks.units} blocks of {blocks.block_s:g} s: "
         "what can be said of other moments of drives like these",
-        f"the same, {result(drives)}, over {drives.units} bags: what can be said of other drives"
-        + ("" if drives.units >= FEWEST else f"; fewer than {FEWEST} cannot come below p = 0.05"),
+        f"the same, {result(drives)}, over {drives.units} bags: what can be said of other drives",
     ]
+    if min(blocks.units, drives.units) < FEWEST:
+        lines.append(f"fewer than {FEWEST} blocks or bags cannot come below p = 0.05, whatever the difference")
     if table.unpaired():
         lines.append(f"{table.unpaired()} frames of one checkpoint alone are in the table and not in the tests")
     return lines

@@ -187,7 +187,7 @@ def test_the_command(folder, store, tmp_path):
         *("a.mcap", "b.mcap", "c.mcap"),
         "all",
     ]
-    assert "fewer than 6 cannot come below p = 0.05" in text
+    assert "fewer than 6 blocks or bags cannot come below p = 0.05" in text
     assert "other moments of drives like these" in (tmp_path / "report.html").read_text()
     again = run(folder, tmp_path, "--compare", folder / "new.safetensors")
     assert "6 of 6 are measured already" in again.output
