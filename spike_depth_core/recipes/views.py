@@ -66,7 +66,9 @@ class AugmentedRecipe(Recipe):
             image = torch.cat([inputs.images[name] for name in names], dim=2)  # a pair is one tall picture
             picture, seen = image[:, :-1], image[:, -1:]
             if modality(names[0]) == "rgb":
-                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter)
+                # A patch would be painted in one eye alone, or in both as if it were infinitely far.
+                patches = 3 if len(names) == 1 else 0
+                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter, patches)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
                 picture = jitter_counts(picture, generator, self.jitter)

@@ -68,20 +68,20 @@ def repaint(rgb: Tensor, generator: Generator, patches: int = 3) -> Tensor:
     return rgb
 
 
-def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
+def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0, patches: int = 3) -> Tensor:
     """Exposure, contrast, gamma, hue, colour cast, saturation, softness and noise of an RGB image in [0, 1],
     [B, 3, H, W].
 
     A network that has seen only synthetic streets must not lean on any one camera's look; but the stronger the
     change, the more steps it takes to learn anything at all. Nor must it take what is blue for the sky, or a fine
-    pattern for something far: some images have their hues turned by any angle, some have patches painted anew.
+    pattern for something far: some images have their hues turned by any angle, some have `patches` painted anew.
     """
 
     def factor(limit: float) -> Tensor:
         return torch.exp(strength * uniform(-limit, limit, rgb, generator))
 
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
-    image = with_probability(strength, repaint(rgb, generator), rgb, generator)
+    image = with_probability(strength, repaint(rgb, generator, patches), rgb, generator)
     image = with_probability(0.2 * strength, soften(image, 1.7), image, generator)
     image = image.clamp(0, 1) ** factor(0.5)
     cast = torch.exp(strength * 0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))
