@@ -196,6 +196,7 @@ class PlayerNode(Node):
                 told_s = time.monotonic()
             self._publish(message.topic, message)
             self._behind_ns = max(self._behind_ns, now_ns - message.time_ns)
+        self._publish_time(self.clock.now_ns())
 
     def _publish(self, topic: str, message: Any) -> None:
         try:

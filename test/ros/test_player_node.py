@@ -110,15 +110,15 @@ def test_every_message_comes_as_it_was_recorded(graph, path):
         assert listener.wait(lambda t=topic, all_of=expected: len(listener.bytes[t]) >= len(all_of), topic)
         assert listener.bytes[topic] == expected
     bag = BagReader(path)
+    listener.wait(lambda: listener.times[-1] >= bag.end_ns, "the last of the clock")
     assert listener.times == sorted(listener.times)
     assert bag.start_ns <= listener.times[0]
-    assert listener.times[-1] >= bag.end_ns - 20_000_000
     assert player.played == {topic: len(recorded(path, topic)) for topic in KINDS}
 
 
 def test_a_pause_holds_everything_and_loses_nothing(graph, path):
     listener = graph.add(Listener, {"/spikes/packets": SpikePacket})
-    player = play(graph, path, paused=True, rate=0.2, topics=["/spikes/packets"])
+    player = play(graph, path, paused=True, rate=0.02, topics=["/spikes/packets"])
     begin(graph, listener, player, {"/spikes/packets": 1})
     listener.wait(lambda: len(listener.bytes["/spikes/packets"]) >= 5, "five packets")
     assert pause(graph, listener, True).startswith("paused at 0.")
