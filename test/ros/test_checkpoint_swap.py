@@ -56,7 +56,7 @@ class Loader:
 def scene(graph, checkpoints):
     loader = Loader()
     node = graph.add_depth_node(
-        loader, checkpoint=str(checkpoints / "near.safetensors"), reference="spikes", debug=False
+        loader, checkpoint=str(checkpoints / "near.safetensors"), backend="torch", reference="spikes", debug=False
     )
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
