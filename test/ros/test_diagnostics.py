@@ -77,7 +77,9 @@ def test_clocks_that_are_not_one_are_named(scene):
         vehicle.send_spikes(10)
         vehicle.send_frame("thermal", vehicle.time_ns - 3_600_000 * MS)
         status = observer.status("depth_node: inputs")
-        return status if "thermal are 3600.0 s behind" in status.get("message", "") else None
+        # About an hour: on a busy machine some of the spikes come before the frame, some after.
+        behind = re.search(r"thermal are (\d+)\.\d s behind", status.get("message", ""))
+        return status if behind and abs(int(behind[1]) - 3600) < 60 else None
 
     assert observer.wait(step, "the skew")["level"] == WARN
 
