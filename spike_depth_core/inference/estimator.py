@@ -161,7 +161,7 @@ class DepthEstimator:
         prediction = self.network(inputs)
         log_depth = prediction.log_depth
         if self.info.calibrated:
-            log_depth = least_relative_error(log_depth, prediction.log_scale, self.info.depth_range)
+            log_depth = least_relative_error(log_depth, prediction.log_scale)
         maps = torch.stack([log_depth, prediction.uncertainty], dim=1)
         maps = self._to_reference(maps, batch.cameras[reference], sample.size(reference), inputs.camera)
         near, far = self.info.depth_range
