@@ -24,12 +24,11 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     get_logger("spike_depth").info(done)
     node = executor = None
     try:
-        # Before the node, which takes seconds: after a signal in them no executor can be made any more, and one that is
-        # half made complains when it is thrown away.
-        executor = SingleThreadedExecutor()
         node = make()
-        executor.add_node(node)
-        executor.spin()
+        if rclpy.ok():  # no signal came in the seconds that took: after one, a half-made executor complains when it goes
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (ValueError, OSError, rclpy.exceptions.ParameterException) as error:
