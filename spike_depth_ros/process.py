@@ -25,7 +25,7 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     node = executor = None
     try:
         node = make()
-        if rclpy.ok():  # no signal came in the seconds that took: after one, a half-made executor complains when it goes
+        if rclpy.ok():  # no signal came while it was made: after one, no executor can be
             executor = SingleThreadedExecutor()
             executor.add_node(node)
             executor.spin()
