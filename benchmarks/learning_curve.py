@@ -59,6 +59,7 @@ def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str,
         ("command", f"`{training['command']}`"),
         ("seed", str(options["seed"])),
         ("training samples", f"{training['samples']}, scene seeds {training['scene_seeds']}"),
+        ("share of the draws", ", ".join(f"{f['name']} {f['weight']:g}" for f in training["formats"])),
         ("size of the network's picture", f"{about['architecture']['pixels']} pixels"),
         ("steps x batch", f"{planned} x {options['batch_size']}" + ("" if done == planned else f", stopped at {done}")),
         ("time of the steps", f"{losses[-1]['seconds'] / 60:.1f} min (rendering the samples not counted)"),
@@ -72,10 +73,15 @@ def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str,
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of the training runs, the first one first.")],
     out: Annotated[Path, typer.Option(help="Folder for training.md and training.png.")] = Path("docs/results"),
-    hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "not stated",
+    hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "hardware that is not stated",
+    code: Annotated[
+        list[str] | None, typer.Option(help="Commit of the repository that each run was made with, in their order.")
+    ] = None,
 ) -> None:
     """Write the page."""
     read = [read_run(folder) for folder in runs]
+    if code and len(code) != len(runs):
+        raise ValueError(f"--code names {len(code)} commits for {len(runs)} runs")
     for (before, _), (about, _) in itertools.pairwise(read):
         if about["parent"] != before["sha256"]:
             raise ValueError(f"{about['sha256'][:8]} did not start from {before['sha256'][:8]}: {about['parent']}")
@@ -84,7 +90,8 @@ def main(
     page = ["# How the default checkpoint was trained", "", f"On {hardware}.", ""]
     for number, (about, lines) in enumerate(read, 1):
         page += [f"## Run {number} of {len(read)}", ""] if len(read) > 1 else []
-        page += [markdown_table(["", "value"], facts(about, lines)), ""]
+        made_with = [("commit of the code", f"`{code[number - 1]}`")] if code else []
+        page += [markdown_table(["", "value"], facts(about, lines) + made_with), ""]
     kept = read[-1][0]["training"]["validation_abs_rel"]
     page += [
         "AbsRel on validation streets (scene seeds 500,000 and up; none trained or tested on) of the weights "
@@ -93,6 +100,8 @@ def main(
         markdown_table(["sensors", "AbsRel"], [(name, f"{value:.4f}") for name, value in kept.items()]),
         "",
         "![learning curve](training.png)",
+        "",
+        "Each command gives its weights with the code of its commit, under `torchrun` with as many processes.",
         "",
         "This page is written by `python benchmarks/learning_curve.py RUN... --out docs/results`.",
     ]
