@@ -41,8 +41,9 @@ class AdaptationOptions:
         learning_rate: of Adam; CoMoDA's.
         live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training.
         reservoir: lessons of the stream that are remembered.
-        held_out: every how many accepted moments one is kept for the guard instead.
-        held_out_size: how many of those are kept, the newest.
+        held_out: every how many accepted moments, and every how many original examples, one is kept for the guard and
+            not learned from: what is learned by heart says nothing of what is forgotten.
+        held_out_size: how many of the moments are kept, the newest.
         review_every: steps between the guard's reviews.
         screen: share of a picture's pixels, the teacher's surest, that are labels.
         max_loss: steps with a larger loss, or one that is not finite, change nothing.
@@ -88,11 +89,13 @@ class AdaptationEngine:
 
     Args:
         network: what is in service at the start; it is copied, and everything happens on its device.
-        original: samples of the original training with true depth, at least one.
+        original: samples of the original training with true depth, at least one; the first, and every `held_out`-th
+            after it, is the guard's.
         depth_range: metres of truth that count.
         options: see `AdaptationOptions`.
 
     Attributes:
+        original: original examples that are learned from; `guard.original` are the others.
         service: the network in service; never written to, replaced whole by `review`.
         counts: what was done.
         verdict: the guard's last.
@@ -120,12 +123,13 @@ class AdaptationEngine:
         self.reference = options.students[0][0]
         self.pixels = network.architecture.pixels
         self.device = next(network.parameters()).device
-        self.original = [
+        known_truth = [
             from_truth(sample, self.reference, students, self.pixels, depth_range, self.device)
             for i, sample in enumerate(original)
             for students in (options.students[i % len(options.students)],)
         ]
-        self.guard = Guard(self._first, self.original, options=options.guard)
+        self.guard = Guard(self._first, known_truth[:: options.held_out], options=options.guard)
+        self.original = [lesson for i, lesson in enumerate(known_truth) if i % options.held_out]
         self.gate = Gate(options.gate)
         self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
         self.held_out: list[Lesson] = []

@@ -126,7 +126,7 @@ def test_a_teacher_that_lies_is_rolled_back_and_depth_stays_as_it_was():
     worse = mean_error(engine.service, truth) / mean_error(network, truth)
     assert worse <= 1.02 or engine.counts.rollbacks > 0
     assert engine.counts.rollbacks > 0
-    assert mean_error(engine.service, engine.original) <= 1.05 * mean_error(network, engine.original)
+    assert mean_error(engine.service, engine.guard.original) <= 1.05 * mean_error(network, engine.guard.original)
 
 
 def test_an_hour_of_it_holds_no_more_than_a_minute():

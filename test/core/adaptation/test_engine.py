@@ -11,6 +11,7 @@ from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, GuardOptions
 from spike_depth_core.adaptation.guard import Guard, mean_error
 from spike_depth_core.adaptation.lessons import from_truth
 from test.core.adaptation.toys import BOLD, SMALL, same_weights, toy_network, toy_originals, toy_stream
+from test.core.factories import small_sample
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_student_comes_closer_to_its_teacher_and_the_original_stays_as_good(
     assert engine.counts.swaps > 0
     lessons = engine.held_out
     assert mean_error(engine.service, lessons) < 0.9 * mean_error(before, lessons)
-    assert mean_error(engine.service, engine.original) <= 1.05 * mean_error(before, engine.original)
+    assert mean_error(engine.service, engine.guard.original) <= 1.05 * mean_error(before, engine.guard.original)
     assert engine.verdict.original <= 1.05 or engine.verdict.reasons
 
 
@@ -67,6 +68,17 @@ def test_weights_that_forget_the_original_are_rolled_back_and_it_backs_off(netwo
     assert 60 <= engine.counts.steps < 110
     assert engine.counts.rollbacks == 3
     assert "original examples" in engine.verdict.reasons[-1]
+
+
+def test_what_the_guard_asks_after_was_not_learned(network):
+    examples = [small_sample(100 + i, planes=16) for i in range(7)]
+    engine = AdaptationEngine(network, examples, options=dataclasses.replace(BOLD, held_out=3))
+    asked, learned = (
+        [float(lesson.log_depth.mean()) for lesson in part] for part in (engine.guard.original, engine.original)
+    )
+    lessons = [from_truth(sample, "spikes", ("spikes",), SMALL.pixels, (0.5, 100.0)) for sample in examples]
+    means = [float(lesson.log_depth.mean()) for lesson in lessons]
+    assert (asked, learned) == ([means[i] for i in (0, 3, 6)], [means[i] for i in (1, 2, 4, 5)])
 
 
 def test_steps_that_explode_change_nothing(network, original):
