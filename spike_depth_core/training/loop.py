@@ -104,7 +104,6 @@ class Trainer:
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=options.learning_rate,
-            fused=True,  # one pass over the weights instead of a dozen operations a tensor
         )
         self.next_step = 0
         self.skipped = 0
