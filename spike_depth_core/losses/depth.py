@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,3 +64,21 @@ def laplace_nll(log_scale: Tensor, residual: Tensor, mask: Tensor) -> Tensor:
         residual: log-depth error r, [B, H, W]. Hand it in detached to teach only the uncertainty.
     """
     return masked_mean(residual.abs() * torch.exp(-log_scale) + log_scale, mask)
+
+
+def laplace_beyond_nll(log_scale: Tensor, margin: Tensor, mask: Tensor) -> Tensor:
+    """-log P(x > bound) for x of a Laplace distribution: the likelihood where all that is known is that depth is beyond
+    a bound, as the sky's is (a censored, or Tobit, likelihood; Amemiya, "Advanced Econometrics", 1985, section 10.2).
+
+    With z = margin / b it is log 2 - z where z < 0, else -log(1 - exp(-z) / 2): a scale that is small where the median
+    lies beyond the bound, and no smaller than the shortfall where it does not.
+
+    Args:
+        log_scale: log b, [B, H, W].
+        margin: by how much the log-depth lies beyond the bound. Hand it in detached to teach only the uncertainty.
+        mask: where depth is beyond the bound.
+    """
+    z = torch.where(mask, margin * torch.exp(-log_scale), torch.zeros_like(margin))
+    short = math.log(2.0) - z.clamp(max=0)
+    beyond = -torch.log1p(-0.5 * torch.exp(-z.clamp(min=0)))
+    return masked_mean(torch.where(z < 0, short, beyond), mask)

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient
+from spike_depth_core.losses.depth import at_least, laplace_beyond_nll, laplace_nll, log_l1, multiscale_gradient
 from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.views import AugmentedRecipe, mirrored
 from spike_depth_core.samples.batch import SampleBatch
+
+SKY_MARGIN = 0.2
+"""By how much the log-depth of the sky is to lie beyond the range: at the very bound no scale would tell that it does."""
 
 
 @dataclass
@@ -77,8 +80,9 @@ class Supervised(AugmentedRecipe):
         parts = {
             "l1": log_l1(log_depth, log_truth, mask),
             "edges": multiscale_gradient(log_depth, log_truth, mask),
-            "sky": at_least(log_depth, math.log(far), beyond),
-            "uncertainty": laplace_nll(log_scale, (log_depth - log_truth).detach(), mask),
+            "sky": at_least(log_depth, math.log(far) + SKY_MARGIN, beyond),
+            "uncertainty": laplace_nll(log_scale, (log_depth - log_truth).detach(), mask)
+            + laplace_beyond_nll(log_scale, (log_depth - math.log(far)).detach(), beyond),
         }
         total = (
             parts["l1"]

@@ -4,7 +4,14 @@ import math
 
 import torch
 
-from spike_depth_core.losses.depth import at_least, laplace_nll, log_l1, multiscale_gradient, silog
+from spike_depth_core.losses.depth import (
+    at_least,
+    laplace_beyond_nll,
+    laplace_nll,
+    log_l1,
+    multiscale_gradient,
+    silog,
+)
 
 
 def ragged(seed: int = 0):
@@ -91,6 +98,16 @@ def test_laplace_likelihood_is_least_at_the_mean_error():
     assert math.isclose(at[0.2], float(exact), rel_tol=1e-5)
 
 
+def test_likelihood_of_what_is_beyond_a_bound_is_that_of_the_distribution_s_tail():
+    margin = torch.tensor([[[-1.3, -0.2, 0.0, 0.1, 0.8]]], dtype=torch.float64)
+    scale = torch.tensor([[[0.1, 0.3, 0.2, 0.4, 0.05]]], dtype=torch.float64)
+    for k in range(margin.shape[-1]):
+        tail = 1 - torch.distributions.Laplace(margin[0, 0, k], scale[0, 0, k]).cdf(torch.zeros(()).double())
+        only = torch.zeros(margin.shape, dtype=torch.bool)
+        only[0, 0, k] = True
+        assert math.isclose(float(laplace_beyond_nll(scale.log(), margin, only)), -math.log(float(tail)), abs_tol=1e-6)
+
+
 def test_gradients_are_right():
     prediction, truth, mask = ragged(1)
     prediction.requires_grad_(True)
@@ -98,3 +115,4 @@ def test_gradients_are_right():
     assert torch.autograd.gradcheck(lambda p: silog(p, truth, mask), prediction)
     assert torch.autograd.gradcheck(lambda p: multiscale_gradient(p, truth, mask), prediction)
     assert torch.autograd.gradcheck(lambda p: laplace_nll(p, truth, mask), prediction)
+    assert torch.autograd.gradcheck(lambda p: laplace_beyond_nll(p, truth, mask), prediction)

@@ -54,8 +54,9 @@ def test_loss_of_a_constant_factor():
     total, parts = Supervised().depth_loss(log_depth, torch.full((2, 16, 16), math.log(0.2)), truth)
     assert float(parts["l1"]) == pytest.approx(math.log(1.2), rel=1e-5)
     assert float(parts["edges"]) == pytest.approx(0.0, abs=1e-6)
-    assert float(parts["sky"]) == pytest.approx(math.log(100 / 12), rel=1e-5)
-    assert float(parts["uncertainty"]) == pytest.approx(math.log(1.2) / 0.2 + math.log(0.2), rel=1e-4)
+    assert float(parts["sky"]) == pytest.approx(math.log(100 / 12) + 0.2, rel=1e-5)
+    known, sky = math.log(1.2) / 0.2 + math.log(0.2), math.log(2) + math.log(100 / 12) / 0.2
+    assert float(parts["uncertainty"]) == pytest.approx(known + sky, rel=1e-4)
     assert float(total) == pytest.approx(
         float(parts["l1"]) + 0.2 * float(parts["sky"]) + 0.1 * float(parts["uncertainty"]), rel=1e-5
     )
