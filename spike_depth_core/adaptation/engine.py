@@ -25,7 +25,8 @@ from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
 from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
-from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
 
 
@@ -121,7 +122,7 @@ class AdaptationEngine:
         self._first = self.service
         self._teacher = self.service
         self.reference = options.students[0][0]
-        self.pixels = network.architecture.pixels
+        self.pixels, self.depth_range = network.architecture.pixels, depth_range
         self.device = next(network.parameters()).device
         known_truth = [
             from_truth(sample, self.reference, students, self.pixels, depth_range, self.device)
@@ -169,7 +170,7 @@ class AdaptationEngine:
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
         student = students[self._accepted % len(students)]
-        lesson = from_teacher(inputs, student, answer, options.screen, sample.time_ns)
+        lesson = self.lesson(sample, inputs, student, answer)
         if not lesson.mask.any():
             return self._reject("the teacher sees nothing")
         self.kept = float(lesson.mask.float().mean())
@@ -180,6 +181,10 @@ class AdaptationEngine:
             self.memory.offer(lesson)
             self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
+
+    def lesson(self, sample: DepthSample, inputs: NetworkInput, student: tuple[str, ...], answer: Prediction) -> Lesson:
+        """What a student with these sensors is to learn from a moment, of which the teacher has said `answer`."""
+        return from_teacher(inputs, student, answer, self.options.screen, sample.time_ns)
 
     def _reject(self, reason: str) -> str:
         self.gate.reject(reason)

@@ -18,7 +18,7 @@ from spike_depth_core.recipes.views import AugmentedRecipe, mirrored
 from spike_depth_core.samples.batch import SampleBatch
 
 SKY_MARGIN = 0.2
-"""By how much the log-depth of the sky is to lie beyond the range: at the very bound no scale would tell that it does."""
+"""By how much the log-depth of the sky is to lie beyond the range: at the very bound no scale would tell that it is."""
 
 
 @dataclass
