@@ -9,6 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def hold_statistics(module: nn.Module) -> None:
+    """Let batch normalisation use its running statistics and leave them as they are, until `train` is called again."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+
+
 class SensorNorm(nn.Module):
     """Batch normalisation with statistics and scale of its own for each sensor.
 

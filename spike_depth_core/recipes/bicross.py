@@ -30,6 +30,7 @@ from spike_depth_core.losses.contrastive import paired_info_nce
 from spike_depth_core.losses.depth import silog
 from spike_depth_core.losses.distillation import feature_mse, least
 from spike_depth_core.networks.adversarial import DomainDiscriminator
+from spike_depth_core.networks.blocks import hold_statistics
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.heads import PooledHead
 from spike_depth_core.networks.preprocess import NetworkInput, prepare
@@ -217,6 +218,9 @@ class CrossDomain(Supervised):
         ramp: how soon that strength is reached: times 2 / (1 + exp(-ramp p)) - 1 at a share p of the stage (Ganin and
             Lempitsky, ICML 2015, with 10). 0 has it from the start.
         shared_discriminator: False gives each domain one of its own, the published defect.
+        mix_statistics: whether normalisation statistics go on as an average of source and target. Pictures by night and
+            in rain hold other things than those by day, and statistics that follow them, of features that did not, are
+            wrong for either; the published network has none.
     """
 
     self_teaching: Teaching = field(default_factory=lambda: Teaching("ema", 0.999))
@@ -230,6 +234,7 @@ class CrossDomain(Supervised):
     reversal: float = 0.1
     ramp: float = 10.0
     shared_discriminator: bool = True
+    mix_statistics: bool = False
     name: ClassVar[str] = "cross_domain"
 
     @property
@@ -251,6 +256,8 @@ class CrossDomain(Supervised):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self.mix_statistics:
+            hold_statistics(modules)
         inputs, truth = self.view(batches[0], requests[0], step.generator)
         source = modules["student"](inputs)
         supervised, parts = self.depth_loss(source.log_depth, source.log_scale, truth)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from spike_depth_core.networks.blocks import hold_statistics
 from spike_depth_core.networks.checkpoint import write_atomically
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Step
@@ -127,9 +128,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.next_step, self.options)
         if self.next_step >= self.options.freeze_norm * self.options.steps:
-            for module in self.modules.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    module.eval()
+            hold_statistics(self.modules)
         step = Step(self.next_step, self.options.steps, generator)
         batches = [batch.to(self.device) for batch in batches]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):

@@ -248,6 +248,17 @@ def test_each_part_of_the_last_stage_is_switched_off_with_its_modules(scp, sca):
     assert ("scp" in parts, "sca" in parts) == (scp, sca)
 
 
+@pytest.mark.parametrize("mixed", [True, False])
+def test_statistics_follow_the_target_only_where_they_are_to(mixed):
+    recipe = CrossDomain(SMALL, mix_statistics=mixed)
+    modules = recipe.modules(start()).train()
+    before = {name: value.clone() for name, value in modules["student"].named_buffers() if "running" in name}
+    stepped(recipe, modules)
+    after = dict(modules["student"].named_buffers())
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert bool(changed) == mixed
+
+
 def test_without_source_labels_the_source_moves_nothing():
     def gradient(**settings):
         modules, _ = stepped(CrossDomain(SMALL, sca=False, **settings))
