@@ -128,7 +128,13 @@ ADAPTATION_NODE = (
         "Folder of sample files of the original training; empty to render streets such as the package's checkpoint was "
         "trained on.",
     ),
-    Parameter("originals", 12, "Examples of the original training. Rendering one takes about a second.", 1, 10_000),
+    Parameter(
+        "originals",
+        30,
+        "Examples of the original training, every fifth for the guard alone. Rendering one takes about a second.",
+        1,
+        10_000,
+    ),
     Parameter("seed", 0, "Of what is drawn.", 0, 2**31 - 1),
     *(dataclasses.replace(_OF_DEPTH_NODE[name], change="start") for name in SHARED),
     Parameter("status_rate", 1.0, "Statuses and diagnostics in a second, in Hz.", 0.1, 100.0),
