@@ -12,8 +12,10 @@ from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Stage
 
 ROW_PRIOR_ROW = "row prior"
+DOUBTFUL = ", doubtful half"
+"""After a view's name: AbsRel of the half of each picture's pixels that a row is least certain of."""
 Scores = Mapping[str, Mapping[str, np.ndarray]]
-"""AbsRel by row and view, one value a seed."""
+"""AbsRel by row and view, and by view and `DOUBTFUL`; one value a seed."""
 
 
 @dataclass(frozen=True)

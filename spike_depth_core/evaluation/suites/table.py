@@ -10,7 +10,7 @@ import numpy as np
 
 from spike_depth_core.evaluation.plots import bars_by_group
 from spike_depth_core.evaluation.results import markdown_table, write_json
-from spike_depth_core.evaluation.suites.suite import Finding, Suite
+from spike_depth_core.evaluation.suites.suite import DOUBTFUL, ROW_PRIOR_ROW, Finding, Suite
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -26,6 +26,17 @@ def scores(results: Results, metric: str = "abs_rel") -> dict[str, dict[str, np.
         }
         for row, done in results.items()
         if done
+    }
+
+
+def doubtful_halves(results: Results) -> dict[str, dict[str, np.ndarray]]:
+    """`scores` of the less certain halves, under names that end with `DOUBTFUL`; of rows that say what they doubt."""
+    sure = {row: done for row, done in results.items() if row != ROW_PRIOR_ROW}
+    whole, ratio = scores(sure), scores(sure, "certain_half_ratio")
+    # The two halves of a picture have equally many pixels: their errors are those of the whole, twice.
+    return {
+        row: {view + DOUBTFUL: values * (2 - ratio[row][view]) for view, values in by_view.items()}
+        for row, by_view in whole.items()
     }
 
 
@@ -55,7 +66,8 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
     """
     found = scores(results)
     scaled = scores(results, "median_scaled")
-    findings = findings_of(suite, found)
+    doubtful = doubtful_halves(results)
+    findings = findings_of(suite, {row: {**by_view, **doubtful.get(row, {})} for row, by_view in found.items()})
     columns = ["row", *(view.name for view in suite.views)]
 
     def table(values: Mapping[str, Mapping[str, np.ndarray]]) -> str:

@@ -18,7 +18,7 @@ from spike_depth_core.evaluation.suites.suite import (
     View,
     at_least,
 )
-from spike_depth_core.evaluation.suites.table import scores, write_page
+from spike_depth_core.evaluation.suites.table import doubtful_halves, scores, write_page
 from spike_depth_core.evaluation.suites.trained_stages import plan
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
@@ -203,6 +203,16 @@ def test_the_page_shows_mean_and_spread_and_what_was_wanted(done, tmp_path):
     assert (tmp_path / "toy.png").stat().st_size > 5000
     stored = json.loads((tmp_path / "toy.json").read_text())
     assert stored["rows"]["first"][0]["views"]["spikes"]["abs_rel"] == values[0]
+
+
+def test_the_doubtful_half_has_what_the_certain_half_has_not():
+    def result(whole, ratio):
+        return {"views": {"spikes": {"abs_rel": whole, "certain_half_ratio": ratio}}}
+
+    found = doubtful_halves({"row prior": [{"views": {}}], "first": [result(0.3, 0.5), result(0.2, 1.0)]})
+    # certain 0.15 and doubtful 0.45 make 0.3
+    np.testing.assert_allclose(found["first"]["spikes, doubtful half"], [0.45, 0.2])
+    assert set(found) == {"first"}
 
 
 def test_a_gain_within_its_spread_is_not_met():
