@@ -47,18 +47,6 @@ class SimulatorNode(Node):
         self._packets = self._planes = self._frames = self._begin_ns = 0
         self._stopping = threading.Event()
 
-        def publisher(kind: type, topic: str, profile: QoSProfile | None = None):
-            profile = profile or qos.image_publisher()
-            return self.create_publisher(kind, f"~/{topic}", profile, qos_overriding_options=qos.overridable())
-
-        self._spikes = publisher(SpikePacket, topics.SPIKES, qos.spikes_publisher())
-        self._images = {sensor: publisher(Image, topics.IMAGES[sensor]) for sensor in self.parameters.sensors}
-        self._truth = publisher(Image, topics.TRUTH)
-        image_topics = {"spikes": topics.SPIKES, "truth": topics.TRUTH} | topics.IMAGES
-        self._cameras = {
-            name: publisher(CameraInfo, topics.beside(image_topics[name]))
-            for name in ("spikes", "truth", *self.parameters.sensors)
-        }
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         period = 1.0 / self.parameters.diagnostics_rate
         self.create_timer(period, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -78,6 +66,7 @@ class SimulatorNode(Node):
     def _run(self) -> None:
         try:
             player = self._prepare()
+            self._advertise()
             self._wait_for_subscriber()
             start_ns = self.get_clock().now().nanoseconds
             begin = self._begin_ns = time.monotonic_ns()
@@ -122,6 +111,22 @@ class SimulatorNode(Node):
         player.planes(p.planes_per_packet)
         self.get_logger().info(f"rendered in {time.monotonic() - begin:.0f} s")
         return player.again()
+
+    def _advertise(self) -> None:
+        """Offer the topics: only now, because one that is offered and silent looks like a fault to who listens."""
+
+        def publisher(kind: type, topic: str, profile: QoSProfile | None = None):
+            profile = profile or qos.image_publisher()
+            return self.create_publisher(kind, f"~/{topic}", profile, qos_overriding_options=qos.overridable())
+
+        self._spikes = publisher(SpikePacket, topics.SPIKES, qos.spikes_publisher())
+        self._images = {sensor: publisher(Image, topics.IMAGES[sensor]) for sensor in self.parameters.sensors}
+        self._truth = publisher(Image, topics.TRUTH)
+        image_topics = {"spikes": topics.SPIKES, "truth": topics.TRUTH} | topics.IMAGES
+        self._cameras = {
+            name: publisher(CameraInfo, topics.beside(image_topics[name]))
+            for name in ("spikes", "truth", *self.parameters.sensors)
+        }
 
     def _wait_for_subscriber(self) -> None:
         self._message = "waiting for a subscriber"
