@@ -63,8 +63,8 @@ def _fused(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
 
 
 def compare(found: Scores) -> list[Finding]:
-    """Fused against each sensor alone, against the best of them by condition, and against the best that remains when one
-    is lost."""
+    """Fused against each sensor, against the best of them by condition, and against the best that remains when one is
+    lost."""
     fused, aligned = found["aligned and fused"], found["aligned"]
 
     def best(sensors: tuple[str, ...], suffix: str = "") -> np.ndarray:
