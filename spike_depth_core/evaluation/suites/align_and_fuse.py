@@ -105,4 +105,5 @@ SUITE = Suite(
     findings=compare,
     sensors=SENSORS,
     domains={"conditions": {"sensors": SENSORS, "frames": 1}},
+    shown=(*SENSORS, ALL),
 )

@@ -138,6 +138,7 @@ class Suite:
         train_frames: training samples, as a multiple of the preset's, for where some frames of a sequence only are
             learned from.
         architecture: fields of the network's that are the same in every row and not the default.
+        shown: views in the chart; the first one where there are none.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Suite:
     domains: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"source": {}, "target": {}})
     train_frames: int = 1
     architecture: Mapping[str, object] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = {ROW_PRIOR_ROW}

@@ -68,14 +68,17 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
     scaled = scores(results, "median_scaled")
     doubtful = doubtful_halves(results)
     findings = findings_of(suite, {row: {**by_view, **doubtful.get(row, {})} for row, by_view in found.items()})
-    columns = ["row", *(view.name for view in suite.views)]
+    views = [view.name for view in suite.views]
 
     def table(values: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-        rows = [
-            [name, *(with_spread(by_view[v.name]) if v.name in by_view else "" for v in suite.views)]
-            for name, by_view in values.items()
-        ]
-        return markdown_table(columns, rows)
+        cells = {
+            (row, view): with_spread(by_view[view]) if view in by_view else ""
+            for row, by_view in values.items()
+            for view in views
+        }
+        if len(views) > len(values):  # the longer side goes down the page
+            return markdown_table(["view", *values], [[v, *(cells[row, v] for row in values)] for v in views])
+        return markdown_table(["row", *views], [[row, *(cells[row, v] for v in views)] for row in values])
 
     seeds = max((len(rows) for rows in results.values()), default=0)
     lines = [f"# {suite.title}", ""]
@@ -99,12 +102,12 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
             ],
         },
     )
-    first = suite.views[0].name
-    names = [row for row, by_view in found.items() if first in by_view]
-    figure = bars_by_group(
-        suite.title, names, {first: [float(np.mean(found[row][first])) for row in names]}, "", "AbsRel"
-    )
-    figure.set_size_inches(max(5.2, 1.1 * len(names)), 3.4)
+    shown = suite.shown or (views[0],)
+    names = [row for row, by_view in found.items() if set(shown) <= set(by_view)]
+    series = {view: [float(np.mean(found[row][view])) for row in names] for view in shown}
+    figure = bars_by_group(suite.title, names, series, "", "AbsRel")
+    figure.axes[0].margins(y=0.35 if len(shown) > 1 else 0.1)  # above the bars, for their names
+    figure.set_size_inches(max(5.2, (0.7 + 0.4 * len(shown)) * len(names)), 3.4)
     for label in figure.axes[0].get_xticklabels():
         label.set(rotation=20, ha="right")
     figure.savefig(out / f"{suite.name}.png", dpi=110)
