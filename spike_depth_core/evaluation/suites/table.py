@@ -40,6 +40,11 @@ def doubtful_halves(results: Results) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def _told(result: Mapping[str, Any]) -> dict[str, Any]:
+    # `of` says what need not be measured again: that is for the runner alone.
+    return {key: value for key, value in result.items() if key != "of"}
+
+
 def with_spread(values: np.ndarray) -> str:
     """Mean and standard deviation over seeds."""
     mean = f"{np.mean(values):.3f}"
@@ -96,7 +101,7 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
         {
             "command": command,
             "about": dict(about),
-            "rows": {row: list(done) for row, done in results.items()},
+            "rows": {row: [_told(result) for result in done] for row, done in results.items()},
             "findings": [
                 {"name": f.name, "values": f.values.tolist(), "wanted": f.wanted, "met": f.met} for f in findings
             ],
