@@ -20,7 +20,7 @@ import typer
 
 from spike_depth_core.cli.console import console, print_table, track
 from spike_depth_core.evaluation.baselines import RowPrior
-from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation
+from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, SKY_FROM_M, Evaluation
 from spike_depth_core.evaluation.evaluation_report import HEADINGS, band_names, method_rows, metric_cells
 from spike_depth_core.evaluation.frames import Frames, KittiFrames, StoredFrames, WorldFrames, store
 from spike_depth_core.evaluation.results import markdown_table, write_json
@@ -46,7 +46,7 @@ NIGHT_SUBSETS: tuple[tuple[str, ...], ...] = (
     ("rgb",),
     ("thermal",),
 )
-COLUMNS = ("sensors", *HEADINGS, "95% interval of AbsRel", "of the row prior's", "certain half")
+COLUMNS = ("sensors", *HEADINGS, "95% interval of AbsRel", "of the row prior's", "certain half", "near sky")
 
 
 def run_subsets(
@@ -73,9 +73,9 @@ def row(name: str, evaluation: Evaluation, method: str = NETWORK) -> list[str]:
     low, high = evaluation.averages[method, "none"].interval("abs_rel")
     cells = [name, *metric_cells(values), f"{low:.3f} to {high:.3f}"]
     if method == ROW_PRIOR:
-        return [*cells, "1", ""]
+        return [*cells, "1", "", ""]
     ratio = values["abs_rel"] / evaluation.mean(ROW_PRIOR)["abs_rel"]
-    return [*cells, f"{ratio:.2f}", f"{evaluation.certain_half_ratio:.2f}"]
+    return [*cells, f"{ratio:.2f}", f"{evaluation.certain_half_ratio:.2f}", f"{evaluation.near_sky_share:.1%}"]
 
 
 def rows_with_priors(results: dict[tuple[str, ...], Evaluation]) -> list[list[str]]:
@@ -203,7 +203,7 @@ def main(
         "from 1 to 80 m, metric, no scaling; means over frames; the interval is a bootstrap over frames. The row prior "
         "is the mean log-depth of each image row over the training set. Each set of sensors is scored in the frame of "
         "its first sensor. *Certain half*: AbsRel of the half of the pixels that the network is most certain of, over "
-        "that of all.\n",
+        f"that of all. *Near sky*: share of the sky's pixels told nearer than {SKY_FROM_M:g} m.\n",
         f"## {frames} unseen streets, light drawn from each seed\n",
         markdown_table(COLUMNS, rows_with_priors(mixed)),
         "### By light\n",
@@ -228,7 +228,7 @@ def main(
         ]
     (out / "accuracy.md").write_text("\n".join(parts), encoding="utf-8")
     write_chart(out.parent / "images" / "accuracy_by_distance.png", mixed)
-    short = [0, 1, 3, 6, 9, 10, 11]
+    short = [0, 1, 3, 6, 9, 10, 11, 12]
     for title, results in ((f"{frames} unseen streets", mixed), (f"{frames} unseen streets by night", night)):
         table = [[cells[i] for i in short] for cells in rows_with_priors(results)]
         print_table(title, [COLUMNS[i] for i in short], table)

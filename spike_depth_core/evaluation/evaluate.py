@@ -27,6 +27,8 @@ from spike_depth_core.metrics import (
 from spike_depth_core.samples import DepthSample
 
 DISTANCE_BANDS = (1.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+SKY_FROM_M = 50.0
+"""Sky that is told nearer than this stands in the street: no metric of depth sees it, a path planner does."""
 ROW_BINS = 20
 NETWORK, ROW_PRIOR = "network", "row prior"
 CROPS: dict[str, Callable[[int, int], np.ndarray] | None] = {"none": None, "garg": garg_crop}
@@ -101,6 +103,7 @@ class Evaluation:
         self._band_pixels = np.zeros(bands)
         self._row_errors: dict[str, np.ndarray] = {m: np.zeros(ROW_BINS) for m in methods}
         self._row_pixels = np.zeros(ROW_BINS)
+        self._sky, self._near_sky = 0, 0  # pixels
 
     def add(
         self,
@@ -143,6 +146,9 @@ class Evaluation:
             for (method, scaling), average in self.averages.items()
         }
         self._add_by_place(maps, t, where)
+        sky = np.isposinf(truth) if mask is None else np.isposinf(truth) & mask
+        self._sky += int(sky.sum())
+        self._near_sky += int((depth[sky] < SKY_FROM_M).sum())
         if uncertainty is not None and p.size > 1:
             u = uncertainty[where].astype(np.float64)
             self._halves.append(certain_half(p, t, u))
@@ -221,6 +227,11 @@ class Evaluation:
         return float(half / whole) if whole > 0 else float("nan")
 
     @property
+    def near_sky_share(self) -> float:
+        """Share of the pixels of sky that are told nearer than `SKY_FROM_M`; NaN where no truth has any sky."""
+        return self._near_sky / self._sky if self._sky else float("nan")
+
+    @property
     def row_profile(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """AbsRel by image row: (height of each bin's centre, 0 top to 1 bottom; errors by method), empty bins out."""
         used = self._row_pixels > 0
@@ -282,6 +293,8 @@ class Evaluation:
                 "observed": observed.tolist(),
                 "share": share.tolist(),
             }
+        if self._sky:
+            result["near_sky_share"] = self.near_sky_share
         result["by_condition"] = self.by_condition()
         profile = self.distance_profile
         result["by_distance"] = {

@@ -13,7 +13,8 @@ from spike_depth_core.recipes import RECIPES, Stage
 from spike_depth_core.recipes.teaching import Teaching
 
 TARGET, SOURCE = "spikes, target", "spikes, source"
-SPIKES = (TARGET, SOURCE)
+CONDITIONS = ("dusk", "night", "rain", "fog")
+SPIKES = (TARGET, SOURCE, *CONDITIONS)
 STEPS = {"pretrain": 3.0, "cross_modality": 0.5, "cross_domain": 0.5, "target_supervised": 1.0}
 """Of the preset's. Published: 30, 10 and 20 epochs of the three stages, the first of which starts from ImageNet:
 without that it takes long until the errors of a network are those of its domain, and not of its youth."""
@@ -68,6 +69,7 @@ SUITE = Suite(
         View(TARGET, "target", ("spikes",)),
         View(SOURCE, "source", ("spikes",)),
         View("RGB, source", "source", ("rgb",)),
+        *(View(condition, "target", ("spikes",), condition=condition) for condition in CONDITIONS),
     ),
     findings=compare,
     sensors=("spikes", "rgb"),

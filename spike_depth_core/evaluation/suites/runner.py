@@ -188,16 +188,16 @@ class SuiteRun:
         write_json(self.result_path(seed, row), {"row": row, "seed": seed, **result, "of": of})
 
     def _scores(self, views: Sequence[View], answers: Callable[[View], Answers], method: str) -> dict[str, Any]:
-        """Scores by view. Views that differ in their condition alone share one pass over the samples.
+        """Scores by view. Views that differ in which samples they take alone share one pass over them.
 
         Raises:
-            ValueError: when no sample of the domain is of a view's condition.
+            ValueError: when a view takes no sample of the domain.
         """
         prior = self.row_prior()
         evaluations = {view.name: Evaluation(prior) for view in views}
         alike: dict[View, list[View]] = {}
         for view in views:
-            alike.setdefault(replace(view, name="", condition=None), []).append(view)
+            alike.setdefault(replace(view, name="", condition=None, faster_than=None), []).append(view)
         for whole, group in alike.items():
             for sample, answer in answers(whole):
                 for view in group:
@@ -211,7 +211,7 @@ class SuiteRun:
                         )
         for view in views:
             if not evaluations[view.name].frames:
-                raise ValueError(f"view {view.name!r}: no sample of {view.domain} is of {view.condition}")
+                raise ValueError(f"view {view.name!r}: no sample of {view.domain} is {view.taken}")
         return {
             name: {
                 **evaluation.mean(method),

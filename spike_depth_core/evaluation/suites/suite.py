@@ -61,6 +61,7 @@ class View:
         sensors: what the network may use.
         reference: in whose frame depth is compared; None for the first of `sensors`.
         condition: only samples of this `meta["weather"]`, or of this `meta["condition"]` in clear air; None takes all.
+        faster_than: only samples whose camera moves at more metres a second than this.
         points: sensors that must see a point for it to be scored, so that views of different sensors are of the same
             points; see `evaluation.common_points`. None scores whatever has a truth.
     """
@@ -71,14 +72,24 @@ class View:
     reference: str | None = None
     condition: str | None = None
     points: tuple[str, ...] | None = None
+    faster_than: float | None = None
 
     @property
     def frame(self) -> str:
         """The sensor in whose frame depth is compared."""
         return self.reference or self.sensors[0]
 
+    @property
+    def taken(self) -> str:
+        """Which samples it takes, in words."""
+        bounds = [f"of {self.condition}"] if self.condition else []
+        bounds += [] if self.faster_than is None else [f"faster than {self.faster_than:g} m/s"]
+        return " and ".join(bounds) or "there"
+
     def takes(self, meta: Mapping[str, Any]) -> bool:
         """Whether a sample with this `meta` belongs to the view."""
+        if self.faster_than is not None and not meta.get("speed", 0.0) > self.faster_than:
+            return False
         condition, weather = meta.get("condition"), meta.get("weather", "clear")
         return self.condition in (None, weather) or (self.condition == condition and weather == "clear")
 

@@ -101,6 +101,19 @@ def test_summary_is_plain_and_names_the_baseline(evaluated, tmp_path):
     assert [f["name"] for f in read["per_frame"]][:2] == ["seed 0, day", "seed 1, night"]
 
 
+def test_sky_that_is_told_to_stand_in_the_street_is_counted():
+    evaluation = Evaluation()
+    assert np.isnan(evaluation.near_sky_share)
+    for near in (0.0, 0.5):  # of the sky's pixels, at 30 m; the rest beyond what counts as far
+        truth = street(0).depth["rgb"]
+        depth = np.where(np.isinf(truth), 90.0, truth)
+        depth[:5, : round(60 * near)] = 30.0
+        evaluation.add(depth, truth, CAMERA)
+    assert evaluation.near_sky_share == pytest.approx(0.25)
+    assert evaluation.summary()["near_sky_share"] == pytest.approx(0.25)
+    assert evaluation.mean()["abs_rel"] == 0.0  # which does not look at the sky
+
+
 def test_sparse_truth_scores_as_dense_truth_does():
     samples = [street(i, sparse=True) for i in range(3)]
     evaluation = Evaluation(None, far=200.0).run(samples, Wrong([0.2] * 3))

@@ -245,7 +245,22 @@ def test_a_condition_is_in_clear_air_and_a_weather_at_any_time():
     assert takes(None, condition="dusk", weather="fog")
 
 
-def test_a_view_of_what_there_is_not_is_named(data, tmp_path):
-    suite = dataclasses.replace(SUITE, views=(View("fog", "source", ("rgb",), condition="fog"),), rows=())
-    with pytest.raises(ValueError, match="view 'fog': no sample of source is of fog"):
+def test_a_view_of_fast_driving_takes_what_is_faster_and_nothing_of_unknown_speed():
+    view = View("v", "source", ("rgb",), condition="day", faster_than=15.0)
+    assert view.takes({"condition": "day", "speed": 15.1})
+    assert not view.takes({"condition": "day", "speed": 15.0})
+    assert not view.takes({"condition": "night", "speed": 20.0})
+    assert not view.takes({"condition": "day"})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"condition": "fog"}, "view 'v': no sample of source is of fog"),
+        ({"faster_than": 90.0}, "view 'v': no sample of source is faster than 90 m/s"),
+    ],
+)
+def test_a_view_of_what_there_is_not_is_named(data, tmp_path, bounds, message):
+    suite = dataclasses.replace(SUITE, views=(View("v", "source", ("rgb",), **bounds),), rows=())
+    with pytest.raises(ValueError, match=message):
         SuiteRun(suite, TINY, {"source": data / "source"}, tmp_path).run_seed(0)
