@@ -14,7 +14,7 @@ from spike_depth_core.recipes.r2sdepth import SelfDistillation
 
 SPIKES = "spikes"
 NOTHING = {"feature_weight": 0.0, "activation_weight": 0.0, "depth_weight": 0.0}
-FIRST, SECOND = 1.2, 0.6
+FIRST, SECOND = 1.0, 0.5
 """Of the preset's steps, before distillation and in it: a teacher that has learned for as short a time as it then
 teaches knows less than its student would know alone."""
 SPIKING_STEPS = 5
