@@ -224,6 +224,37 @@ class AduDepth(_Pairs):
         return torch.stack(terms).mean()
 
 
+@dataclass
+class ResponseFromTruth(AduDepth):
+    """A control: the response loss towards the true depth. What its weighting of pixels does without a teacher."""
+
+    features: float = 0.0
+    guide_response: float = 0.0
+    name: ClassVar[str] = "response_from_truth"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features > 0 or self.guide_response > 0:
+            raise ValueError("truth has neither features nor an uncertainty: features and guide_response must be 0")
+
+    @property
+    def distils(self) -> bool:
+        return False
+
+    def loss(
+        self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        (request,) = requests
+        inputs, truth = self.view(batches[0], request, step.generator)
+        left = {name: image for name, image in inputs.images.items() if name in SENSORS}
+        student: Prediction = modules["student"](replace(inputs, images=left))
+        total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
+        known = torch.isfinite(truth)
+        guide = replace(student, log_depth=torch.where(known, truth, torch.ones_like(truth)).log())
+        parts["response"] = self.response_loss(student, guide, truth, known)
+        return total + self.response * parts["response"], parts
+
+
 def adu_depth_stages(
     architecture: Architecture, seed: int, teacher_share: float = 0.5, **settings: Any
 ) -> tuple[Stage, ...]:

@@ -11,7 +11,7 @@ from spike_depth_core.evaluation.suites.domains import MOMENTS
 from spike_depth_core.evaluation.suites.suite import DOUBTFUL, Finding, Row, Scores, Suite, View, at_least
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import AduDepth, Stage
-from spike_depth_core.recipes.adu_depth import StereoTeacher
+from spike_depth_core.recipes.adu_depth import ResponseFromTruth, StereoTeacher
 
 ONE_EYE, TWO_EYES = "RGB", "stereo RGB"
 TEACHER_STEPS, STUDENT_STEPS = 1.5, 0.6
@@ -30,6 +30,10 @@ def _student(settings: dict[str, Any], architecture: Architecture, seed: int) ->
 
 def _alone(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
     return (Stage(AduDepth(architecture, seed=seed, response=0, features=0), STUDENT_STEPS),)
+
+
+def _by_truth(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
+    return (Stage(ResponseFromTruth(architecture, seed=seed), STUDENT_STEPS),)
 
 
 def _row(name: str, **settings: Any) -> Row:
@@ -55,6 +59,8 @@ SUITE = Suite(
     rows=(
         Row("teacher", _teacher, views=(TWO_EYES,)),
         Row("student alone", _alone, views=(ONE_EYE,)),
+        # The weighting of pixels with nobody to learn from: what a teacher adds is the difference to this.
+        Row("student alone, focal response from the truth", _by_truth, views=(ONE_EYE,)),
         _row("+ response, plain", features=0, focal="none", guide_response=0),
         _row("+ focal", features=0, guide_response=0),
         _row("+ uncertainty in response", features=0),

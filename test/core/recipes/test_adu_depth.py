@@ -10,7 +10,7 @@ from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.stereo import StereoNetwork
 from spike_depth_core.recipes import RECIPES
-from spike_depth_core.recipes.adu_depth import AduDepth, StereoTeacher
+from spike_depth_core.recipes.adu_depth import AduDepth, ResponseFromTruth, StereoTeacher
 from spike_depth_core.recipes.recipe import Step
 from spike_depth_core.recipes.teaching import Teaching
 from spike_depth_core.samples.batch import collate
@@ -180,6 +180,30 @@ def test_parts_that_are_off_leave_no_module_and_the_same_student():
     assert all(torch.equal(v, known[k]) for k, v in inherited.items())
 
 
+def test_truth_in_the_place_of_a_teacher_adds_its_focal_error_and_nothing_else(batch):
+    recipe, alone = ResponseFromTruth(RGB), AduDepth(RGB, response=0.0, features=0.0)
+    torch.manual_seed(0)
+    modules = recipe.modules()
+    torch.nn.init.normal_(modules["student"].decoder.head.weight, std=0.1)
+    assert set(modules) == {"student"}
+    request = recipe.requests(0, AVAILABLE)
+    totals = {}
+    for one in (recipe, alone):
+        step = Step(5, 10, torch.Generator().manual_seed(3))
+        totals[one.name], parts = one.loss(modules, [batch], request, step)
+        if one is recipe:
+            response = parts["response"]
+    inputs, truth = recipe.view(batch, request[0], torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        answer = modules["student"](dataclasses.replace(inputs, images={"rgb": inputs.images["rgb"]})).depth
+    known = torch.isfinite(truth) & (truth >= 0.5) & (truth <= 100)
+    error = ((answer - truth) / truth).abs()[known]
+    phi = (1 - torch.exp(-error)) ** 2
+    expected = (phi / phi.mean() * torch.log(answer / truth).abs()[known]).mean()
+    torch.testing.assert_close(response.detach(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(totals["response_from_truth"] - totals["adu_depth"], response)
+
+
 def test_the_ramp_lets_distillation_in_slowly(batch):
     recipe = AduDepth(SMALL, ramp=0.5, uncertainty_weight=0.0, edge_weight=0.0, sky_weight=0.0)
     torch.manual_seed(0)
@@ -205,6 +229,9 @@ def test_what_cannot_be_is_refused():
     for settings, named in (({"focal": "x"}, "'x'"), ({"adapter": "y"}, "'y'"), ({"levels": (5,)}, r"\(5,\)")):
         with pytest.raises(ValueError, match=named):
             AduDepth(SMALL, **settings)
+    for settings in ({"features": 0.1}, {"guide_response": 1.0}):
+        with pytest.raises(ValueError, match="neither features nor an uncertainty"):
+            ResponseFromTruth(SMALL, **settings)
     start = DepthNetwork(SMALL)
     modules = AduDepth(SMALL, teaching=Teaching("online")).modules(start)
     assert modules["student"] is start  # a teacher that learns can be new, the student need not be
