@@ -14,6 +14,7 @@ from spike_depth_core.recipes import AduDepth, Stage
 from spike_depth_core.recipes.adu_depth import ResponseFromTruth, StereoTeacher
 
 ONE_EYE, TWO_EYES = "RGB", "stereo RGB"
+ALONE, BY_TRUTH = "student alone", "student alone, focal response from the truth"
 TEACHER_STEPS, STUDENT_STEPS = 1.5, 0.6
 """Of the preset's. A teacher is worth its lead, and it is trained once; students are many."""
 
@@ -41,15 +42,17 @@ def _row(name: str, **settings: Any) -> Row:
 
 
 def compare(found: Scores) -> list[Finding]:
-    """What distillation takes off the error of the student alone, and off that of the half that is hard."""
+    """What distillation takes off the error of the student alone, off that of the half that is hard, and off that of
+    the student whose truth is weighted as its teacher would be."""
 
-    def off(view: str) -> np.ndarray:
-        alone, taught = found["student alone"][view], found["all"][view]
-        return (alone - taught) / alone
+    def off(view: str, row: str = ALONE) -> np.ndarray:
+        before, taught = found[row][view], found["all"][view]
+        return (before - taught) / before
 
     return [
         at_least("share off the student's AbsRel, all", off(ONE_EYE), 0.05),
         at_least("share off the doubtful half's, less that off the whole", off(ONE_EYE + DOUBTFUL) - off(ONE_EYE), 0.0),
+        at_least("share off the AbsRel of the focal response from the truth", off(ONE_EYE, BY_TRUTH), 0.0),
     ]
 
 
@@ -58,9 +61,9 @@ SUITE = Suite(
     title="ADU-Depth: from two eyes to one",
     rows=(
         Row("teacher", _teacher, views=(TWO_EYES,)),
-        Row("student alone", _alone, views=(ONE_EYE,)),
+        Row(ALONE, _alone, views=(ONE_EYE,)),
         # The weighting of pixels with nobody to learn from: what a teacher adds is the difference to this.
-        Row("student alone, focal response from the truth", _by_truth, views=(ONE_EYE,)),
+        Row(BY_TRUTH, _by_truth, views=(ONE_EYE,)),
         _row("+ response, plain", features=0, focal="none", guide_response=0),
         _row("+ focal", features=0, guide_response=0),
         _row("+ uncertainty in response", features=0),
