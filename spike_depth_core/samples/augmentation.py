@@ -68,29 +68,6 @@ def repaint(rgb: Tensor, generator: Generator, patches: int = 3) -> Tensor:
     return rgb
 
 
-def refilter(rgb: Tensor, generator: Generator) -> Tensor:
-    """Show RGB images [B, 3, H, W] through a random convolution each, mixed with what they were.
-
-    Xu et al., "Robust and generalizable visual representation learning via random convolutions" (ICLR 2021): shapes
-    stay where they are, while colours and fine texture become others, so that neither can be relied on. Of 1, 3 or 5
-    pixels; the brightness of an image and its contrast stay.
-    """
-    count, _, height, width = rgb.shape
-    side = 2 * int(torch.randint(3, (1,), device=rgb.device, generator=generator)) + 1
-    weights = torch.randn((3 * count, 3, side, side), device=rgb.device, generator=generator)
-    padded = F.pad(rgb, (side // 2,) * 4, mode="replicate")
-    filtered = F.conv2d(padded.reshape(1, 3 * count, *padded.shape[2:]), weights, groups=count)
-    filtered = filtered.reshape(count, 3, height, width)
-
-    def of(image: Tensor) -> tuple[Tensor, Tensor]:
-        return image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True)
-
-    (mean, std), (filtered_mean, filtered_std) = of(rgb), of(filtered)
-    filtered = (filtered - filtered_mean) / (filtered_std + 1e-6) * std + mean
-    share = uniform(0.0, 1.0, rgb, generator)
-    return (share * rgb + (1 - share) * filtered).clamp(0, 1)
-
-
 def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0, patches: int = 3) -> Tensor:
     """Exposure, contrast, gamma, hue, colour cast, saturation, softness and noise of an RGB image in [0, 1],
     [B, 3, H, W].
@@ -105,7 +82,6 @@ def jitter_rgb(rgb: Tensor, generator: Generator, strength: float = 1.0, patches
 
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
     image = with_probability(strength, repaint(rgb, generator, patches), rgb, generator)
-    image = with_probability(strength, refilter(image, generator), image, generator)
     image = with_probability(0.2 * strength, soften(image, 1.7), image, generator)
     image = image.clamp(0, 1) ** factor(0.5)
     cast = torch.exp(strength * 0.12 * torch.randn((len(rgb), 3, 1, 1), device=rgb.device, generator=generator))

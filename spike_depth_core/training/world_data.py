@@ -114,8 +114,8 @@ FORMATS: tuple[Format, ...] = (
     VehicleFormat("vehicle", 0.1, 0.16, SENSORS),
     VehicleFormat("vehicle_small", 0.5, 0.3, SENSORS, scale=1 / 2, frame_scale=1 / 3),
     WideFormat("wide", 0.04, 0.06, SENSORS),
-    WideFormat("wide_frames", 0.36, 0.24, ("rgb", "nir", "thermal")),
-    WideFormat("wide_aside", 0.4, 0.24, ("rgb", "nir", "thermal"), aside=True),
+    WideFormat("wide_frames", 0.36, 0.24, ("rgb", "nir", "thermal"), width=240, height=74),
+    WideFormat("wide_aside", 0.4, 0.24, ("rgb", "nir", "thermal"), width=240, height=74, aside=True),
 )
 
 
