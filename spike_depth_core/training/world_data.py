@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,24 @@ class Format:
         share: of all samples, relative to the others'.
         weight: how often a step draws from it, relative to the others.
         sensors: what is rendered.
+        town: where, see `world.towns`.
     """
 
     name: str
     share: float
     weight: float
     sensors: tuple[str, ...]
+    town: str = field(default="first", kw_only=True)
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         raise NotImplementedError
 
     def heading(self, rng: np.random.Generator) -> float:
         """Radians by which the rig looks to the right of ahead."""
+        return 0.0
+
+    def tilt(self, rng: np.random.Generator) -> float:
+        """Radians by which the rig looks up."""
         return 0.0
 
 
@@ -93,11 +99,14 @@ class WideFormat(Format):
         width, height: of the picture.
         aside: whether it looks to any side: at a house front as a vehicle that turns, parks or stands on a square sees
             it, with no road that leads away.
+        tilted: whether the camera looks up or down by some degrees and nobody is told, as on a car that is laden or
+            stands on a ramp.
     """
 
     width: int = 364
     height: int = 112
     aside: bool = False
+    tilted: bool = False
 
     def rig(self, rng: np.random.Generator) -> SensorRig:
         focal = self.width * float(np.exp(rng.uniform(np.log(0.5), np.log(0.8))))
@@ -108,6 +117,9 @@ class WideFormat(Format):
     def heading(self, rng: np.random.Generator) -> float:
         return float(np.radians(rng.uniform(-80.0, 80.0))) if self.aside else 0.0
 
+    def tilt(self, rng: np.random.Generator) -> float:
+        return float(rng.normal(0.0, np.radians(2.0))) if self.tilted else 0.0
+
 
 FORMATS: tuple[Format, ...] = (
     # Small pictures, near the network's own size, are rendered and read four times as fast: streets nobody else shows.
@@ -116,6 +128,17 @@ FORMATS: tuple[Format, ...] = (
     WideFormat("wide", 0.04, 0.06, SENSORS),
     WideFormat("wide_frames", 0.36, 0.24, ("rgb", "nir", "thermal"), width=240, height=74),
     WideFormat("wide_aside", 0.4, 0.24, ("rgb", "nir", "thermal"), width=240, height=74, aside=True),
+    WideFormat(
+        "wide_yards",
+        0.3,
+        0.2,
+        ("rgb", "nir", "thermal"),
+        width=276,
+        height=84,
+        aside=True,
+        tilted=True,
+        town="third",
+    ),
 )
 
 
@@ -132,7 +155,8 @@ def _render(job: _Job) -> Path:
 
     rng = np.random.default_rng([job.seed, 17])
     rig = job.format.rig(rng)
-    world = World(job.seed, rig=rig, supersample=2, heading=job.format.heading(rng))
+    heading, tilt = job.format.heading(rng), job.format.tilt(rng)
+    world = World(job.seed, rig=rig, supersample=2, heading=heading, tilt=tilt, town=job.format.town)
     sample = world.sample(float(rng.uniform(0.5, 30.0)), planes=NETWORK_WINDOW, sensors=job.format.sensors)
     save_sample(job.path, sample)
     return job.path

@@ -11,15 +11,16 @@ from spike_depth_core.world.primitives import BARS, Model
 from spike_depth_core.world.surfaces import FACADE, GLASS, MASONRY, METAL, PLAIN, ROOF, WOOD
 from spike_depth_core.world.towns import FIRST, Town
 
-STYLE_WIDTH = 12  # numbers of a facade: see `facade_style`
+STYLE_WIDTH = 13  # numbers of a facade: see `facade_style`
 
 
 def facade_style(rng: np.random.Generator, modern: bool, town: Town = FIRST) -> np.ndarray:
-    """Parameters [12] of a facade's texture.
+    """Parameters [13] of a facade's texture.
 
     storey height, window pitch, window width and height as shares of their cell, wall pattern (0 plaster, 1 brick,
     2 planks, 3 panels, 4 tiles), ground floor (0 as above, 1 shops, 2 gates and doors), share of lit windows, panes,
-    shutters, bands between storeys, curtain brightness, phase.
+    shutters, bands between storeys, curtain brightness, phase, walls without windows (0 none, 1 those at the sides,
+    2 all).
     """
     return np.array(
         [
@@ -35,6 +36,7 @@ def facade_style(rng: np.random.Generator, modern: bool, town: Town = FIRST) -> 
             float(rng.random() < town.bands),
             rng.uniform(0.0, 0.8),
             rng.random(),
+            0.0 if town.blank is None else rng.choice(3, p=town.blank),
         ]
     )
 

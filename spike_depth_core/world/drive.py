@@ -19,6 +19,7 @@ from spike_depth_core.world.scene import Scene, build_scene
 from spike_depth_core.world.sensors import ImageSensor, SensorSuite, SpikeSensor
 
 RAIN_SPAN_S = 0.013  # drops are gathered for: the spike planes of a sample, and half of any exposure
+MAX_TILT = np.pi / 6
 MAX_HEADING = np.pi / 2  # what lies behind the vehicle is built for the length of a shadow only
 _NOISE_EPOCH_NS = 10**10  # seeds are not negative, times may be
 
@@ -39,6 +40,7 @@ class World:
         supersample: 2 casts four rays a pixel: smooth edges for nearly twice the time. 1 casts one.
         workers: threads that render.
         heading: radians by which the rig looks to the right of where the vehicle drives: a camera at its side.
+        tilt: radians by which the rig looks up, and nobody is told: how it was mounted, or the car is laden.
         options: `layout`, `speed`, `weather` and `town`, see `build_scene`.
     """
 
@@ -50,10 +52,13 @@ class World:
         supersample: int = 2,
         workers: int = 1,
         heading: float = 0.0,
+        tilt: float = 0.0,
         **options: Any,
     ) -> None:
         if not abs(heading) <= MAX_HEADING:
             raise ValueError(f"heading must be within {MAX_HEADING:.2f} rad of ahead, found {heading}")
+        if not abs(tilt) <= MAX_TILT:
+            raise ValueError(f"tilt must be within {MAX_TILT:.2f} rad of level, found {tilt}")
         rig = rig or replace(vehicle_rig(), height=None)
         self.scene: Scene = build_scene(seed, condition, camera_height=rig.height, **options)
         self.rig = replace(rig, height=self.scene.camera_height)
@@ -61,7 +66,8 @@ class World:
         self._rain = RainField(seed, weather) if weather is not None and weather.rain_mm_h > 0.0 else None
         self.suite = SensorSuite.draw(seed, self.scene.condition)
         self.supersample, self.workers = supersample, workers
-        self._turned = pose((0.0, 0.0, 0.0), (0.0, float(np.sin(heading / 2)), 0.0, float(np.cos(heading / 2))))
+        turn = pose((0.0, 0.0, 0.0), (0.0, float(np.sin(heading / 2)), 0.0, float(np.cos(heading / 2))))
+        self._turned = turn @ pose((0.0, 0.0, 0.0), (float(np.sin(tilt / 2)), 0.0, 0.0, float(np.cos(tilt / 2))))
         for name, camera in self.rig.cameras.items():
             if any(camera.distortion):
                 raise ValueError(f"the world renders undistorted cameras only, but {name} has distortion")

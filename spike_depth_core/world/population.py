@@ -34,7 +34,7 @@ class Shape:
 
 @dataclass
 class Block:
-    """Instances as arrays: models int [I], poses [I, 4, 4], palettes [I, 6, 4], params [I, 12], seeds int [I]."""
+    """Instances as arrays: models int [I], poses [I, 4, 4], palettes [I, 6, 4], params [I, 13], seeds int [I]."""
 
     models: np.ndarray
     poses: np.ndarray
@@ -220,6 +220,8 @@ class Population:
             )  # fmt: skip
             style = self.library.house_info[number][2].copy()
             style[10], style[6] = rng.uniform(0.0, 0.8), rng.uniform(0.05, 0.6)
+            if style[12] == 2 and rng.random() < 0.6:  # a hall, or a wall that is there to be looked at: of any colour
+                colours[0], style[4] = colour(rng, 0.1, 0.75, 1.0), rng.choice([0, 3, 4])
         elif family in ("sign", "clutter", "shelter", "gantry", "billboard"):
             colours = palette(
                 self._metal, colour(rng, 0.05, 0.7, 1.0), colour(rng, 0.05, 0.6, 1.0), colour(rng, 0.05, 0.75, 1.0),
@@ -681,7 +683,11 @@ def _hill(rng: np.random.Generator) -> Model:
 def _block(looks: list[Look], poses: np.ndarray) -> Block:
     if not looks:
         return Block(
-            np.zeros(0, np.int64), np.zeros((0, 4, 4)), np.zeros((0, 6, 4)), np.zeros((0, 12)), np.zeros(0, np.int64)
+            np.zeros(0, np.int64),
+            np.zeros((0, 4, 4)),
+            np.zeros((0, 6, 4)),
+            np.zeros((0, NO_STYLE.size)),
+            np.zeros(0, np.int64),
         )
     models, palettes, params, seeds = zip(*looks, strict=True)
     return Block(

@@ -27,7 +27,7 @@ class Snapshot:
     """All that is near the ego car at one moment, as the arrays the renderer reads.
 
     poses, rates [I, 3, 4]: world from model, and its time derivative (1/s). bounds [I, 4]: middle (model frame) and
-    radius. ranges [I, 2]: primitives in `table`. footprints [I, 6]. palettes [I, 6, 4], params [I, 12], seeds [I].
+    radius. ranges [I, 2]: primitives in `table`. footprints [I, 6]. palettes [I, 6, 4], params [I, 13], seeds [I].
     triangles [T, 3, 3], coordinates [T, 3, 2], labels [T, 2]: the ground. plain: height below it all.
     zones: road marks in reach. lamps [L, 13].
     """
@@ -287,7 +287,7 @@ def build_scene(
         camera_height: of the reference camera over the road, metres; None draws it from the seed.
         weather: "clear", "fog" or "rain" of a strength that the seed draws, or a `Weather`; None leaves it to the
             light that the seed draws, in which there may be haze and a wet road.
-        town: "first" or "second", see `towns`.
+        town: "first", "second" or "third", see `towns`.
 
     Raises:
         ValueError: an unknown condition, layout, weather or town, a speed outside 0..40 m/s, a negative seed.

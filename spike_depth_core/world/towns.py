@@ -2,7 +2,9 @@
 
 The first is a European town, grown close around narrow streets. The second is a younger one of avenues laid out for
 cars: straighter, with more and wider lanes and a planted median, tall blocks of panels and tiles far back behind wide
-pavements, regular rows of trees, scooters and buses in faster traffic.
+pavements, regular rows of trees, scooters and buses in faster traffic. The third is of yards: squares and short streets
+between halls, schools and workshops, whose walls have few windows or none and may be painted or tiled in any colour, on
+ground that falls and rises.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ class Town:
         kinds: of trees, to draw from.
         traffic, parked: kinds of vehicles. band: kinds of things on the pavement.
         headway: more gap between vehicles, where traffic is thin.
-        walls, ground_floors: shares of facade patterns, see `buildings.facade_style`. shutters, bands: of houses
-            with them. storey: height.
+        walls, ground_floors, blank: shares of facade patterns, see `buildings.facade_style`; without `blank` there are
+            windows everywhere. shutters, bands: of houses with them. storey: height.
         wall, tiles, leaves, finish: colours of walls, roofs, foliage, vehicles. land: palette [8, 4] of the ground.
     """
 
@@ -120,6 +122,7 @@ class Town:
         }
     )
     walls: tuple[float, ...] = (0.46, 0.24, 0.08, 0.12, 0.1)
+    blank: tuple[float, ...] | None = None
     ground_floors: tuple[float, ...] = (0.5, 0.28, 0.22)
     shutters: float = 0.25
     bands: float = 0.4
@@ -198,4 +201,20 @@ SECOND = Town(
     land=surfaces.pale_land,
 )
 
-TOWNS = {town.name: town for town in (FIRST, SECOND)}
+THIRD = Town(
+    name="third",
+    layouts=(0.3, 0.2, 0.05, 0.0, 0.45),
+    hills={"town": 0.06, "suburb": 0.07, "country": 0.07, "highway": 0.03, "square": 0.06},
+    parking=0.5,
+    setback=(0.0, 4.0),
+    gardens=(1.0, 5.0),
+    suburb_setback=(1.0, 7.0),
+    storeys=(1, 4),
+    terraced=0.4,
+    house_width=(12.0, 50.0),
+    roofs=(0.2, 0.05, 0.1, 0.65),
+    walls=(0.34, 0.14, 0.08, 0.14, 0.3),
+    blank=(0.25, 0.3, 0.45),
+)
+
+TOWNS = {town.name: town for town in (FIRST, SECOND, THIRD)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Look = tuple[int, np.ndarray, np.ndarray, int]
-"""What an instance looks like: model number, palette [6, 4], facade style [12], seed of its textures."""
+"""What an instance looks like: model number, palette [6, 4], facade style [13], seed of its textures."""
 
 WINDOW, BEHIND = 300.0, 60.0
 # Columns of a mover.

@@ -41,10 +41,18 @@ def test_rigs_differ_by_draw_and_cover_the_sensors(kind):
 
 def test_only_what_looks_aside_is_turned():
     headings = {kind.name: [kind.heading(np.random.default_rng(seed)) for seed in range(50)] for kind in FORMATS}
-    aside = headings.pop("wide_aside")
-    assert min(aside) < -1.0
-    assert max(aside) > 1.0
+    for name in ("wide_aside", "wide_yards"):
+        aside = headings.pop(name)
+        assert min(aside) < -1.0
+        assert max(aside) > 1.0
     assert not any(any(values) for values in headings.values())
+
+
+def test_only_what_is_tilted_looks_up_or_down():
+    for kind in FORMATS:
+        tilts = np.degrees([kind.tilt(np.random.default_rng(seed)) for seed in range(200)])
+        assert abs(tilts.mean()) < 0.5
+        assert 1.7 < tilts.std() < 2.3 if kind.name == "wide_yards" else not tilts.any()
 
 
 def test_splits_do_not_reach_into_each_other_or_into_the_reserved_seeds():

@@ -201,7 +201,7 @@ def written(tmp_path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"town": "third"}, "town must be one of"),
+        ({"town": "fourth"}, "town must be one of"),
         ({"looks": [{"condition": "noon", "weather": "clear"}]}, "condition must be one of .* found 'noon'"),
         ({"looks": [{"condition": "day", "weather": "snow"}]}, "weather must be one of .* found 'snow'"),
         ({"looks": []}, "at least one look"),

@@ -91,9 +91,20 @@ def test_a_heading_turns_the_rig_to_the_right_about_its_place():
     assert np.median(np.abs(first[near] / second[near] - 1)) < 0.03  # pixels are rounded
 
 
-def test_a_heading_is_no_look_behind(rig):
+def test_a_tilt_turns_the_rig_up_about_its_place_and_its_own_side(rig):
+    angle = 0.1
+    level, tilted = (World(4, "day", rig, heading=0.5, tilt=t).world_from_reference(2.0) for t in (0.0, angle))
+    np.testing.assert_allclose(tilted[:3, 3], level[:3, 3])
+    np.testing.assert_allclose(tilted[:3, 0], level[:3, 0], atol=1e-12)  # right stays right
+    np.testing.assert_allclose(tilted[:3, 2], np.cos(angle) * level[:3, 2] - np.sin(angle) * level[:3, 1], atol=1e-12)
+    assert tilted[2, 2] > level[2, 2] + 0.09  # z of the world is up
+
+
+def test_a_rig_looks_neither_behind_nor_into_the_sky(rig):
     with pytest.raises(ValueError, match="heading must be within"):
         World(4, rig=rig, heading=2.0)
+    with pytest.raises(ValueError, match="tilt must be within"):
+        World(4, rig=rig, tilt=-0.6)
 
 
 def test_only_what_is_asked_for_and_what_there_is(rig):

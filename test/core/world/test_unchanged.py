@@ -25,11 +25,12 @@ def digest(seed: int) -> str:
     """Of light, ground, road, and all that stands and moves near the ego car, to five decimals."""
     scene = build_scene(seed)
     near = scene.snapshot(20.0)
+    assert not near.params[:, 12:].any()  # walls without windows came later, and stand in another town
     table = near.table
     found = hashlib.sha256()
     for array in (
         scene.light_vector[:38], scene.land, scene.street.lines, scene.world_from_reference(20.0),
-        table.kind, table.data, table.planes, near.poses, near.rates, near.ranges, near.palettes, near.params,
+        table.kind, table.data, table.planes, near.poses, near.rates, near.ranges, near.palettes, near.params[:, :12],
         near.seeds, near.triangles, near.labels, near.zones, near.lamps,
     ):  # fmt: skip
         found.update(str(array.shape).encode())
