@@ -5,8 +5,9 @@ import pytest
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.world import build_scene, render
+from spike_depth_core.world.buildings import facade_style
 from spike_depth_core.world.layout import draw_street
-from spike_depth_core.world.towns import FIRST, SECOND, TOWNS
+from spike_depth_core.world.towns import THIRD, TOWNS
 
 CAMERA = PinholeCamera.from_focal(48, 30, 40.0)
 SEEDS = range(18)
@@ -84,7 +85,7 @@ def test_colours_are_distributed_otherwise(views):
 
 
 def test_other_things_stand_and_drive_there():
-    kinds = {"first": set(), "second": set()}
+    kinds = {town: set() for town in TOWNS}
     for town in TOWNS:
         for seed in range(4):
             scene = build_scene(seed, "day", layout="town", speed=8.0, town=town)
@@ -95,14 +96,24 @@ def test_other_things_stand_and_drive_there():
 
 
 def test_shares_are_shares():
-    for town in (FIRST, SECOND):
+    for town in TOWNS.values():
         for shares in (
             town.layouts, town.lanes_ahead, town.lanes_back, town.paved, town.roofs, town.walls, town.ground_floors,
             *(tuple(kinds.values()) for kinds in (town.traffic, town.parked, town.band)),
+            *([town.blank] if town.blank else []),
         ):  # fmt: skip
             assert sum(shares) == pytest.approx(1.0)
 
 
+def test_walls_without_windows_stand_in_the_third_town_alone():
+    shares = {}
+    for name, town in TOWNS.items():
+        styles = [facade_style(np.random.default_rng(seed), False, town)[12] for seed in range(400)]
+        shares[name] = [styles.count(kind) / 400 for kind in range(3)]
+    assert shares["first"] == shares["second"] == [1.0, 0.0, 0.0]
+    np.testing.assert_allclose(shares["third"], THIRD.blank, atol=0.06)
+
+
 def test_an_unknown_town_is_named():
-    with pytest.raises(ValueError, match=r"town must be one of \('first', 'second'\), found 'third'"):
-        build_scene(1, town="third")
+    with pytest.raises(ValueError, match=r"town must be one of \('first', 'second', 'third'\), found 'fourth'"):
+        build_scene(1, town="fourth")
