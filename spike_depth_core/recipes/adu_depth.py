@@ -36,6 +36,7 @@ from spike_depth_core.losses.guided_distillation import (
 )
 from spike_depth_core.networks.attention import ADAPTERS, make_adapter
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.networks.stereo import StereoNetwork, share_weights
 from spike_depth_core.recipes.recipe import Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
@@ -157,8 +158,8 @@ class AduDepth(_Pairs):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (request,) = requests
         inputs, truth = self.view(batches[0], request, step.generator)
-        left = {name: image for name, image in inputs.images.items() if name in SENSORS}
-        student: Prediction = modules["student"](replace(inputs, images=left))
+        left = with_one_eye(inputs)
+        student: Prediction = modules["student"](left)
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
         if "teacher" not in modules:
             return total, parts
@@ -169,7 +170,7 @@ class AduDepth(_Pairs):
             own, teachers = self.depth_loss(teacher.log_depth, teacher.log_scale, truth)
             total = total + own
             parts |= {f"teacher_{name}": value for name, value in teachers.items()}
-        seen = left[request.reference][:, -1] > 0.5
+        seen = left.images[request.reference][:, -1] > 0.5
         if self.response > 0:
             pulls = self.teaching.pulls(
                 self.response_loss(student, teacher, truth, seen), self.response_loss(teacher, student, truth, seen)
@@ -244,10 +245,8 @@ class ResponseFromTruth(AduDepth):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        (request,) = requests
-        inputs, truth = self.view(batches[0], request, step.generator)
-        left = {name: image for name, image in inputs.images.items() if name in SENSORS}
-        student: Prediction = modules["student"](replace(inputs, images=left))
+        inputs, truth = self.view(batches[0], requests[0], step.generator)
+        student: Prediction = modules["student"](with_one_eye(inputs))
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
         known = torch.isfinite(truth)
         guide = replace(student, log_depth=torch.where(known, truth, torch.ones_like(truth)).log())
@@ -273,6 +272,11 @@ def adu_depth_stages(
     teacher = StereoTeacher(architecture, seed=seed, **{k: v for k, v in settings.items() if k in own})
     # Validation looks through one eye, at sets of sensors that say nothing about the teacher: its last weights go on.
     return (Stage(teacher, teacher_share, "last"), Stage(student, 1 - teacher_share))
+
+
+def with_one_eye(inputs: NetworkInput) -> NetworkInput:
+    """The left pictures of a pair alone."""
+    return replace(inputs, images={name: image for name, image in inputs.images.items() if name in SENSORS})
 
 
 def _at_size(values: Tensor, like: Tensor) -> Tensor:

@@ -143,6 +143,7 @@ def _facade(row, x, y, z, nx, ny, nz, palette, par, footprint, seed, dark, out):
     inside = v - level * storey
     if par[9] > 0.5 and level > 0:
         _mix(out, palette[1], 0.8 * _line(v, storey, 0.16, footprint))
+    # Walls without windows.
     if par[12] > 1.5 or (par[12] > 0.5 and side < 3):
         return
     if level * storey + storey > top - low_z + 0.25 or v < 0.0:
