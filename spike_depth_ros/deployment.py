@@ -34,8 +34,8 @@ class Running:
 class Deployment:
     """Level-triggered: `tick` compares what is wanted with what runs, and asks where they differ.
 
-    Where somebody sets the depth node to other weights by hand, that stays: it is asked again only when other weights
-    are wanted, or when it has been started anew.
+    Where somebody sets the depth node to other weights by hand, that stays, whatever is wanted later: it is asked again
+    only when it has been set back to what is wanted, or started anew.
 
     Args:
         node: to talk with.
@@ -55,6 +55,8 @@ class Deployment:
         self._asked: Future | None = None  # whose answer is awaited
         self._asked_s = 0.0
         self._taken = ""  # the last one that was accepted
+        self._given: set[str] = set()  # accepted since it last ran what was wanted
+        self._settled: Running | None = None  # when it last did
         self._refused: tuple[str, Running] | None = None
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -75,20 +77,31 @@ class Deployment:
         running = self.running
         if running is None:
             self.note = f"{self.target} has not said what it runs"
-        elif running.sha256 == sha256:
-            self.note, self._taken = "", sha256
+            return
+        if self._settled is not None and running.changes < self._settled.changes:  # it was started anew
+            self._settled, self._taken = None, ""
+        recent = time.monotonic() - self._asked_s < ANSWER_S
+        if running.sha256 == sha256:
+            self.note, self._settled, self._given = "", running, {sha256}
         elif running.sha256 not in known:
             self.note = f"{self.target} runs {running.sha256[:16]}, which is not of this adaptation: it is left alone"
-        elif self._refused == (sha256, running) or (
-            self._asked is not None and time.monotonic() - self._asked_s < ANSWER_S
-        ):
+        elif self._set_by_hand(running):
+            self.note = (
+                f"{self.target} was set to {running.sha256[:16]} by hand: it is left alone until it is set to "
+                f"{sha256[:16]} or started anew"
+            )
+        elif self._refused == (sha256, running) or (self._asked is not None and recent):
             return
-        elif self._taken == sha256 and running.changes:
-            self.note = f"{self.target} runs {running.sha256[:16]}, though it had been given {sha256[:16]}"
+        elif self._taken == sha256 and recent:
+            self.note = f"{self.target} has accepted {sha256[:16]}, and does not run it yet"
         elif not self._client.service_is_ready():
             self.note = f"{self.target}/{_SERVICE} is not there"
         else:
             self._ask(sha256, path, running)
+
+    def _set_by_hand(self, running: Running) -> bool:
+        settled = self._settled
+        return settled is not None and running.changes > settled.changes and running.sha256 not in self._given
 
     def _ask(self, sha256: str, path: str, running: Running) -> None:
         if self._asked is not None:  # it ended before it answered
@@ -104,6 +117,7 @@ class Deployment:
             result = done.result().results[0]
             if result.successful:
                 self._taken, self._refused = sha256, None
+                self._given.add(sha256)
             else:
                 self._refused, self.note = (sha256, running), f"{self.target} refuses: {result.reason}"
 

@@ -20,7 +20,6 @@ class GateOptions:
     Attributes:
         teacher_sensors: without these a moment has no teacher.
         interval_s: shortest time between moments that are learned from: neighbours teach the same twice.
-        max_gap_s: a jump of the clock beyond this, or backwards, starts anew and is not learned from.
         motion: smallest mean change of the picture since the last accepted moment, of its own deviation: a standing
             vehicle shows one view again and again, and would learn it by heart.
         dark, bright: share of an 8 bit picture below 6, or above 249, beyond which it is badly exposed.
@@ -32,7 +31,6 @@ class GateOptions:
 
     teacher_sensors: tuple[str, ...] = ("rgb",)
     interval_s: float = 0.2
-    max_gap_s: float = 5.0
     motion: float = 0.05
     dark: float = 0.9
     bright: float = 0.6
@@ -84,8 +82,8 @@ class Gate:
         before, self._last_ns = self._last_ns, now
         if before is not None and now == before:
             return "clock stands still"
-        if before is not None and not 0 < now - before <= options.max_gap_s * 1e9:
-            self._learned_ns, self._pictures = None, {}
+        if before is not None and now < before:  # ahead it may be a pause: moments are left out while a budget is repaid
+            self._learned_ns = None
             return "clock jumped"
         missing = [s for s in options.teacher_sensors if s not in sample.sensors]
         if missing:

@@ -193,7 +193,17 @@ def test_a_snapshot_is_asked_for_kept_and_taken_up_again(graph, checkpoint, tmp_
     said = scene.observer.wait(
         lambda: (s := scene.observer.status("adaptation_node: adaptation")).get("level") == WARN and s, "a warning"
     )
-    assert f"runs {scene.first[:16]}, though it had been given {learned[:16]}" in said["message"]
+    assert f"was set to {scene.first[:16]} by hand" in said["message"]
+    before = scene.status.steps
+    scene.drive(lambda: scene.status.steps >= before + 5, "more steps")
+    answer = scene.call("snapshot")
+    assert answer.success, answer.message
+    learned = answer.message.removeprefix("in service: ")
+    scene.observer.wait(  # whatever goes into service later
+        lambda: f"until it is set to {learned[:16]}" in scene.observer.status("adaptation_node: adaptation")["message"],
+        "the later weights",
+    )
+    assert scene.running() == scene.first
     # A depth node that has been started anew is given it again.
     assert Manager(graph, scene.observer)(DEACTIVATE, CLEANUP, CONFIGURE) == [True] * 3
     scene.in_service(learned)

@@ -94,4 +94,13 @@ def test_a_frozen_clock_and_a_jump_are_not_learned_from():
     assert gate.judge(moment(1, 10.0)) == "clock stands still"
     assert gate.judge(moment(2, 3.0)) == "clock jumped"
     assert gate.judge(moment(3, 3.1)) == ACCEPTED  # anew: no interval is counted across the jump
-    assert gate.judge(moment(4, 99.0)) == "clock jumped"
+
+
+def test_a_pause_between_moments_forgets_nothing():
+    """While a budget is repaid moments are not looked at: a vehicle that stands all the while shows nothing new."""
+    gate = Gate()
+    assert gate.judge(moment(0, 1.0)) == ACCEPTED
+    assert gate.judge(moment(0, 9.0)) == "nothing moves"
+    assert gate.judge(moment(0, 2.0)) == "clock jumped"
+    assert gate.judge(moment(0, 4.0)) == "nothing moves"
+    assert [gate.judge(moment(1 + k, 10.0 + 6 * k)) for k in range(3)] == [ACCEPTED] * 3
