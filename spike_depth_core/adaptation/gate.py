@@ -82,7 +82,8 @@ class Gate:
         before, self._last_ns = self._last_ns, now
         if before is not None and now == before:
             return "clock stands still"
-        if before is not None and now < before:  # ahead it may be a pause: moments are left out while a budget is repaid
+        # Ahead it may be a pause: moments are left out while a budget is repaid.
+        if before is not None and now < before:
             self._learned_ns = None
             return "clock jumped"
         missing = [s for s in options.teacher_sensors if s not in sample.sensors]

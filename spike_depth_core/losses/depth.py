@@ -36,8 +36,9 @@ def silog(log_depth: Tensor, log_truth: Tensor, mask: Tensor, mean_weight: float
 def multiscale_gradient(log_depth: Tensor, log_truth: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
     """Differences between neighbours of the error r = log d - log d*, at several scales: sharp edges, flat planes.
 
-    sum over k of mean(|r(x + 1, y) - r(x, y)|) + mean(|r(x, y + 1) - r(x, y)|) on every 2^k-th pixel, where both
-    neighbours are in the mask. Source: MegaDepth (Li and Snavely, CVPR 2018), equation 4.
+    mean over k of mean(|r(x + 1, y) - r(x, y)|) + mean(|r(x, y + 1) - r(x, y)|) on every 2^k-th pixel, where both
+    neighbours are in the mask. Source: MegaDepth (Li and Snavely, CVPR 2018),
+    equation 4, which sums over the scales.
     """
     total = log_depth.new_zeros(())
     for scale in range(scales):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from spike_depth_core.losses.depth import masked_mean
@@ -39,3 +40,8 @@ def least(values: Tensor, valid: Tensor, share: float) -> Tensor:
     if count == 0:
         return torch.zeros_like(valid)
     return valid & (values.detach() <= candidates.kthvalue(count).values)
+
+
+def mostly(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask [B, H, W] at a smaller size: true where at least half of a cell is."""
+    return F.adaptive_avg_pool2d(mask[:, None].float(), size)[:, 0] >= 0.5

@@ -23,18 +23,20 @@ def response_distance(log_depth: Tensor, log_teacher: Tensor, weights: Tensor, m
     return masked_mean(weights * (log_depth - log_teacher.detach()).abs(), mask)
 
 
-def feature_distance(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """mean over positions p of w(p) ||F_S(p) - F_T(p)||^2, over the variance of the teacher's features.
+def feature_distance(student: Tensor, teacher: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+    """mean over positions p of a mask of w(p) ||F_S(p) - F_T(p)||^2, over the variance of the teacher's features there.
 
     One is what the best constant would cost, at any level and however large its features are.
 
     Args:
         student, teacher: features [B, C, H, W]; the teacher is not moved.
         weights: [B, H, W].
+        mask: bool [B, H, W]; where it is nowhere true the distance is zero, with a gradient.
     """
     teacher = teacher.detach()
-    variance = teacher.var(dim=(0, 2, 3), correction=0).sum().clamp(min=1e-12)
-    return (weights * (student - teacher).square().sum(dim=1)).mean() / variance
+    mean = (teacher * mask[:, None]).sum(dim=(0, 2, 3), keepdim=True) / mask.sum().clamp(min=1)
+    variance = masked_mean((teacher - mean).square().sum(dim=1), mask).clamp(min=1e-12)
+    return masked_mean(weights * (student - teacher).square().sum(dim=1), mask) / variance
 
 
 def focal_factor(kind: str, log_depth: Tensor, log_teacher: Tensor, power: float, far: float) -> Tensor:

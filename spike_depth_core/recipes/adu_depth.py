@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spike_depth_core.losses.distillation import mostly
 from spike_depth_core.losses.guided_distillation import (
     FOCAL,
     balanced,
@@ -157,7 +158,7 @@ class AduDepth(_Pairs):
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (request,) = requests
-        inputs, truth = self.view(batches[0], request, step.generator)
+        inputs, _, truth = self.view(batches[0], request, step.generator)
         left = with_one_eye(inputs)
         student: Prediction = modules["student"](left)
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
@@ -179,7 +180,7 @@ class AduDepth(_Pairs):
             total = total + ramp * self.response * pulls
         if self.features > 0:
             adapters: nn.ModuleDict = modules["adapters"]  # type: ignore[assignment]
-            parts["features"] = self.feature_loss(student, teacher, adapters)
+            parts["features"] = self.feature_loss(student, teacher, adapters, seen)
             total = total + ramp * self.features * parts["features"]
         return total, parts
 
@@ -207,21 +208,23 @@ class AduDepth(_Pairs):
             weights = weights * credibility(log_guide, truth)
         return response_distance(pupil.log_depth, log_guide, weights, mask)
 
-    def feature_loss(self, student: Prediction, teacher: Prediction, adapters: nn.ModuleDict) -> Tensor:
+    def feature_loss(self, student: Prediction, teacher: Prediction, adapters: nn.ModuleDict, seen: Tensor) -> Tensor:
         """L_feat = mean over levels l of mean_p c(p) g(p) ||A_l(F_S)(p) - F_T(p)||^2 / var F_T.
 
-        g = 1 + lambda u_S brought to mean one and c = trust, both averaged over the pixels of a position.
+        p are positions in sight; g = 1 + lambda u_S brought to mean one and c = trust, both averaged over the pixels
+        of a position.
         """
         terms = []
         for level in self.levels:
             adapted = adapters[str(level)](student.features[level]).float()
+            where = mostly(seen, (adapted.shape[-2], adapted.shape[-1]))
             weights = torch.ones_like(adapted[:, 0])
             if self.guide_features > 0:
                 weights = _at_size(emphasis(student.log_scale, self.guide_features), weights)
-                weights = balanced(weights, torch.ones_like(weights, dtype=torch.bool))
+                weights = balanced(weights, where)
                 if self.trust:
                     weights = weights * _at_size(trust(student.log_scale, teacher.log_scale), weights)
-            terms.append(feature_distance(adapted, teacher.features[level].float(), weights))
+            terms.append(feature_distance(adapted, teacher.features[level].float(), weights, where))
         return torch.stack(terms).mean()
 
 
@@ -245,7 +248,7 @@ class ResponseFromTruth(AduDepth):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs, truth = self.view(batches[0], requests[0], step.generator)
+        inputs, _, truth = self.view(batches[0], requests[0], step.generator)
         student: Prediction = modules["student"](with_one_eye(inputs))
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
         known = torch.isfinite(truth)

@@ -33,12 +33,12 @@ from spike_depth_core.networks.adversarial import DomainDiscriminator
 from spike_depth_core.networks.blocks import hold_statistics
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.heads import PooledHead
-from spike_depth_core.networks.preprocess import NetworkInput, prepare
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.networks.transfer import start_sensor_from
 from spike_depth_core.recipes.recipe import Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import mirrored_input
+from spike_depth_core.recipes.views import in_sight
 from spike_depth_core.samples.batch import SampleBatch
 
 GATES = ("both", "teacher", "student", "relative", "none")
@@ -122,7 +122,7 @@ class CrossModality(Supervised):
     def modules(self, start: DepthNetwork | None = None) -> nn.ModuleDict:
         modules = super().modules(_learned(start, self.name))
         student: DepthNetwork = modules["student"]  # type: ignore[assignment]
-        modules["teacher"] = self.teaching.teacher(student)
+        modules["teacher"] = self.teaching.teacher(student, learned=True)
         start_sensor_from(student, "spikes", "rgb")
         if self.ckd:
             for sensor in ("rgb", "spikes"):
@@ -136,11 +136,13 @@ class CrossModality(Supervised):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs, truth = self.view(batches[0], requests[0], step.generator)
-        rgb, spikes = (replace(inputs, images={s: inputs.images[s]}) for s in ("rgb", "spikes"))
+        changed, clean, truth = self.view(batches[0], requests[0], step.generator)
+        rgb, spikes = (replace(changed, images={s: changed.images[s]}) for s in ("rgb", "spikes"))
         student = modules["student"](spikes)
         with torch.set_grad_enabled(self.teaching.learns):
-            teacher = modules["teacher"](rgb)
+            # Who does not learn is asked for what it knows best: of the picture as it is.
+            told = changed if self.teaching.learns else clean
+            teacher = modules["teacher"](replace(told, images={"rgb": told.images["rgb"]}))
 
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
         if self.teaching.mode != "frozen":
@@ -152,7 +154,7 @@ class CrossModality(Supervised):
             parts["ckd"] = self.coarse(modules, student, teacher)
             total = total + self.ckd_weight * parts["ckd"]
         if self.fkd:
-            seen = seen_by(rgb) & seen_by(spikes)
+            seen = in_sight(rgb) & in_sight(spikes)
             there, parts["kept"] = self.fine(student, teacher, seen)
             parts["fkd"] = self.teaching.pulls(there, self.fine(teacher, student, seen)[0])
             total = total + self.fkd_weight * parts["fkd"]
@@ -198,7 +200,7 @@ class CrossModality(Supervised):
         return gate
 
     def after_step(self, modules: nn.ModuleDict, step: Step) -> None:
-        self.teaching.follow(modules["teacher"], modules["student"], step.number)
+        self.teaching.follow(modules["teacher"], modules["student"])
 
 
 @dataclass
@@ -244,7 +246,7 @@ class CrossDomain(Supervised):
     def modules(self, start: DepthNetwork | None = None) -> nn.ModuleDict:
         modules = super().modules(_learned(start, self.name))
         if self.scp:
-            modules["teacher"] = self.self_teaching.teacher(modules["student"])
+            modules["teacher"] = self.self_teaching.teacher(modules["student"], learned=True)
         if self.sca:
             width = self.architecture.widths[COARSEST]  # published: 768 to 256
             modules["discriminator"] = DomainDiscriminator(width, width // 3, self.shared_discriminator)
@@ -258,14 +260,14 @@ class CrossDomain(Supervised):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.mix_statistics:
             hold_statistics(modules)
-        inputs, truth = self.view(batches[0], requests[0], step.generator)
+        inputs, _, truth = self.view(batches[0], requests[0], step.generator)
         source = modules["student"](inputs)
         supervised, parts = self.depth_loss(source.log_depth, source.log_scale, truth)
         total = self.source_weight * supervised
         if len(batches) == 1:
             return total, parts
 
-        clean, changed = self.unlabelled_view(batches[1], requests[1], step.generator)
+        changed, clean, _ = self.view(batches[1], requests[1], step.generator)
         target = modules["student"](changed)
         if self.scp:
             with torch.set_grad_enabled(self.self_teaching.learns):
@@ -284,18 +286,6 @@ class CrossDomain(Supervised):
             total = total + self.sca_weight * parts["sca"]
         return total, parts
 
-    def unlabelled_view(
-        self, batch: SampleBatch, request: Request, generator: torch.Generator
-    ) -> tuple[NetworkInput, NetworkInput]:
-        """A batch through one random camera: as it is, and with its looks changed."""
-        camera, size = self.random_camera(batch, request.reference, generator)
-        clean = prepare(batch, request.reference, request.sensors, camera, size)
-        flip = torch.rand(len(batch), generator=generator, device=camera.device) < 0.5
-        clean = mirrored_input(clean, flip)
-        changed = replace(clean, images=dict(clean.images))
-        self.augment(changed, generator)
-        return clean, changed
-
     def pseudo_loss(self, taught: Prediction, teacher: Prediction, inputs: NetworkInput) -> tuple[Tensor, Tensor]:
         """SCP: the scale-invariant error against the teacher's depth where that may be believed.
 
@@ -306,7 +296,7 @@ class CrossDomain(Supervised):
         """
         near, far = (math.log(d) for d in self.depth_range)
         label = teacher.log_depth.detach()
-        valid = seen_by(inputs) & (label >= near) & (label <= far)
+        valid = in_sight(inputs) & (label >= near) & (label <= far)
         chosen = least(teacher.log_scale, valid, self.screen)
         return silog(taught.log_depth, label, chosen), chosen.float().mean()
 
@@ -317,13 +307,7 @@ class CrossDomain(Supervised):
 
     def after_step(self, modules: nn.ModuleDict, step: Step) -> None:
         if self.scp:
-            self.self_teaching.follow(modules["teacher"], modules["student"], step.number)
-
-
-def seen_by(inputs: NetworkInput) -> Tensor:
-    """Where the one sensor of an input sees, bool [B, H, W]."""
-    (image,) = inputs.images.values()
-    return image[:, -1] > 0.5
+            self.self_teaching.follow(modules["teacher"], modules["student"])
 
 
 def _shrunk(values: Tensor, features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ docs/methods/r2sdepth.md lists the formulas, and where this departs from the pub
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from spike_depth_core.geometry.warp import scaled_camera, warp
 from spike_depth_core.losses.activation import SURROGATES, activation_pattern, pattern_distance
 from spike_depth_core.losses.depth import laplace_nll, silog
-from spike_depth_core.losses.distillation import feature_mse
+from spike_depth_core.losses.distillation import feature_mse, mostly
 from spike_depth_core.losses.photometric import (
     auto_masked,
     edge_aware_smoothness,
@@ -38,7 +38,7 @@ from spike_depth_core.networks.pose import PoseNetwork
 from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, NetworkInput, prepare
 from spike_depth_core.recipes.recipe import Request, Stage, Step
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import AugmentedRecipe, mirrored_input, mirrored_map, mirrored_motion
+from spike_depth_core.recipes.views import AugmentedRecipe, in_sight, mirrored_input, mirrored_map, mirrored_motion
 from spike_depth_core.samples.batch import SampleBatch
 
 LANE_HALF_WIDTH = 1.5  # metres to either side of the camera that are taken for road, see `lane`
@@ -51,6 +51,7 @@ class Views:
 
     Attributes:
         inputs: of the network, with its looks changed.
+        clean: the same as they are, for who is not trained on them.
         target: the moment's RGB frame as it is, [B, 4, H, W]: in [0, 1], and a mask of what the camera sees. It has
             the network camera's intrinsics, at the RGB camera's place.
         others: the neighbours', like it.
@@ -60,6 +61,7 @@ class Views:
     """
 
     inputs: NetworkInput
+    clean: NetworkInput
     target: Tensor
     others: list[Tensor]
     rgb_from_reference: Tensor | None
@@ -143,7 +145,7 @@ class ViewSynthesis(AugmentedRecipe):
         """One random camera for all that a step looks at, mirrored or not."""
         reference = self.sensors[0]
         camera, size = self.random_camera(batch, reference, generator)
-        inputs = prepare(batch, reference, self.sensors, camera, size)
+        clean = prepare(batch, reference, self.sensors, camera, size)
         moments = [batch, *(batch.neighbours[offset] for offset in self.offsets)]
         frames = [prepare(moment, "rgb", ("rgb",), camera, size).images["rgb"] for moment in moments]
         pictures = [torch.cat([x[:, :3] * RGB_STD + RGB_MEAN, x[:, 3:]], dim=1) for x in frames]
@@ -151,12 +153,14 @@ class ViewSynthesis(AugmentedRecipe):
         odometry = self.odometry(batch)
 
         flip = torch.rand(len(batch), generator=generator, device=camera.device) < 0.5
-        inputs = mirrored_input(inputs, flip)
+        clean = mirrored_input(clean, flip)
+        inputs = replace(clean, images=dict(clean.images))
         target, *others = (mirrored_map(x, flip) for x in pictures)
         one = torch.allclose(rig, torch.eye(4, device=rig.device).expand_as(rig), atol=1e-6)
         self.augment(inputs, generator)
         return Views(
             inputs,
+            clean,
             target,
             others,
             None if one else mirrored_motion(rig, flip),
@@ -212,23 +216,24 @@ class ViewSynthesis(AugmentedRecipe):
             log_depth = prediction.log_depth.float()
             inverse = torch.exp(-(log_depth.detach() if held else log_depth))
             size = (inverse.shape[1], inverse.shape[2])
-            terms, errors = [], []
+            terms, errors, pictures = [], [], []
             for scale in range(self.scales):
                 target, *others = (pooled(x, 2**scale) for x in (views.target, *views.others))
                 depth = 1 / pooled(inverse[:, None], 2**scale)[:, 0]
                 camera = scaled_camera(views.inputs.camera, size, (depth.shape[1], depth.shape[2]))
-                seen, moved, still = compare(depth, target, others, camera, motions, views.rgb_from_reference)
+                picture, seen, moved, still = compare(depth, target, others, camera, motions, views.rgb_from_reference)
                 least = least_error(*moved)
                 if held:
                     terms.append(mean_error(*moved, still[0], seen))
                 else:
                     terms.append(auto_masked(least, least_error(*still), seen))
                 errors.append(least)
+                pictures.append(picture)
             lane = lane_ahead(views.inputs.camera, views.inputs.height, size)
             level = level_road(views.inputs.camera, views.inputs.height, size)
             parts = {
                 "photometric": torch.stack(terms).mean(),
-                "smoothness": edge_aware_smoothness(torch.exp(-log_depth), views.target[:, :3]),
+                "smoothness": edge_aware_smoothness(torch.exp(-log_depth), pictures[0].detach()),
                 "road": road_anchor(log_depth - level, lane),
             }
         return parts, errors[0].detach()
@@ -268,7 +273,7 @@ def compare(
     camera: Tensor,
     motions: Sequence[Tensor],
     rgb_from_reference: Tensor | None,
-) -> tuple[Tensor, Errors, Errors]:
+) -> tuple[Tensor, Tensor, Errors, Errors]:
     """A frame against its neighbours, as a depth map says they should look, at the depth map's pixels.
 
     Args:
@@ -279,7 +284,8 @@ def compare(
         rgb_from_reference: see `Views`.
 
     Returns:
-        A mask [B, H, W] of pixels at which the target is seen; the errors of the neighbours moved by the motions; and
+        The target as the network camera would see it, [B, 3, H, W]; a mask [B, H, W] of the pixels at which it is seen;
+        the errors of the neighbours moved by the motions; and
         those of the neighbours unmoved, without gradient.
     """
 
@@ -304,7 +310,7 @@ def compare(
             picture, seen = as_is(other)
             unmoved[0].append(photometric_error(picture, own))
             unmoved[1].append(seen)
-    return mask, moved, unmoved
+    return own, mask, moved, unmoved
 
 
 def lane_ahead(camera: Tensor, height: Tensor, size: tuple[int, int]) -> Tensor:
@@ -332,7 +338,8 @@ class SelfDistillation(ViewSynthesis):
         feature_weight: of the squared difference of features over the teacher's mean square, summed over the levels.
         activation_weight: of the distance of activation patterns, summed over the levels.
         depth_weight: of twice the scale-invariant difference of log-depth.
-        uncertainty_weight: of the likelihood of the teacher's depth, which teaches the uncertainty alone.
+        uncertainty_weight: of the likelihood of the teacher's depth, which teaches the uncertainty alone. It says how
+            far student and teacher are apart, not how far either is from the truth, and so is not `calibrated`.
         gate: whether only pixels count that the teacher explains better than the student does.
         fade: share of the steps over which RGB fades out of the student; 0 takes it away at once.
         connectors: whether learned convolutions stand between the student's features and the teacher's. In the
@@ -354,7 +361,6 @@ class SelfDistillation(ViewSynthesis):
     steepness: float = 10.0
     depth_offset: float = 0.0
     name: ClassVar[str] = "self_distillation"
-    calibrated: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -367,7 +373,7 @@ class SelfDistillation(ViewSynthesis):
 
     def modules(self, start: DepthNetwork | None = None) -> nn.ModuleDict:
         modules = super().modules(start)
-        modules["teacher"] = self.teaching.teacher(modules["student"])
+        modules["teacher"] = self.teaching.teacher(modules["student"], start is not None)
         if self.connectors:
             widths = self.architecture.widths
             modules["features"] = nn.ModuleList(
@@ -385,7 +391,8 @@ class SelfDistillation(ViewSynthesis):
         network: DepthNetwork = modules["student"]  # type: ignore[assignment]
 
         with torch.set_grad_enabled(self.teaching.learns):
-            teacher = modules["teacher"](views.inputs)
+            # Who does not learn is asked for what it knows best: of the pictures as they are.
+            teacher = modules["teacher"](views.inputs if self.teaching.learns else views.clean)
         carrier = network(views.inputs) if self.teaching.mode == "ema" else teacher
         student = with_less_rgb(network, views.inputs, self.rgb_share(step))
 
@@ -396,24 +403,31 @@ class SelfDistillation(ViewSynthesis):
         total = self.total(parts, held) + self.total(carrier_parts, held)
         parts |= {f"fused_{name}": value for name, value in carrier_parts.items()}
 
-        mask = torch.ones_like(error, dtype=torch.bool)
+        seen = in_sight(views.inputs)
+        mask = seen
         if self.gate and not held:  # by a motion that is not yet known nothing can be told
-            mask = better_explained(carrier_error, error)
-        parts["gate"] = mask.float().mean()
-        distilled, more = self.distillation(modules, student, teacher, mask)
+            mask = seen & better_explained(carrier_error, error)
+        parts["gate"] = mask.sum() / seen.sum().clamp(min=1)
+        distilled, more = self.distillation(modules, student, teacher, mask, seen)
         return self.with_speed(total + distilled, parts | more, views, motions)
 
     def after_step(self, modules: nn.ModuleDict, step: Step) -> None:
-        self.teaching.follow(modules["teacher"], modules["student"], step.number)
+        self.teaching.follow(modules["teacher"], modules["student"])
 
     def rgb_share(self, step: Step) -> float:
         """What is left of RGB in the student: from 1 straight down to 0."""
         return max(0.0, 1 - step.progress / self.fade) if self.fade else 0.0
 
     def distillation(
-        self, modules: nn.ModuleDict, student: Prediction, teacher: Prediction, mask: Tensor
+        self, modules: nn.ModuleDict, student: Prediction, teacher: Prediction, mask: Tensor, seen: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What the student is to take over from the teacher, over the pixels of a mask [B, H, W].
+
+        Args:
+            modules: of the recipe.
+            student, teacher: their answers.
+            mask: what is taken over, bool [B, H, W].
+            seen: what is in sight, bool [B, H, W]: how sure to be is learned of all of it.
 
         Returns:
             The weighted sum of the terms, and the terms by name.
@@ -438,7 +452,7 @@ class SelfDistillation(ViewSynthesis):
         if self.teaching.mode == "mutual":
             back = back + self.depth_weight * 2 * silog(their_depth, own_depth.detach(), mask)
         difference = (student.log_depth - teacher.log_depth).detach()
-        parts["uncertainty"] = laplace_nll(student.log_scale, difference, torch.ones_like(mask))
+        parts["uncertainty"] = laplace_nll(student.log_scale, difference, seen)
         there = (
             self.feature_weight * parts["features"]
             + self.activation_weight * parts["activations"]
@@ -468,11 +482,6 @@ def with_less_rgb(network: DepthNetwork, inputs: NetworkInput, share: float) -> 
 def better_explained(teacher: Tensor, student: Tensor) -> Tensor:
     """Where a teacher's photometric error [B, H, W] is not above the student's, or nothing is known of one of them."""
     return (teacher <= student) | ~torch.isfinite(teacher) | ~torch.isfinite(student)
-
-
-def mostly(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask [B, H, W] at a smaller size: true where at least half of a cell is."""
-    return F.adaptive_avg_pool2d(mask[:, None].float(), size)[:, 0] >= 0.5
 
 
 def r2sdepth_stages(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -58,18 +58,26 @@ class Supervised(AugmentedRecipe):
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs, truth = self.view(batches[0], requests[0], step.generator)
+        inputs, _, truth = self.view(batches[0], requests[0], step.generator)
         prediction = modules["student"](inputs)
         return self.depth_loss(prediction.log_depth, prediction.log_scale, truth)
 
-    def view(self, batch: SampleBatch, request: Request, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
-        """A labelled batch as the network sees it, and its true depth [B, H, W]: both through one random camera."""
+    def view(
+        self, batch: SampleBatch, request: Request, generator: torch.Generator
+    ) -> tuple[NetworkInput, NetworkInput, Tensor]:
+        """A batch through one random camera, mirrored or not: with its looks changed, and as it is for who is not
+        trained on it; and its true depth [B, H, W], NaN where the request asks for none."""
         reference = request.reference
         camera, size = self.random_camera(batch, reference, generator)
-        inputs = prepare(batch, reference, request.sensors, camera, size)
-        self.augment(inputs, generator)
-        truth = depth_in_camera(batch, reference, camera, size)
-        return mirrored(inputs, truth, generator)
+        clean = prepare(batch, reference, request.sensors, camera, size)
+        if request.depth:
+            truth = depth_in_camera(batch, reference, camera, size)
+        else:
+            truth = torch.full((len(batch), *size), torch.nan, device=camera.device)
+        clean, truth = mirrored(clean, truth, generator)
+        changed = replace(clean, images=dict(clean.images))
+        self.augment(changed, generator)
+        return changed, clean, truth
 
     def depth_loss(self, log_depth: Tensor, log_scale: Tensor, truth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a prediction [B, H, W] against true metres (+inf sky, NaN unknown)."""

@@ -16,8 +16,9 @@ same moment and in the same step:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -27,12 +28,12 @@ from torch import Tensor, nn
 
 from spike_depth_core.losses.contrastive import info_nce
 from spike_depth_core.losses.depth import masked_mean
+from spike_depth_core.losses.distillation import least, mostly
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
-from spike_depth_core.networks.preprocess import depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import mirrored
+from spike_depth_core.recipes.views import in_sight
 from spike_depth_core.samples.batch import SampleBatch
 
 
@@ -50,7 +51,7 @@ class Unified(Supervised):
         align_weight, temperature: of the contrast between shared and specific halves.
         missing: how often each sensor beside the reference is left out of the fullest set.
         unlabelled: whether a batch of the `target` domain, without labels, is part of each step.
-        screen: quantile of the teacher's uncertainty below which its depth is a label there.
+        screen: share of that batch's pixels in sight, by the teacher's uncertainty, that become labels.
         unlabelled_weight: of that part.
     """
 
@@ -74,7 +75,7 @@ class Unified(Supervised):
     def modules(self, start: DepthNetwork | None = None) -> nn.ModuleDict:
         modules = super().modules(start)
         if not self.teaching.learns:
-            modules["teacher"] = self.teaching.teacher(modules["student"])
+            modules["teacher"] = self.teaching.teacher(modules["student"], start is not None)
         return modules
 
     def requests(self, step: int, available: Mapping[str, tuple[str, ...]]) -> Sequence[Request]:
@@ -101,25 +102,14 @@ class Unified(Supervised):
 
     def after_step(self, modules: nn.ModuleDict, step: Step) -> None:
         if "teacher" in modules:
-            self.teaching.follow(modules["teacher"], modules["student"], step.number)
+            self.teaching.follow(modules["teacher"], modules["student"])
 
     def _part(
         self, modules: nn.ModuleDict, batch: SampleBatch, request: Request, step: Step, parts: dict[str, Tensor]
     ) -> Tensor:
         """The loss of one batch: the labelled one, or the one without labels (whose total is not used)."""
-        camera, size = self.random_camera(batch, request.reference, step.generator)
-        inputs = prepare(batch, request.reference, request.sensors, camera, size)
+        inputs, clean, truth = self.view(batch, request, step.generator)
         labelled = bool(request.depth)
-        shape = (len(batch), *size)
-        truth = (
-            depth_in_camera(batch, request.reference, camera, size)
-            if labelled
-            else torch.full(shape, torch.nan, device=camera.device)
-        )
-        inputs, truth = mirrored(inputs, truth, step.generator)
-        clean = replace(inputs, images=dict(inputs.images))
-        self.augment(inputs, step.generator)
-
         student: DepthNetwork = modules["student"]  # type: ignore[assignment]
         features = student.encode(inputs)
         subsets = self.subsets(tuple(features), request.reference, step)
@@ -137,11 +127,13 @@ class Unified(Supervised):
                 parts[name] = parts.get(name, 0.0) + value.detach() / len(answers)
         taught = answers if "teacher" in modules else answers[1:]
         response, feature = truth.new_zeros(()), truth.new_zeros(())
+        seen = in_sight(inputs)
+        there = seen & ~(truth > self.depth_range[1])  # sky has no depth to take over
         for answer in taught:
-            response = response + self.response(answer, teacher, labelled) / len(taught)
-            feature = feature + self.feature(answer, teacher) / len(taught)
+            response = response + self.response(answer, teacher, there, labelled) / len(taught)
+            feature = feature + self.feature(answer, teacher, seen) / len(taught)
             if self.teaching.mode == "mutual":
-                response = response + self.response(answers[0], answer, labelled) / len(taught)
+                response = response + self.response(answers[0], answer, there, labelled) / len(taught)
         parts["response"], parts["feature"] = response, feature
         parts["align"] = self.align([levels[-1] for levels in features.values()])
         return (
@@ -164,27 +156,30 @@ class Unified(Supervised):
             chosen.append(between)
         return chosen
 
-    def response(self, student: Prediction, teacher: Prediction, labelled: bool) -> Tensor:
+    def response(self, student: Prediction, teacher: Prediction, there: Tensor, labelled: bool) -> Tensor:
         """Distillation of depth: |log d - log d_T|, weighted by the focal factor, where the teacher may be trusted.
 
-        With labels it may be where it is surer than the student; without, where it is among its own surest.
+        With labels it may be where it is surer than the student; without, where it is among its own surest of the
+        batch; and where there is (bool [B, H, W]) something in sight whose depth it says to be within range.
         """
-        error = (student.log_depth - teacher.log_depth.detach()).abs()
+        near, far = self.depth_range
+        label = teacher.log_depth.detach()
+        error = (student.log_depth - label).abs()
+        mask = there & (label >= math.log(near)) & (label <= math.log(far))
         if not labelled:
-            bound = torch.quantile(teacher.log_scale.detach().flatten(1).float(), self.screen, dim=1)
-            mask = teacher.log_scale <= bound[:, None, None]
+            mask = least(teacher.log_scale, mask, self.screen)
         elif self.gate:
-            mask = teacher.log_scale.detach() < student.log_scale.detach()
-        else:
-            mask = torch.ones_like(error, dtype=torch.bool)
+            mask = mask & (teacher.log_scale.detach() < student.log_scale.detach())
         focal = (1 - torch.exp(-error.detach())) ** self.gamma
         return masked_mean(focal * error, mask)
 
     @staticmethod
-    def feature(student: Prediction, teacher: Prediction) -> Tensor:
-        """Distillation of the coarsest two levels: one less the cosine between features at each place."""
-        pairs = list(zip(student.features[-2:], teacher.features[-2:], strict=True))
-        terms = [1 - F.cosine_similarity(own, other.detach(), dim=1).mean() for own, other in pairs]
+    def feature(student: Prediction, teacher: Prediction, seen: Tensor) -> Tensor:
+        """Distillation of the coarsest two levels: one less the cosine between features at each place in sight."""
+        terms = []
+        for own, other in zip(student.features[-2:], teacher.features[-2:], strict=True):
+            distance = 1 - F.cosine_similarity(own, other.detach(), dim=1)
+            terms.append(masked_mean(distance, mostly(seen, (own.shape[-2], own.shape[-1]))))
         return torch.stack(terms).mean()
 
     def align(self, coarsest: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,13 +14,29 @@ from spike_depth_core.training import distributed
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
 
+SEED_STRIDE = 1_000
+"""Between the seeds of two stages: more than anybody repeats a training with."""
 
-def stage_options(stage: Stage, options: LoopOptions) -> LoopOptions:
-    """How long and how hard a stage of a training is trained."""
-    return replace(
+
+def placed(stage: Stage, number: int, options: LoopOptions) -> tuple[Stage, LoopOptions]:
+    """A stage as it is trained at its place: how long, how hard, and by which seed.
+
+    All that a step draws is a function of the seed and the step's number, so a stage with its predecessor's seed would
+    see the same samples in the same looks again.
+
+    Args:
+        stage: of a training.
+        number: of the stages before it.
+        options: of the whole training.
+    """
+    seed = options.seed + number * SEED_STRIDE
+    recipe = copy.copy(stage.recipe)
+    recipe.seed += number * SEED_STRIDE
+    return replace(stage, recipe=recipe), replace(
         options,
         steps=max(1, round(stage.share * options.steps)),
         learning_rate=stage.learning_rate * options.learning_rate,
+        seed=seed,
     )
 
 
@@ -44,7 +61,7 @@ def run_stages(
     start, parent, before = run.start, run.parent, 0
     for number, stage in enumerate(stages, 1):
         out = run.out if len(stages) == 1 else run.out / f"{number}_{stage.recipe.name}"
-        options = stage_options(stage, run.options)
+        stage, options = placed(stage, number - 1, run.options)
         left = None if run.time_limit_s is None else max(0.0, run.time_limit_s - (time.monotonic() - begin))
         offset = before
         part = replace(

@@ -21,7 +21,7 @@ from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.recipes import Recipe, Stage
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
-from spike_depth_core.training.stages import stage_options
+from spike_depth_core.training.stages import placed
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def plan(
     """
     planned: list[PlannedStage] = []
     for stage in stages:
-        own = stage_options(stage, options)
+        stage, own = placed(stage, len(planned), options)
         about = {
             "after": planned[-1].key if planned else None,
             "recipe": description(stage.recipe),

@@ -12,6 +12,8 @@ from spike_depth_core.recipes.teaching import Teaching
 
 FIRST, SECOND, SECOND_RATE = 1.5, 0.5, 0.5
 """Of the preset's steps, of either part of a training for all sensors, and of its learning rate, in the second."""
+AVERAGE = 0.994
+"""Decay of the averaged teacher, over about a fifth of the second part's steps as BiCross's."""
 SPECIALIST = 0.5
 """Of the preset's steps, of either part of a specialist's: all four together take twice what the one network takes that
 stands in for them."""
@@ -64,7 +66,9 @@ def _views_of(sensor: str) -> tuple[str, ...]:
 
 
 def _unified(mode: str, unlabelled: bool, architecture: Architecture, seed: int) -> tuple[Stage, ...]:
-    return _then(Unified(architecture, seed=seed, teaching=Teaching(mode), unlabelled=unlabelled), architecture, seed)
+    return _then(
+        Unified(architecture, seed=seed, teaching=Teaching(mode, AVERAGE), unlabelled=unlabelled), architecture, seed
+    )
 
 
 def compare(found: Scores) -> list[Finding]:

@@ -36,14 +36,19 @@ def test_features_cost_one_where_the_student_knows_their_mean_only():
     teacher = 3 + torch.tensor([1.0, 5.0, 0.2])[:, None, None] * torch.randn(4, 3, 6, 8)
     constant = teacher.mean(dim=(0, 2, 3), keepdim=True).expand_as(teacher)
     everywhere = torch.ones(4, 6, 8)
-    assert float(feature_distance(constant, teacher, everywhere)) == pytest.approx(1.0, rel=1e-5)
-    assert float(feature_distance(teacher, teacher, everywhere)) == 0
-    assert float(feature_distance(10 * constant, 10 * teacher, everywhere)) == pytest.approx(1.0, rel=1e-5)
+    seen = everywhere > 0
+    assert float(feature_distance(constant, teacher, everywhere, seen)) == pytest.approx(1.0, rel=1e-5)
+    assert float(feature_distance(teacher, teacher, everywhere, seen)) == 0
+    assert float(feature_distance(10 * constant, 10 * teacher, everywhere, seen)) == pytest.approx(1.0, rel=1e-5)
     half = everywhere.clone()
     half[:, :3] = 0
     error = (constant - teacher).square().sum(1)
     share = float(error[:, 3:].sum() / error.sum())
-    assert float(feature_distance(constant, teacher, half)) == pytest.approx(share, rel=1e-4)
+    assert float(feature_distance(constant, teacher, half, seen)) == pytest.approx(share, rel=1e-4)
+    below = teacher[:, :, 3:]
+    constant = below.mean(dim=(0, 2, 3), keepdim=True).expand_as(teacher)
+    assert float(feature_distance(constant, teacher, everywhere, half > 0)) == pytest.approx(1.0, rel=1e-5)
+    assert float(feature_distance(constant, teacher, everywhere, half > 1)) == 0
 
 
 def test_focal_factors_are_their_formulas():
@@ -98,6 +103,6 @@ def test_gradients_reach_the_student_and_nothing_else():
     assert log_teacher.grad is None
     student = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda s: feature_distance(s, teacher, weights), student)
-    feature_distance(student, teacher, weights).backward()
+    assert torch.autograd.gradcheck(lambda s: feature_distance(s, teacher, weights, mask), student)
+    feature_distance(student, teacher, weights, mask).backward()
     assert teacher.grad is None

@@ -115,10 +115,11 @@ def test_features_are_compared_through_the_adapters_and_guided_by_uncertainty():
     log_scale = torch.tensor([[[2.0, 2.0, -2.0, -2.0]]])
     teacher = Prediction(log_scale, torch.full_like(log_scale, -1.0), [feature])
 
-    def cost(side, **settings):
+    def cost(side, seen=(True,) * 4, **settings):
         recipe = AduDepth(SMALL, levels=(0,), **settings)
         adapters = torch.nn.ModuleDict({"0": torch.nn.Identity()})
-        return float(recipe.feature_loss(Prediction(log_scale, log_scale, [off[side]]), teacher, adapters))
+        student = Prediction(log_scale, log_scale, [off[side]])
+        return float(recipe.feature_loss(student, teacher, adapters, torch.tensor([[seen]])))
 
     plain = 0.5 / 0.25  # half of the positions off by one; the variance of 0 and 1 is a quarter
     assert cost(0, guide_features=0.0) == pytest.approx(plain)
@@ -128,6 +129,7 @@ def test_features_are_compared_through_the_adapters_and_guided_by_uncertainty():
     assert cost(1, guide_features=3.0, trust=False) == pytest.approx(plain * sure / middle, rel=1e-5)
     believed = 1 / (1 + math.exp(-(2.0 + 1.0)))
     assert cost(0, guide_features=3.0) == pytest.approx(plain * unsure / middle * believed, rel=1e-5)
+    assert cost(1, seen=(True, True, False, False)) == 0.0  # of what nobody sees nothing is to be known
 
 
 @pytest.mark.parametrize("mode", ["frozen", "online", "mutual"])
@@ -193,7 +195,7 @@ def test_truth_in_the_place_of_a_teacher_adds_its_focal_error_and_nothing_else(b
         totals[one.name], parts = one.loss(modules, [batch], request, step)
         if one is recipe:
             response = parts["response"]
-    inputs, truth = recipe.view(batch, request[0], torch.Generator().manual_seed(3))
+    inputs, _, truth = recipe.view(batch, request[0], torch.Generator().manual_seed(3))
     with torch.no_grad():
         answer = modules["student"](dataclasses.replace(inputs, images={"rgb": inputs.images["rgb"]})).depth
     known = torch.isfinite(truth) & (truth >= 0.5) & (truth <= 100)

@@ -124,6 +124,21 @@ def test_who_learns_across_modality(mode):
     assert 0 < float(parts["kept"]) < 1
 
 
+def test_a_teacher_that_does_not_learn_sees_the_picture_as_it_is():
+    told = {}
+    for jitter in (0.0, 0.5):
+        recipe = CrossModality(SMALL, jitter=jitter)
+        modules = recipe.modules(start())
+        for name in ("teacher", "student"):
+            modules[name].register_forward_pre_hook(
+                lambda _, inputs, key=(name, jitter): told.update({key: inputs[0].images})
+            )
+        stepped(recipe, modules)
+    assert set(told["teacher", 0.5]) == {"rgb"}
+    assert torch.equal(told["teacher", 0.0]["rgb"], told["teacher", 0.5]["rgb"])
+    assert not torch.equal(told["student", 0.0]["spikes"], told["student", 0.5]["spikes"])
+
+
 @pytest.mark.parametrize("part", ["ckd", "fkd"])
 def test_a_mutual_teacher_is_drawn_to_its_student_and_an_online_one_is_not(part):
     def gradient(mode, weight):

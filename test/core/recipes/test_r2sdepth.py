@@ -229,7 +229,7 @@ def test_each_term_is_its_formula_and_no_term_moves_a_teacher_that_does_not_list
     recipe = SelfDistillation(
         SMALL, connectors=False, feature_weight=0.3, activation_weight=0.7, depth_weight=1.5, uncertainty_weight=0.2
     )
-    total, parts = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask)
+    total, parts = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask, mask)
     pairs = list(zip(student.features, teacher.features, strict=True))
     features = sum(((s - t) ** 2).mean() / (t**2).mean() for s, t in pairs)
     torch.testing.assert_close(parts["features"], features, rtol=1e-4, atol=0)
@@ -248,7 +248,7 @@ def test_each_term_is_its_formula_and_no_term_moves_a_teacher_that_does_not_list
     assert teacher.log_depth.grad is None
     # The published offset of 0.1 / m: log(1/10 + 0.1) - log(1/8 + 0.1).
     _, published = dataclasses.replace(recipe, depth_offset=0.1).distillation(
-        torch.nn.ModuleDict(), student, teacher, mask
+        torch.nn.ModuleDict(), student, teacher, mask, mask
     )
     assert published["depth"].item() == pytest.approx(2 * math.sqrt(0.15) * math.log(0.225 / 0.2), rel=0.03)
 
@@ -259,10 +259,11 @@ def test_nothing_is_distilled_where_the_gate_is_shut():
     mask = torch.ones(2, 16, 24, dtype=torch.bool)
     mask[:, :, 12:] = False
     recipe = SelfDistillation(SMALL, connectors=False)
-    _, parts = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask)
+    seen = torch.ones_like(mask)
+    _, parts = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask, seen)
     student.log_depth[:, :, 12:] += 3.0
     student.features[0][..., 6:] += 3.0
-    _, again = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask)
+    _, again = recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask, seen)
     for name in ("features", "activations", "depth"):
         torch.testing.assert_close(again[name], parts[name])
 
@@ -279,7 +280,8 @@ GRADIENTS = {
 def test_who_learns_in_which_mode(mode, batch):
     """After RGB has faded: (the teacher, the student's own RGB stem)."""
     recipe = SelfDistillation(SMALL, teaching=Teaching(mode))
-    modules = recipe.modules()
+    torch.manual_seed(0)
+    modules = recipe.modules(DepthNetwork(SMALL))
     for name, module in modules.items():
         module.train(name != "teacher" or recipe.teaching.learns)
     total, parts = recipe.loss(modules, [batch], recipe.requests(0, AVAILABLE), at(80))
@@ -296,11 +298,39 @@ def test_who_learns_in_which_mode(mode, batch):
     assert 0 < parts["gate"] < 1
 
 
+def test_a_teacher_that_does_not_learn_sees_the_pictures_as_they_are(batch):
+    told = {}
+    for jitter in (0.0, 0.5):
+        recipe = SelfDistillation(SMALL, jitter=jitter)
+        torch.manual_seed(0)
+        modules = recipe.modules(DepthNetwork(SMALL))
+        modules["teacher"].register_forward_pre_hook(lambda _, inputs, jitter=jitter: told.update({jitter: inputs[0]}))
+        step = Step(80, 100, seeded(3))
+        recipe.loss(modules, [batch], recipe.requests(0, AVAILABLE), step)
+    assert all(torch.equal(told[0.0].images[s], told[0.5].images[s]) for s in ("spikes", "rgb"))
+
+
+def test_nothing_is_distilled_where_nothing_is_in_sight(batch):
+    """The canvas of a distant zoom is mostly blank: of that no teacher can know anything."""
+    recipe = SelfDistillation(SMALL, zoom=(0.5, 0.5), motion="odometry")
+    torch.manual_seed(0)
+    modules = recipe.modules(DepthNetwork(SMALL))
+    asked = []
+    plain = recipe.distillation
+    recipe.distillation = lambda modules, student, teacher, mask, seen: (
+        asked.append((mask, seen)) or plain(modules, student, teacher, mask, seen)
+    )
+    recipe.loss(modules, [batch], recipe.requests(0, AVAILABLE), at(80))
+    ((mask, seen),) = asked
+    assert 0.2 < seen.float().mean() < 0.35  # a quarter, less rounding to whole strides
+    assert not (mask & ~seen).any()
+
+
 def test_mutual_teachers_are_drawn_to_the_student():
     student, teacher = prediction_of(10.0, 0, True), prediction_of(8.0, 1, True)
     mask = torch.ones(2, 16, 24, dtype=torch.bool)
     recipe = SelfDistillation(SMALL, connectors=False, teaching=Teaching("mutual"))
-    recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask)[0].backward()
+    recipe.distillation(torch.nn.ModuleDict(), student, teacher, mask, mask)[0].backward()
     assert (teacher.log_depth.grad < 0).all()  # it says 8 m, the student 10: downhill is farther
     assert (student.log_depth.grad > 0).all()
     assert all(feature.grad is not None for feature in teacher.features)

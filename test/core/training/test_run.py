@@ -19,7 +19,7 @@ from spike_depth_core.training.ema import ExponentialMovingAverage
 from spike_depth_core.training.journal import read_log
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.run import TrainingRun
-from spike_depth_core.training.stages import run_stages
+from spike_depth_core.training.stages import placed, run_stages
 from spike_depth_core.training.validation import Validation
 from test.core.factories import small_sample
 
@@ -243,6 +243,25 @@ def test_a_stage_is_as_long_and_as_hard_as_it_says(folder, tmp_path):
     assert second["learning_rate"] == pytest.approx(0.2 * run.options.learning_rate)
     with pytest.raises(ValueError, match="learning rate"):
         Stage(Supervised(SMALL), learning_rate=0.0)
+
+
+def test_no_stage_sees_the_samples_of_another_again(folder):
+    options = LoopOptions(steps=40, seed=7)
+    drawn, looks = [], []
+    for number in range(3):
+        stage, own = placed(Stage(Supervised(SMALL, seed=7)), number, options)
+        draws = Draws({"source": SampleFolders([folder])}, stage.recipe, 2, 40, own.seed)
+        drawn.append([(draw.paths, draw.request) for step in range(40) for draw in draws.draw(step)])
+        trainer = Trainer(stage.recipe, own)
+        trainer.recipe.loss = lambda modules, batches, requests, step: (
+            looks.append(torch.rand((), generator=step.generator)) or (modules["student"].decoder.head.weight.sum(), {})
+        )
+        trainer.step([], [])
+        if number == 0:
+            assert (stage.recipe.seed, own.seed) == (7, 7)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert sum(a == b for a, b in zip(drawn[one], drawn[other], strict=True)) < 20
+    assert len(set(map(float, looks))) == 3
 
 
 def test_every_module_with_gradients_learns_and_the_others_follow(folder):
