@@ -36,6 +36,7 @@ from spike_depth_core.bags.types import objection, type_store
 
 SUFFIXES = (".mcap", ".db3")
 _MOST_METADATA = 1 << 26  # bytes
+_LATE_NS = 10_000_000_000  # rosbag2 holds messages back: what came when a file ended may lie in the next
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class BagReader:
     Attributes:
         path: of the bag.
         topics: by name.
-        start_ns, end_ns: times of the first and the last message, as far as is known; None without any.
+        start_ns, end_ns: times of the first and the last message; None without any, and `end_ns` where it is not known:
+            of compressed files after the first, and of a database that is cut short, it is what `metadata.yaml` says.
         damage: what could not be read, so far: read to the end to know all.
         custom: texts by name that its recorder put in.
 
@@ -112,6 +114,7 @@ class BagReader:
         self.end_ns: int | None = None
         self._verify = verify
         self._counts: dict[str, int] = {}  # by metadata.yaml
+        self._spans: dict[str, tuple[int, int]] = {}  # of its files, by metadata.yaml
         self._paths = self._find_files()
         self._look_around()
 
@@ -123,7 +126,7 @@ class BagReader:
 
     @property
     def duration_s(self) -> float:
-        """From the first message to the last, as far as is known."""
+        """From the first message to the last; 0 where that is not known."""
         return 0.0 if self.start_ns is None or self.end_ns is None else (self.end_ns - self.start_ns) / 1e9
 
     def of_type(self, kind: str) -> list[str]:
@@ -158,6 +161,8 @@ class BagReader:
                 raise ValueError(f"{self.path}: {name} cannot be read: {self.topics[name].objection}")
         wanted = {n for n, t in self.topics.items() if (raw or not t.objection) and (topics is None or n in topics)}
         for path in self._paths:
+            if path.suffix == ".zstd" and not self._may_hold(path, start_ns, stop_ns):
+                continue
             with self._opened(path) as file:
                 if file is None or (file.start_ns is not None and file.start_ns >= stop_ns):
                     continue
@@ -206,6 +211,12 @@ class BagReader:
             names = [PurePath(str(name)).name for name in about["relative_file_paths"]]
             for entry in about["topics_with_message_count"]:
                 self._counts[str(entry["topic_metadata"]["name"])] = int(entry["message_count"])
+            by_file = {PurePath(str(entry["path"])).name: entry for entry in about.get("files") or ()}
+            for name in names:
+                # Files that were compressed after they had been listed are listed without their suffix.
+                span = _span(by_file.get(name) or by_file.get(name.removesuffix(".zstd")) or about)
+                if span is not None:
+                    self._spans[name] = span
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             self.damage.append(Damage(path, f"it cannot be understood: {error}"))
             return []
@@ -215,24 +226,36 @@ class BagReader:
     def _look_around(self) -> None:
         """Take in topics and times of the files; of compressed ones only of the first, the others take long to open."""
         found: dict[str, list[StoredTopic]] = {}
-        spans: list[int] = []
+        starts: list[int] = []
+        ends: list[int | None] = []
         readable = 0
         for place, path in enumerate(self._paths):
+            told = self._spans.get(path.name)
             if place and path.suffix == ".zstd":
+                ends.append(None if told is None else told[1])
                 continue
             with self._opened(path) as file:
                 if file is None:
                     continue
                 readable += 1
                 self.custom = {**file.custom, **self.custom}
-                spans += [time_ns for time_ns in (file.start_ns, file.end_ns) if time_ns is not None]
+                if file.start_ns is not None:
+                    starts.append(file.start_ns)
+                    ends.append(told[1] if file.end_ns is None and told is not None else file.end_ns)
                 for topic in file.topics.values():
                     found.setdefault(topic.name, []).append(topic)
         if not readable:
             raise BagError(f"{self.path} cannot be read: {self.damage[-1].what}")
         self.topics = {name: _merged(name, topics, self._counts.get(name)) for name, topics in sorted(found.items())}
-        if spans:
-            self.start_ns, self.end_ns = min(spans), max(spans)
+        self.start_ns = min(starts, default=None)
+        known = [end_ns for end_ns in ends if end_ns is not None]
+        if starts and len(known) == len(ends):
+            self.end_ns = max(known)
+
+    def _may_hold(self, path: Path, start_ns: int, stop_ns: int) -> bool:
+        """Whether a file may have messages received in [start_ns, stop_ns), by `metadata.yaml`."""
+        first_ns, last_ns = self._spans.get(path.name, (EARLIEST_NS, LATEST_NS))
+        return first_ns - _LATE_NS < stop_ns and last_ns + _LATE_NS >= start_ns
 
     @contextlib.contextmanager
     def _opened(self, path: Path) -> Iterator[StorageFile | None]:
@@ -298,6 +321,16 @@ class DamagedMessages:
 def _storage_suffix(path: Path) -> str:
     """`.mcap` of `a.mcap` and `a.mcap.zstd`."""
     return Path(path.stem).suffix if path.suffix == ".zstd" else path.suffix
+
+
+def _span(about: Any) -> tuple[int, int] | None:
+    """Times of the first and the last message of what an entry of `metadata.yaml` is of; None where it says neither."""
+    try:
+        start_ns = int(about["starting_time"]["nanoseconds_since_epoch"])
+        end_ns = start_ns + int(about["duration"]["nanoseconds"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (start_ns, end_ns) if EARLIEST_NS <= start_ns <= end_ns < LATEST_NS else None  # at the latest: no messages
 
 
 def _by_number(path: Path) -> tuple[int, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ class BagWriter:
 
     Raises:
         ValueError: when there is something at the path already, or SQLite is to be compressed.
+        OSError: naming the path, when it cannot be written; so do the methods.
     """
 
     def __init__(self, path: str | Path, compress: bool = False, custom: Mapping[str, str] | None = None):
@@ -47,7 +50,8 @@ class BagWriter:
         for key, value in (custom or {}).items():
             self._writer.set_custom_data(key, value)
         self._connections: dict[str, Connection] = {}
-        self._writer.open()
+        with self._writing():
+            self._writer.open()
 
     def __enter__(self) -> BagWriter:
         return self
@@ -56,8 +60,7 @@ class BagWriter:
         if kind is None:
             self.close()
         else:
-            self._writer.abort()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._discard()
 
     def add_topic(self, name: str, kind: str, latched: bool = False) -> None:
         """Announce a topic; one that is not is announced at its first message.
@@ -68,13 +71,14 @@ class BagWriter:
             latched: whether late subscribers shall get the last message, as of `/tf_static`.
         """
         if name not in self._connections:
-            self._connections[name] = self._writer.add_connection(
-                name,
-                kind,
-                msgdef=type_store().generate_msgdef(kind, ros_version=2)[0],
-                rihs01=type_hash(kind),
-                offered_qos_profiles=[_qos(latched)],
-            )
+            with self._writing():
+                self._connections[name] = self._writer.add_connection(
+                    name,
+                    kind,
+                    msgdef=type_store().generate_msgdef(kind, ros_version=2)[0],
+                    rihs01=type_hash(kind),
+                    offered_qos_profiles=[_qos(latched)],
+                )
 
     def write(self, name: str, kind: str, message: Any, time_ns: int) -> None:
         """Write a message of `bags.messages`, as received at a time."""
@@ -83,15 +87,31 @@ class BagWriter:
     def write_raw(self, name: str, kind: str, data: memoryview, time_ns: int) -> None:
         """Write a message that is CDR already."""
         self.add_topic(name, kind)
-        self._writer.write(self._connections[name], time_ns, data)
+        with self._writing():
+            self._writer.write(self._connections[name], time_ns, data)
 
     def close(self) -> None:
         """Write the index and the metadata."""
-        self._writer.close()
-        if self._single:
-            written = next(p for p in self._folder.iterdir() if p.suffix == self.path.suffix)
-            written.replace(self.path)
-            shutil.rmtree(self._folder)
+        with self._writing():
+            self._writer.close()
+            if self._single:
+                written = next(p for p in self._folder.iterdir() if p.suffix == self.path.suffix)
+                written.replace(self.path)
+                shutil.rmtree(self._folder)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            self._discard()
+            why = error.strerror if isinstance(error, OSError) else None
+            raise OSError(f"{self.path} cannot be written: {why or error}") from error
+
+    def _discard(self) -> None:
+        with contextlib.suppress(Exception):  # what made it fail is told, not what comes of that
+            self._writer.abort()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _qos(latched: bool) -> Any:

@@ -55,7 +55,7 @@ def convert(
         int, typer.Option(help="Of a video: planes from frame to frame.", min=4)
     ] = PLANES_PER_FRAME,
     camera: Annotated[Camera, typer.Option(help="Of a video: simulate with or without noise.")] = Camera.ideal,
-    seed: Annotated[int, typer.Option(help="Of a video: seed of the camera's noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of a video: seed of the pixels' first charges and of noise.", min=0)] = 0,
 ) -> None:
     """Convert spike recordings between formats, or simulate spikes from a video.
 
@@ -73,13 +73,16 @@ def convert(
         taken = itertools.islice(frames, first, None if count is None else first + count)
         parameters = SpikeCameraParameters(gain=VIDEO_GAIN) if camera is Camera.physical else None
         parts = spikes_from_frames(taken, rate, planes_per_frame, parameters, seed)
-        summary = _write_parts(target, track(parts, "frames"), target_layout)
+        summary = _write_parts(target, _read(source, track(parts, "frames")), target_layout)
     elif source.suffix.lower() in _BAGS or source.is_dir():
         from spike_depth_core.bags import BagReader
         from spike_depth_core.bags.recording import spikes_of_bag
 
-        parts = _planes_between(spikes_of_bag(BagReader(source)), first, count)
-        summary = _write_parts(target, track(parts, "packets"), target_layout)
+        bag = BagReader(source)
+        parts = _planes_between(spikes_of_bag(bag), first, count)
+        summary = _write_parts(target, _read(source, track(parts, "packets")), target_layout)
+        for damage in bag.damage:
+            console.print(str(damage), style="yellow", highlight=False, markup=False, soft_wrap=True)
     else:
         spikes = read_spikes(source, height, width, layout.value, period_ns)
         last = len(spikes) if count is None else first + count
@@ -91,27 +94,32 @@ def convert(
 
 def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) -> str:
     """Write parts one after another; a .dat as they come, so that it may be larger than the memory."""
+    parts = iter(parts)
+    first = next(parts, None)
+    if first is None:
+        raise ValueError("there are no planes: a video must have two frames at least, a bag a packet in the range")
+    parts = itertools.chain([first], parts)
     if target.suffix.lower() in _BAGS:
         from spike_depth_core.bags import BagWriter
         from spike_depth_core.bags.recording import record_spikes
 
         with BagWriter(target) as bag:
-            planes = record_spikes(iter(parts), bag)
-        return f"{planes} planes"
-    kept: list[PackedSpikes] = []
-    planes = 0
-    last: PackedSpikes | None = None
-    for last in parts:
-        if target.suffix.lower() == ".dat":
-            write_dat(target, last, layout.value, append=planes > 0)
-        else:
-            kept.append(last)
-        planes += len(last)
-    if last is None:
-        raise ValueError("there are no planes: a video must have two frames at least, a bag a packet in the range")
-    if kept:
-        write_spikes(target, PackedSpikes.concatenate(kept))
-    return f"{planes} planes of {last.width}x{last.height} pixels, {1e9 / last.period_ns:,.0f} planes/s"
+            planes = record_spikes(parts, bag)
+    elif target.suffix.lower() == ".dat":
+        planes = write_dat(target, parts, layout.value)
+    else:
+        whole = PackedSpikes.concatenate(list(parts))
+        write_spikes(target, whole)
+        planes = len(whole)
+    return f"{planes} planes of {first.width}x{first.height} pixels, {1e9 / first.period_ns:,.0f} planes/s"
+
+
+def _read(source: Path, parts: Iterable[PackedSpikes]) -> Iterator[PackedSpikes]:
+    """The parts of a file that is read while another is written: where that fails, it is this one that is named."""
+    try:
+        yield from parts
+    except OSError as error:
+        raise ValueError(f"{source} cannot be read: {error}") from error
 
 
 def _planes_between(parts: Iterable[PackedSpikes], first: int, count: int | None) -> Iterator[PackedSpikes]:

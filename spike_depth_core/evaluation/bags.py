@@ -1,7 +1,7 @@
 """Many bags in one table: what each has come to, kept a file a bag and checkpoint, and put together.
 
 A bag is one job, run where there is room for it (`workers`). What it came to is written at once, under a name made of
-all that it depends on: the bag's files, the checkpoint, the options. So the same command goes on where it was
+all that it depends on: the bag's files, the checkpoint, the options, the rig. So the same command goes on where it was
 interrupted, and measures again only what has changed.
 """
 
@@ -164,8 +164,10 @@ class BagStore:
         self.folder = folder
 
     def path(self, job: BagJob) -> Path:
-        """Where the result of a job is or will be."""
-        about = [__version__, fingerprint(Path(job.bag)), job.sha256, asdict(job.options)]
+        """Where the result of a job is or will be. Raises OSError where the bag or the rig is not there."""
+        rig = None if job.options.rig is None else hashlib.sha256(Path(job.options.rig).read_bytes()).hexdigest()
+        options = asdict(job.options) | {"rig": rig}  # its content, whatever the file is called
+        about = [__version__, fingerprint(Path(job.bag)), job.sha256, options]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return self.folder / f"{Path(job.bag).stem}-{digest[:16]}.json"
 

@@ -34,8 +34,8 @@ class SpikeKittiMaker:
         planes: from frame to frame.
         width, height: of the planes; pictures are resized to it.
         frames: of each drive, how many pictures to use from its beginning; all when None.
-        parameters: of the camera; an ideal one when None.
-        seed: of the camera's fixed pattern and noise.
+        parameters: of the camera; one without noise when None.
+        seed: of the cameras' first charges, fixed patterns and noise, which are each camera's own.
     """
 
     kitti: KittiRaw
@@ -92,7 +92,9 @@ class SpikeKittiMaker:
                 resize_picture(self.kitti.image(Frame(drive, number), camera), self.width, self.height)
                 for number in run
             )
-            parts = spikes_from_frames(pictures, 1e9 / FRAME_PERIOD_NS, self.planes, self.parameters, self.seed)
+            # Cameras in step would match at no disparity wherever both see the same light.
+            seed = len(SPIKE_CAMERAS) * self.seed + list(SPIKE_CAMERAS).index(camera)
+            parts = spikes_from_frames(pictures, 1e9 / FRAME_PERIOD_NS, self.planes, self.parameters, seed)
             for path, spikes in zip(paths, parts, strict=True):
                 # Those before it had to be simulated anyway: the charge they leave is where it begins.
                 if not path.is_file():

@@ -22,10 +22,14 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 
@@ -82,24 +86,26 @@ def read_spikes(
 
 
 def write_spikes(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "camera") -> None:
-    """Write a recording; the suffix says which format. `layout` is for `.dat`."""
+    """Write a recording, whole or not at all; the suffix says which format. `layout` is for `.dat`.
+
+    Raises:
+        ValueError: for another suffix, or a size that the layout does not have.
+        OSError: naming the path, when it cannot be written.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".dat":
-        write_dat(path, spikes, layout)
+        write_dat(path, [spikes], layout)
     elif suffix == ".npy":
         shape = (len(spikes), spikes.height, spikes.width)
-        if not len(spikes):  # an empty file cannot be mapped
-            np.save(path, np.empty(shape, np.uint8))
-            return
-        planes = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        for first, last in _chunks(spikes):
-            planes[first:last] = spikes.slice(first, last).planes()
-        planes.flush()
+        with _whole(path) as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for first, last in _chunks(spikes):
+                file.write(spikes.slice(first, last).planes().data)
     elif suffix == ".npz":
-        np.savez_compressed(
-            path, planes=spikes.planes(), period_ns=np.int64(spikes.period_ns), start_ns=np.int64(spikes.start_ns)
-        )
+        period_ns, start_ns = np.int64(spikes.period_ns), np.int64(spikes.start_ns)
+        with _whole(path) as file:
+            np.savez_compressed(file, planes=spikes.planes(), period_ns=period_ns, start_ns=start_ns)
     else:
         raise ValueError(f"{path}: spikes are written to {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
 
@@ -136,20 +142,54 @@ def read_dat(
     return PackedSpikes(data, width, period_ns)
 
 
-def write_dat(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "camera", append: bool = False) -> None:
-    """Write a camera's `.dat`, or append to it. Columns that are not pixels are written as zeros."""
+def write_dat(path: str | Path, parts: Iterable[PackedSpikes], layout: DatLayout = "camera") -> int:
+    """Write a camera's `.dat` of parts that follow one another, whole or not at all. Columns that are not pixels are
+    written as zeros. Returns how many planes. Raises as `write_spikes`."""
+    path = Path(path)
+    planes = 0
+    size: tuple[int, int] | None = None
+    with _whole(path) as file:
+        for spikes in parts:
+            size = size or (spikes.height, spikes.width)
+            if (spikes.height, spikes.width) != size:
+                raise ValueError(
+                    f"{path}: parts of one recording must agree, found {spikes.width}x{spikes.height} pixels after "
+                    f"{size[1]}x{size[0]}"
+                )
+            _write_rows(file, spikes, layout)
+            planes += len(spikes)
+    return planes
+
+
+def _write_rows(file: BinaryIO, spikes: PackedSpikes, layout: DatLayout) -> None:
     height, width, row_bytes = _dat_size(spikes.height, spikes.width, layout)
-    with open(path, "ab" if append else "wb") as file:
-        for first, last in _chunks(spikes):
-            data = spikes.data[first:last]
-            if layout == "sps100":
-                bits = np.zeros((last - first, height, 1024), np.uint8)
-                bits[..., np.delete(np.arange(1024), _sps100_padding())] = spikes.slice(first, last).planes()
-                rows = np.packbits(bits, axis=2, bitorder="little")
-            else:
-                rows = np.zeros((last - first, height, row_bytes), np.uint8)
-                rows[..., : width // 8] = data if layout == "upright" else data[:, ::-1]
-            file.write(rows.data)
+    for first, last in _chunks(spikes):
+        data = spikes.data[first:last]
+        if layout == "sps100":
+            bits = np.zeros((last - first, height, 1024), np.uint8)
+            bits[..., np.delete(np.arange(1024), _sps100_padding())] = spikes.slice(first, last).planes()
+            rows = np.packbits(bits, axis=2, bitorder="little")
+        else:
+            rows = np.zeros((last - first, height, row_bytes), np.uint8)
+            rows[..., : width // 8] = data if layout == "upright" else data[:, ::-1]
+        file.write(rows.data)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its name when all of it is written; where that fails, what was there stays.
+
+    None of the formats tells a part from a whole.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _dat_size(height: int | None, width: int | None, layout: str) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ PLANES_PER_FRAME = 128
 VIDEO_GAIN = 0.6
 """Rate of a white pixel, spikes a plane: what simulators of spike data sets come to."""
 
+# Without noise; but only a camera whose pixels are not exactly alike starts them at charges of their own. From empty
+# ones equal pixels would fire in step for ever.
+_NOISELESS = SpikeCameraParameters(VIDEO_GAIN, 1.0, math.inf, 0.0, 1e-6, 0.0, 0.0, 0.0)
 _PLANES_PER_LEVEL = 4  # light is constant that long: 1/32 of the way from frame to frame
 
 
@@ -64,22 +68,22 @@ def spikes_from_frames(
     parameters: SpikeCameraParameters | None = None,
     seed: int = 0,
 ) -> Iterator[PackedSpikes]:
-    """Simulate a spike camera on light that goes linearly from each frame to the next.
+    """Simulate a spike camera on light that goes linearly from each frame to the next. Pixels start at random charges.
 
     Args:
         frames: sRGB uint8 [H, W, 3], at least two.
         frames_per_second: of the video. Planes are `1 / (frames_per_second * planes_per_frame)` seconds apart:
             slower than a real camera's, so that things move further from plane to plane.
         planes_per_frame: planes from one frame to the next, a multiple of 4.
-        parameters: of the camera; by default an ideal one with `VIDEO_GAIN`.
-        seed: of the camera's fixed pattern and noise.
+        parameters: of the camera; by default one without noise, with `VIDEO_GAIN`.
+        seed: of the charges at first, and of the camera's fixed pattern and noise.
 
     Yields:
         The planes from each frame to the next.
     """
     if planes_per_frame < 1 or planes_per_frame % _PLANES_PER_LEVEL:
         raise ValueError(f"planes_per_frame must be a multiple of {_PLANES_PER_LEVEL}, found {planes_per_frame}")
-    parameters = parameters or SpikeCameraParameters.ideal(gain=VIDEO_GAIN)
+    parameters = parameters or _NOISELESS
     period_ns = round(1e9 / (frames_per_second * planes_per_frame))
     levels = planes_per_frame // _PLANES_PER_LEVEL
     camera: RealtimeSpikeCamera | None = None

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ class Draw:
 class SampleFolder:
     """Samples of the same sensors and sizes, in files or shards, see `samples.files`.
 
-    Consecutive frames of a sequence lie one after the other with the same `meta["sequence"]`.
+    Consecutive frames of a sequence lie one after the other with the same `meta["sequence"]`, and a `meta["frame"]`
+    that rises by one where they are numbered.
     """
 
     def __init__(self, folder: str | Path):
@@ -85,8 +87,8 @@ class SampleFolder:
                     f"it is known of {', '.join(known) or 'none'}"
                 )
         if offsets:
-            sequences = [summary.meta.get("sequence") for summary in self.summaries]
-            found = [i for i in found if _has_neighbours(sequences, i, offsets)]
+            metas = [summary.meta for summary in self.summaries]
+            found = [i for i in found if _has_neighbours(metas, i, offsets)]
             if not found:
                 raise ValueError(f"{self.folder} has no sequence with frames at offsets {offsets} from one another")
         if offsets and moved > 0:
@@ -97,10 +99,20 @@ class SampleFolder:
         return np.array(found)
 
 
-def _has_neighbours(sequences: Sequence[object], index: int, offsets: Iterable[int]) -> bool:
-    own = sequences[index]
-    places = [index + offset for offset in offsets]
-    return own is not None and all(0 <= k < len(sequences) and sequences[k] == own for k in places)
+def _has_neighbours(metas: Sequence[Mapping[str, Any]], index: int, offsets: Iterable[int]) -> bool:
+    own = metas[index]
+
+    def is_neighbour(offset: int) -> bool:
+        if not 0 <= index + offset < len(metas):
+            return False
+        other = metas[index + offset]
+        frame, its = own.get("frame"), other.get("frame")
+        # A split that was drawn from a recording has frames of one sequence side by side that are far apart.
+        if isinstance(frame, int) and isinstance(its, int) and its != frame + offset:
+            return False
+        return other.get("sequence") == own["sequence"]
+
+    return own.get("sequence") is not None and all(is_neighbour(offset) for offset in offsets)
 
 
 class SampleFolders:

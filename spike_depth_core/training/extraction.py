@@ -7,8 +7,8 @@ A data set is a folder:
     train/FORMAT/003-0012-000.tar   shards, see `samples.shards`; samples of a format have the same sensors and sizes
 
 `plan_extraction` writes the manifest. `extract_unit` does one part: it may run anywhere that sees the bags and the
-folder, several at a time, in any order, and again after a kill at any moment, because it depends on nothing but the
-manifest and gives the same bytes each time.
+folder, several at a time, in any order, and again after a kill at any moment, because it depends on nothing but its
+description and the bag, and gives the same bytes each time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from spike_depth_core.samples.shards import ShardWriter, WrittenShard, partial_f
 from spike_depth_core.streams import Timing
 from spike_depth_core.training.filters import Filter, sync_errors_ns
 from spike_depth_core.training.manifest import MANIFEST, UNITS, Extraction, ExtractionOptions, Recording, UnitJob
-from spike_depth_core.training.splits import Unit, divide
+from spike_depth_core.training.splits import BLOCK, Unit, divide
 
 _LEAD_NS = 1_000_000_000  # of a bag before a part, beyond what the playback reads by itself, for its streams to settle
 _TRAIL_NS = 60_000_000_000  # after a part: where all is silent for longer, its last moments are let go as at the end
@@ -68,7 +68,8 @@ def plan_extraction(bags: Sequence[str | Path], folder: str | Path, options: Ext
         raise ValueError("there are no bags to extract")
     recordings = tuple(_survey(Path(bag), options) for bag in bags)
     names = [recording.name for recording in recordings]
-    spans = [(recording.start_ns, recording.end_ns) for recording in recordings]
+    # A drive whose end is not known is one part.
+    spans = [(r.start_ns, r.start_ns if r.end_ns is None else r.end_ns) for r in recordings]
     block_ns, gap_ns = round(1e9 * options.block_s), round(1e9 * options.gap_s)
     units = divide(spans, names, options.split, options.shares, block_ns, gap_ns, options.assigned, options.seed)
     plan = Extraction(options, recordings, tuple(units))
@@ -78,7 +79,7 @@ def plan_extraction(bags: Sequence[str | Path], folder: str | Path, options: Ext
         raise ValueError(f"{folder} holds something else already; choose another folder, or remove it")
     else:
         write_json(folder / MANIFEST, plan.to_dict())
-    return [UnitJob(str(folder.absolute()), number) for number in range(len(units))]
+    return Extraction.load(folder).jobs(folder)  # as it was begun with, whoever began it
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def only_one(folder: str | Path) -> Iterator[None]:
 
 def is_done(job: UnitJob) -> bool:
     """Whether a part is complete."""
-    return _report_path(Path(job.folder), Extraction.load(job.folder).units[job.number]).exists()
+    return _report_path(job).exists()
 
 
 def extract_unit(job: UnitJob) -> dict[str, Any]:
@@ -118,17 +119,13 @@ def extract_unit(job: UnitJob) -> dict[str, Any]:
     Raises:
         ValueError: where the bag cannot be read, or is another than the one that was planned with.
     """
-    folder = Path(job.folder)
-    plan = Extraction.load(folder)
-    unit = plan.units[job.number]
-    path = _report_path(folder, unit)
+    path, unit, recording = _report_path(job), job.unit, job.recording
     if path.exists():
         return json.loads(path.read_text())
-    recording = plan.recordings[unit.recording]
     if fingerprint(recording.path) != recording.fingerprint:
-        raise ValueError(f"{recording.path} is no longer the bag that {folder} was planned with")
-    with _Shards(folder, unit, round(1e6 * plan.options.shard_mb)) as shards:
-        part = _Part(plan.options, recording, unit)
+        raise ValueError(f"{recording.path} is no longer the bag that {job.folder} was planned with")
+    with _Shards(Path(job.folder), unit, round(1e6 * job.options.shard_mb)) as shards:
+        part = _Part(job.options, recording, unit)
         for sample in part.samples():
             shards.add(sample)
     report = {"unit": unit.name, "bag": recording.name, "split": unit.split, **part.report()}
@@ -153,14 +150,18 @@ def fingerprint(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _report_path(folder: Path, unit: Unit) -> Path:
-    return folder / UNITS / f"{unit.name}.json"
+def _report_path(job: UnitJob) -> Path:
+    return Path(job.folder) / UNITS / f"{job.unit.name}.json"
 
 
 def _survey(path: Path, options: ExtractionOptions) -> Recording:
     bag = BagReader(path)
-    if bag.start_ns is None or bag.end_ns is None:
-        raise ValueError(f"{path} has no messages: {'; '.join(str(d) for d in bag.damage) or 'it is empty'}")
+    damage = "; ".join(map(str, bag.damage))
+    if bag.start_ns is None:
+        raise ValueError(f"{path} has no messages: {damage or 'it is empty'}")
+    if bag.end_ns is None and options.split == BLOCK:
+        why = damage or "neither it nor its metadata.yaml says"
+        raise ValueError(f"it is not known where {path} ends ({why}), so it has no blocks: split by drives")
     topics = find_sensors(bag, options.topics)
     missing = [s for s in options.sensors or () if s not in topics.images]
     if missing:
@@ -201,6 +202,11 @@ def _compare(there: Extraction, asked: Extraction, folder: Path) -> None:
     if [r["fingerprint"] for r in one["recordings"]] != [r["fingerprint"] for r in other["recordings"]]:
         names = ", ".join(r["name"] for r in one["recordings"])
         raise ValueError(f"{folder} was begun with other bags: {names}; choose another folder, or the same bags")
+    for recording, now in zip(one["recordings"], other["recordings"], strict=True):
+        if recording["rig"] != now["rig"]:
+            raise ValueError(
+                f"{folder} was begun with another rig of {recording['name']}; choose another folder, or the same rig"
+            )
 
 
 class _Part:

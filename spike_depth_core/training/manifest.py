@@ -97,7 +97,7 @@ class Recording:
         path: of the bag.
         name: of the bag in the data set: no two alike.
         fingerprint: tells whether it is still the same bag, see `fingerprint`.
-        start_ns, end_ns: of its messages.
+        start_ns, end_ns: of its messages; `end_ns` is None where that is not known.
         images, cameras: topics by sensor.
         truth, odometry: topics, or None.
         rig: where the sensors are, see `SensorRig.to_dict`.
@@ -109,7 +109,7 @@ class Recording:
     name: str
     fingerprint: str
     start_ns: int
-    end_ns: int
+    end_ns: int | None
     images: Mapping[str, str]
     cameras: Mapping[str, str]
     truth: str | None
@@ -126,6 +126,11 @@ class Extraction:
     options: ExtractionOptions
     recordings: tuple[Recording, ...]
     units: tuple[Unit, ...]
+
+    def jobs(self, folder: str | Path) -> list[UnitJob]:
+        """All parts, those that are done too, of the data set in a folder."""
+        where = str(Path(folder).absolute())
+        return [UnitJob(where, unit, self.recordings[unit.recording], self.options) for unit in self.units]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -161,12 +166,16 @@ class Extraction:
 
 @dataclass(frozen=True)
 class UnitJob:
-    """One part of an extraction: what `extract_unit` takes.
+    """One part of an extraction: all that `extract_unit` has to know, so that no part reads the manifest of all.
 
     Attributes:
         folder: of the data set.
-        number: of the part among the units of its manifest.
+        unit: the part.
+        recording: that it is a part of.
+        options: what is taken from it.
     """
 
     folder: str
-    number: int
+    unit: Unit
+    recording: Recording
+    options: ExtractionOptions

@@ -45,6 +45,7 @@ FRAME_PERIOD_NS = 100_000_000
 
 _EARTH_RADIUS = 6378137.0  # as the development kit has it
 _OXTS_VALUES = 30
+_IMPROVED = ("eigen_benchmark", "bicross_train", "bicross_test")  # splits that were published with improved depth
 _SHAPES = {
     "calib_cam_to_cam.txt": {
         "S_rect_02": (2,),
@@ -158,8 +159,9 @@ class KittiRaw(Dataset):
     Attributes:
         split: one of `splits`, or the path of a published list of frames (see `kitti_splits.read_split_file`).
         depth: `lidar` projects the sweep of the moment; `improved` reads the accumulated maps; `none` reads neither.
-            By default `improved` for `eigen_benchmark`, else `lidar`. Frames that lack it are left out of the splits
-            that take whole drives: the first and last five of a drive have no improved depth, a few no sweep.
+            By default `improved` for `eigen_benchmark` and BiCross's splits, as they were published, else `lidar`.
+            Frames that lack it are left out of the splits that take whole drives: the first and last five of a drive
+            have no improved depth, a few no sweep.
         partial: make do with the drives that are there.
     """
 
@@ -179,7 +181,7 @@ class KittiRaw(Dataset):
 
     def __post_init__(self) -> None:
         if self.depth is None:
-            object.__setattr__(self, "depth", "improved" if self.split == "eigen_benchmark" else "lidar")
+            object.__setattr__(self, "depth", "improved" if self.split in _IMPROVED else "lidar")
         if self.depth not in get_args(DepthSource):
             raise ValueError(f"depth of {self.name} is one of {', '.join(get_args(DepthSource))}; found {self.depth!r}")
         super().__post_init__()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
+import zstandard
 
 from spike_depth_core.bags import BagWriter, messages, types
 from spike_depth_core.bags.types import type_store
@@ -74,6 +77,36 @@ def write_recording(path: Path, recording: list[Written] | None = None, **option
     with BagWriter(path, **options) as bag:
         for topic, kind, message, time_ns in sorted(recording or small_recording(), key=_received):
             bag.write(topic, kind, message, time_ns)
+    return path
+
+
+def write_compressed_files(path: Path, recording: list[Written], count: int, **options: Any) -> Path:
+    """Write messages as `ros2 bag record` does that begins a file every so often and compresses those it has ended."""
+    ordered = sorted(recording, key=_received)
+    edges = [len(ordered) * k // count for k in range(count + 1)]
+    spans, names = [], []
+    path.mkdir()
+    for number, (begin, end) in enumerate(pairwise(edges)):
+        file = write_recording(path / f"{path.name}_{number}.mcap", ordered[begin:end], **options)
+        names.append(f"{file.name}.zstd")
+        (path / names[-1]).write_bytes(zstandard.compress(file.read_bytes()))
+        file.unlink()
+        spans.append((_received(ordered[begin]), _received(ordered[end - 1])))
+
+    def span(start_ns: int, end_ns: int) -> dict[str, Any]:
+        return {
+            "starting_time": {"nanoseconds_since_epoch": start_ns},
+            "duration": {"nanoseconds": end_ns - start_ns},
+        }
+
+    about = {
+        **span(spans[0][0], spans[-1][1]),
+        "relative_file_paths": names,
+        "topics_with_message_count": [],
+        # Without the suffix, as rosbag2 leaves it there.
+        "files": [{"path": n.removesuffix(".zstd"), **span(*s)} for n, s in zip(names, spans, strict=True)],
+    }
+    (path / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": about}))
     return path
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import re
+import resource
 import sqlite3
 import weakref
 from pathlib import Path
@@ -17,11 +18,12 @@ import mcap.writer
 import numpy as np
 import pytest
 import rosbags.rosbag2
+import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from spike_depth_core.bags import BagError, BagReader, MessageError, mcap_file, messages, types
 from spike_depth_core.bags.types import type_store
-from test.core.bags.recordings import START_NS, Written, small_recording, write_recording
+from test.core.bags.recordings import START_NS, Written, small_recording, write_compressed_files, write_recording
 from test.core.factories import small_rig
 
 
@@ -187,6 +189,50 @@ def test_a_compressed_file_that_is_cut_short(tmp_path, recording, contents):
     assert any("cut short" in damage.what for damage in reader.damage)
 
 
+def test_times_of_compressed_files_are_those_of_the_metadata(tmp_path, recording, contents):
+    path = write_compressed_files(tmp_path / "drive", recording, 5)
+    reader = BagReader(path)
+    assert (reader.start_ns, reader.end_ns) == (contents[0][0], contents[-1][0])
+    metadata = yaml.safe_load((path / "metadata.yaml").read_text())
+    del metadata["rosbag2_bagfile_information"]["files"]  # before Humble
+    (path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    assert BagReader(path).end_ns == contents[-1][0]
+    (path / "metadata.yaml").unlink()
+    reader = BagReader(path)
+    assert (reader.start_ns, reader.end_ns) == (contents[0][0], None)
+    assert read(path)[0] == contents
+
+
+@pytest.mark.parametrize("times", [{}, {"starting_time": {"nanoseconds_since_epoch": 2**63 - 1}}, {"duration": "long"}])
+def test_metadata_without_times_says_no_end(tmp_path, recording, contents, times):
+    path = write_compressed_files(tmp_path / "drive", recording, 5)
+    metadata = yaml.safe_load((path / "metadata.yaml").read_text())
+    about = metadata["rosbag2_bagfile_information"]
+    for entry in (about, *about["files"]):
+        del entry["starting_time"]
+        entry.update(times)
+    (path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    found, reader = read(path)
+    assert found == contents
+    assert (reader.start_ns, reader.end_ns) == (contents[0][0], None)
+
+
+def test_compressed_files_of_other_times_are_left_alone(tmp_path, recording):
+    """Decompressing takes long, and each part of an extraction would do it."""
+    step_ns = 100_000_000_000
+    packets = [written for written in recording if written[1] == types.SPIKE_PACKET]
+    apart = [(topic, kind, message, START_NS + i * step_ns) for i, (topic, kind, message, _) in enumerate(packets[:5])]
+    path = write_compressed_files(tmp_path / "drive", apart, 5)
+    for number in (1, 4):
+        (path / f"drive_{number}.mcap.zstd").write_text("nothing that can be decompressed")
+    reader = BagReader(path)
+    found = [m.time_ns for m in reader.messages(None, START_NS + 2 * step_ns, START_NS + 3 * step_ns + 1)]
+    assert found == [START_NS + 2 * step_ns, START_NS + 3 * step_ns]
+    assert reader.damage == []
+    assert len(list(reader.messages())) == 3
+    assert {damage.path.name for damage in reader.damage} == {"drive_1.mcap.zstd", "drive_4.mcap.zstd"}
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("name", ["a.mcap", "b.db3", "bare.mcap", "zstd.mcap"])
 def test_a_recording_that_was_killed_is_read_as_far_as_it_goes(tmp_path, recording, contents, name, share):
@@ -210,6 +256,10 @@ def test_a_recording_that_was_killed_is_read_as_far_as_it_goes(tmp_path, recordi
     assert all(str(path) in str(damage) for damage in reader.damage)
     assert any("cut short" in damage.what for damage in reader.damage)
     assert reader.start_ns == contents[0][0]
+    if name == "b.db3":
+        assert reader.end_ns is None  # it lies in what is missing
+    else:
+        assert reader.end_ns >= found[-1][0]
     list(reader.messages())  # reading again tells nothing twice
     assert len(set(reader.damage)) == len(reader.damage)
 
@@ -383,6 +433,19 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path, recording):
     assert [p.name for p in tmp_path.iterdir()] == ["a.mcap"]
     with pytest.raises(ValueError, match="exists already"):
         write_recording(tmp_path / "a.mcap", recording[:3])
+
+
+@pytest.mark.parametrize("name", ["a.mcap", "b.db3", "folder"])
+def test_a_bag_that_finds_no_room_is_named_and_leaves_nothing(tmp_path, recording, name):
+    """Little enough to be held back until the bag is closed, or, of a database, when it is begun."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 11, hard))
+    try:
+        with pytest.raises(OSError, match=f"{re.escape(str(tmp_path / name))} cannot be written: "):
+            write_recording(tmp_path / name, recording[:3])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def _write_and_stop(path: Path, recording: list[Written]) -> None:

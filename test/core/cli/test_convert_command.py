@@ -1,11 +1,14 @@
 """`spike-depth convert` from the outside: files in, files out, errors in one line."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from spike_depth_core.bags import BagWriter, messages, types
+from spike_depth_core.bags.recording import record_spikes
 from spike_depth_core.cli.main import app
 from spike_depth_core.spikes import PackedSpikes, read_spikes, write_spikes
 from spike_depth_core.spikes.video import linear_grey, spikes_from_frames
@@ -54,13 +57,25 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path, planes):
 
 def test_light_between_frames_is_linear_in_light():
     # From black to white in 128 planes: an ideal camera with gain g has collected g * 128 / 2.
-    frames = [np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8), np.full((8, 8, 3), 188, np.uint8)]
+    frames = [np.full((40, 40, 3), level, np.uint8) for level in (0, 255, 188)]
     first, second = list(spikes_from_frames(frames, 25.0))
-    assert np.all(first.planes().sum(0) == int(0.6 * 64))
+    counts = first.planes().sum(0)
+    assert set(np.unique(counts)) == {38, 39}  # of 0.6 * 64 = 38.4, by what a pixel had at first
+    assert abs(counts.mean() - 38.4) < 0.05
     middle = 0.6 * 128 * (1 + linear_grey(frames[2])[0, 0]) / 2
     assert abs(second.planes()[:, 0, 0].sum() - middle) < 1.5
     assert first.period_ns == round(1e9 / 25 / 128)
     assert second.start_ns == first.end_ns
+
+
+def test_equal_pixels_do_not_fire_together():
+    """A camera that is switched on is in the midst of its intervals: as many pixels fire in each plane."""
+    frames = [np.full((64, 64, 3), 188, np.uint8)] * 2  # half the light
+    (spikes,) = spikes_from_frames(frames, 25.0)
+    np.testing.assert_allclose(spikes.planes().mean((1, 2)), 0.6 * 0.503, atol=0.05)
+    (same,), (other,) = (spikes_from_frames(frames, 25.0, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(same.data, spikes.data)
+    assert (other.planes() != spikes.planes()).mean() > 0.3  # of two independent ones 0.42
 
 
 def test_grey_is_linear_light():
@@ -107,3 +122,53 @@ def test_into_a_bag_and_back(tmp_path, suffix):
     assert (tmp_path / "c.dat").read_bytes() == (tmp_path / "a.dat").read_bytes()
     run(tmp_path / f"b{suffix}", tmp_path / "d.npz", "--first", 60, "--count", 10)
     assert np.array_equal(read_spikes(tmp_path / "d.npz").data, spikes.data[60:70])
+
+
+def test_what_of_a_bag_cannot_be_read_is_told(tmp_path):
+    spikes = PackedSpikes.from_planes(np.random.default_rng(0).integers(0, 2, (640, 64, 64), dtype=np.uint8))
+    with BagWriter(tmp_path / "a.mcap") as bag:
+        record_spikes(iter([spikes]), bag)
+    content = (tmp_path / "a.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(content[: len(content) // 2])
+    result = run(tmp_path / "cut.mcap", tmp_path / "cut.dat")
+    assert result.exit_code == 0, result.output
+    read = read_spikes(tmp_path / "cut.dat", 64, 64)
+    assert 0 < len(read) < 640
+    np.testing.assert_array_equal(read.data, spikes.data[: len(read)])
+    told = result.output.replace("\n", " ")
+    for text in ("cut.mcap", "cut short: at byte", "% of the file"):
+        assert text in told
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz", ".mcap", ".db3"])
+def test_where_planes_are_missing_nothing_is_written(tmp_path, suffix):
+    spikes = PackedSpikes.from_planes(np.random.default_rng(0).integers(0, 2, (640, 8, 16), dtype=np.uint8))
+    target = tmp_path / f"b{suffix}"
+    with BagWriter(tmp_path / "gap.mcap") as bag:
+        for seq in (*range(7), 8, 9):
+            part = spikes.slice(64 * seq, 64 * seq + 64)
+            bag.write("/s", types.SPIKE_PACKET, messages.spikes_to_message(part, seq, "s"), part.end_ns)
+    result = run(tmp_path / "gap.mcap", target)
+    assert result.exit_code == 2
+    assert "packet 8 follows on 6" in result.output.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir()] == ["gap.mcap"]
+    if suffix not in (".mcap", ".db3"):  # which are never overwritten
+        target.write_bytes(b"an earlier recording")
+        assert run(tmp_path / "gap.mcap", target).exit_code == 2
+        assert target.read_bytes() == b"an earlier recording"
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz", ".mcap", ".db3"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, suffix):
+    planes = np.random.default_rng(0).integers(0, 2, (200, 250, 400), dtype=np.uint8)
+    write_spikes(tmp_path / "a.dat", PackedSpikes.from_planes(planes))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # where the recording takes 2.5 MB
+    try:
+        result = run(tmp_path / "a.dat", tmp_path / f"b{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.exit_code == 2
+    assert f"b{suffix} cannot be written" in result.output.replace("\n", "")
+    assert "Traceback" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.dat"]

@@ -48,6 +48,21 @@ def test_the_spike_kitti_set_is_made_and_read_back(tmp_path):
     assert kept.stat().st_mtime_ns == written
 
 
+def test_the_two_cameras_of_a_pair_are_not_in_step(tmp_path):
+    """Else where both see the same light their spikes would match at no disparity, whatever the distance."""
+    folder = write_drive(tmp_path, frames=2)
+    for number in range(2):
+        name = f"data/{number:010d}.png"
+        (folder / "image_03" / name).write_bytes((folder / "image_02" / name).read_bytes())
+    result = run("spike-kitti", "--kitti", tmp_path, "--out", tmp_path, "--width", 40, "--height", 12)
+    assert result.exit_code == 0, result.output
+    left, right = (np.load(spikes_path(tmp_path, DRIVE, camera, 1)).astype(int) for camera in ("image_04", "image_05"))
+    assert np.abs(left.sum(0) - right.sum(0)).max() <= 1
+    rate = left.mean(0)
+    expected = (2 * rate * (1 - rate)).mean()  # of two that know nothing of each other
+    assert abs((left != right).mean() - expected) < 0.1 * expected
+
+
 def resized(seed: int, width: int, height: int) -> np.ndarray:
     return np.array(Image.fromarray(picture(seed)).resize((width, height), Image.Resampling.BILINEAR))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -149,6 +150,20 @@ def test_a_bag_that_has_changed_is_another_one(folder, store):
         os.utime(job.bag, ns=(0, stat.st_mtime_ns))
     assert store.path(job) == path
     assert store.path(jobs_of(folder, rate_hz=5.0)[0]) != path
+
+
+def test_another_rig_under_the_same_name_is_another_one(folder, store):
+    (job, _) = jobs_of(folder, "a")
+    path, rig = store.path(job), Path(job.options.rig)
+    content = rig.read_bytes()
+    try:
+        dataclasses.replace(RIG, height=2.0).save(rig)
+        assert store.path(job) != path
+        rig.unlink()
+        assert store.load(job) is None  # what is wrong is told where it is measured again
+    finally:
+        rig.write_bytes(content)
+    assert store.path(job) == path
 
 
 def test_lidar_is_a_truth(folder, tmp_path):

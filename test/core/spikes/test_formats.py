@@ -1,5 +1,6 @@
 """Reading and writing spike recordings: round trips, bit order, the picture of a real file, and files at fault."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_with_head_drops_sixteen_columns(tmp_path, planes):
     headed = np.concatenate([planes, np.ones((7, 6, 16), np.uint8)], axis=2)
     path.write_bytes(np.packbits(headed[:, ::-1], axis=2, bitorder="little").tobytes())
     np.testing.assert_array_equal(read_dat(path, 6, 32, "with_head").planes(), planes)
-    write_dat(tmp_path / "b.dat", PackedSpikes.from_planes(planes), "with_head")
+    write_spikes(tmp_path / "b.dat", PackedSpikes.from_planes(planes), "with_head")
     np.testing.assert_array_equal(read_dat(tmp_path / "b.dat", 6, 32, "with_head").planes(), planes)
     assert (tmp_path / "b.dat").stat().st_size == path.stat().st_size
 
@@ -85,15 +86,24 @@ def test_sps100_drops_columns_in_both_halves(tmp_path):
     (tmp_path / "a.dat").write_bytes(np.packbits(rows, axis=2, bitorder="little").tobytes())
     spikes = read_dat(tmp_path / "a.dat", layout="sps100")
     np.testing.assert_array_equal(spikes.planes(), planes)
-    write_dat(tmp_path / "b.dat", spikes, "sps100")
+    write_spikes(tmp_path / "b.dat", spikes, "sps100")
     np.testing.assert_array_equal(read_dat(tmp_path / "b.dat", layout="sps100").planes(), planes)
 
 
-def test_parts_appended_are_one_recording(tmp_path, planes):
+def test_parts_are_one_recording(tmp_path, planes):
     spikes = PackedSpikes.from_planes(planes)
-    write_dat(tmp_path / "a.dat", spikes.slice(0, 3))
-    write_dat(tmp_path / "a.dat", spikes.slice(3, 7), append=True)
+    assert write_dat(tmp_path / "a.dat", (spikes.slice(*ends) for ends in ((0, 3), (3, 7)))) == 7
     np.testing.assert_array_equal(read_dat(tmp_path / "a.dat", 6, 32).planes(), planes)
+    turned = PackedSpikes.from_planes(planes.reshape(7, 12, 16))
+    with pytest.raises(ValueError, match=r"b.dat: parts of one recording must agree, found 16x12 pixels after 32x6"):
+        write_dat(tmp_path / "b.dat", [spikes, turned])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.dat"]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path, planes):
+    path = tmp_path / "gone" / "a.npz"
+    with pytest.raises(OSError, match=f"{re.escape(str(path))} cannot be written: No such file or directory"):
+        write_spikes(path, PackedSpikes.from_planes(planes))
 
 
 def test_a_file_with_half_a_plane_is_refused(tmp_path):

@@ -15,15 +15,16 @@ import pytest
 
 from spike_depth_core.bags import BagReader, messages, types
 from spike_depth_core.bags.playback import Playback, PlayedMoment, rig_of_bag
+from spike_depth_core.bags.recording import drive_metadata
 from spike_depth_core.bags.sensors import find_sensors
 from spike_depth_core.geometry.projection import carry_depth
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.training.extracted import ExtractedSet
-from spike_depth_core.training.extraction import extract_unit, only_one, plan_extraction
+from spike_depth_core.training.extraction import extract_unit, is_done, only_one, plan_extraction
 from spike_depth_core.training.filters import Limits
-from spike_depth_core.training.manifest import Extraction, ExtractionOptions, UnitJob
-from test.core.bags.recordings import FRAME_NS, START_NS, write_recording
+from spike_depth_core.training.manifest import Extraction, ExtractionOptions
+from test.core.bags.recordings import FRAME_NS, START_NS, small_recording, write_compressed_files, write_recording
 from test.core.factories import ground_depth
 from test.core.training.drives import RIG, SPEED, frame_times, recorded_drive, write_drive
 
@@ -162,6 +163,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(bag, tmp_path):
     script = """
 import os, signal, sys
 from spike_depth_core.training import extraction
+from spike_depth_core.training.manifest import Extraction
 folder = sys.argv[1]
 
 def work(left):
@@ -174,8 +176,8 @@ def work(left):
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(watch)
     with extraction.only_one(folder):
-        for number in range(2):
-            extraction.extract_unit(extraction.UnitJob(folder, number))
+        for job in Extraction.load(folder).jobs(folder)[:2]:
+            extraction.extract_unit(job)
 
 for steps in (1, 2, 4, 7):
     child = os.fork()  # all that is slow is imported once
@@ -207,8 +209,8 @@ def test_two_do_not_extract_into_one_folder(bag, tmp_path):
 
 
 def test_another_plan_is_refused(bag, tmp_path):
-    plan_extraction([bag], tmp_path / "set", ALL)
-    assert plan_extraction([bag], tmp_path / "set", ALL)[1] == UnitJob(str(tmp_path / "set"), 1)
+    jobs = plan_extraction([bag], tmp_path / "set", ALL)
+    assert plan_extraction([bag], tmp_path / "set", ALL) == jobs
     with pytest.raises(ValueError, match=r"was begun with rate_hz 0.0, and is now asked for with 5.0"):
         plan_extraction([bag], tmp_path / "set", dataclasses.replace(ALL, rate_hz=5.0))
     other = write_drive(tmp_path / "other.mcap", 0.3)
@@ -218,6 +220,56 @@ def test_another_plan_is_refused(bag, tmp_path):
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(ValueError, match="holds something else already"):
         plan_extraction([bag], tmp_path / "full", ALL)
+
+
+def test_another_rig_under_the_same_name_is_refused(bag, tmp_path):
+    options = dataclasses.replace(ALL, rig=str(tmp_path / "rig.yaml"))
+    RIG.save(tmp_path / "rig.yaml")
+    plan_extraction([bag], tmp_path / "set", options)
+    dataclasses.replace(RIG, height=2.0).save(tmp_path / "rig.yaml")
+    with pytest.raises(ValueError, match="was begun with another rig of drive"):
+        plan_extraction([bag], tmp_path / "set", options)
+
+
+def test_a_part_needs_nothing_but_its_description(bag, tmp_path):
+    """What of the whole each part would read costs the square of their number."""
+    extracted(bag, tmp_path / "whole")
+    jobs = plan_extraction([bag], tmp_path / "set", ALL)
+    (tmp_path / "set" / "manifest.json").rename(tmp_path / "manifest.json")
+    for job in jobs:
+        assert not is_done(job)
+        extract_unit(job)
+        assert is_done(job)
+    (tmp_path / "manifest.json").rename(tmp_path / "set" / "manifest.json")
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole")
+
+
+def test_blocks_of_compressed_files_are_those_of_the_whole_drive(tmp_path):
+    """Of which the first alone is opened, for what the others take: their times come from metadata.yaml."""
+    drive = recorded_drive(2.0)
+    options = dataclasses.replace(ALL, split="block", shares=(0.5, 0.25, 0.25), block_s=0.4, gap_s=0.1)
+    custom = drive_metadata(RIG, {"condition": "day"})
+    whole = extracted(write_recording(tmp_path / "drive.mcap", drive, custom=custom), tmp_path / "whole", options)
+    parts = write_compressed_files(tmp_path / "drive", drive, 4, custom=custom)
+    found = extracted(parts, tmp_path / "set", options)
+    assert found.plan.units == whole.plan.units
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["cut.db3", "no metadata"])
+def test_blocks_of_a_bag_whose_end_is_not_known_are_refused(tmp_path, name):
+    drive = small_recording(1.0, rig=RIG)
+    if name == "cut.db3":
+        path = write_recording(tmp_path / name, drive)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path = write_compressed_files(tmp_path / name, drive, 3)
+        (path / "metadata.yaml").unlink()
+    options = dataclasses.replace(ALL, split="block", block_s=0.1, gap_s=0.0)
+    with pytest.raises(ValueError, match=r"it is not known where .* ends.*: split by drives"):
+        plan_extraction([path], tmp_path / "set", options)
+    assert not (tmp_path / "set").exists()
+    assert samples_of(extracted(path, tmp_path / "set"))
 
 
 def test_a_bag_that_has_changed_is_refused(tmp_path):

@@ -23,7 +23,7 @@ OPTIONS = ExtractionOptions(planes=64, rate_hz=0.0, shares=(1, 0, 0), block_s=0.
 def extract_and_die_once(job: UnitJob) -> dict[str, Any]:
     """Extract a part; the first time that part 1 is worked on its process dies with a shard half written."""
     mark = Path(job.folder).with_suffix(".died")
-    if job.number == 1 and not mark.exists():
+    if job.unit.number == 1 and not mark.exists():
         mark.touch()
         add = ShardWriter.add
 
@@ -62,5 +62,5 @@ def test_a_process_that_dies_with_a_shard_half_written(tmp_path, pool):
     outcomes = list(run_jobs(extract_and_die_once, jobs, **pool))
     assert (tmp_path / "set.died").exists()
     assert [outcome.error for outcome in outcomes] == [None] * len(jobs)
-    assert sorted(outcome.job.number for outcome in outcomes) == list(range(len(jobs)))
+    assert sorted(outcome.job.unit.number for outcome in outcomes) == list(range(len(jobs)))
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")

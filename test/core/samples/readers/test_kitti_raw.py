@@ -100,6 +100,19 @@ def test_improved_depth_is_found_in_the_drive_and_in_its_own_archive(tmp_path):
         maps.rmdir()  # an empty folder would hide the next place
 
 
+@pytest.mark.parametrize("split", ["bicross_train", "bicross_test"])
+def test_bicross_is_measured_by_improved_depth(tmp_path, split):
+    """Its counts of frames are those of the drives less the first and the last five, which have none."""
+    drive = {"bicross_train": kitti_splits.BICROSS_TRAIN, "bicross_test": kitti_splits.BICROSS_TEST}[split][0]
+    maps = write_drive(tmp_path, drive) / "proj_depth" / "groundtruth" / "image_02"
+    maps.mkdir(parents=True)
+    Image.fromarray(np.full((HEIGHT, WIDTH), 2560, np.uint16)).save(maps / f"{1:010d}.png")
+    data = KittiRaw(tmp_path, split, partial=True)
+    assert data.frames == (Frame(drive, 1),)
+    assert (data[0].depth["rgb"] == 10).all()
+    assert len(KittiRaw(tmp_path, split, depth="lidar", partial=True)) == 3
+
+
 def test_neighbours_need_not_be_in_the_split(tmp_path):
     drive = kitti_splits.EIGEN_TEST[0].sequence
     write_drive(tmp_path, drive, frames=8)
