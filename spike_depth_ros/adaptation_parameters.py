@@ -7,27 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from spike_depth_core.adaptation import AdaptationOptions, GateOptions, GuardOptions
+from spike_depth_core.adaptation.originals import COUNT
 from spike_depth_core.samples import SENSORS
 from spike_depth_ros.depth_parameters import DEPTH_NODE
 from spike_depth_ros.parameters import Parameter
+from spike_depth_ros.shared_parameters import SHARED
 
-# What both nodes have in common is that of the depth node: what is heard, and how it is paired.
-SHARED = (
-    "rig",
-    "use_tf",
-    "device",
-    "threads",
-    "sensors",
-    "alive",
-    *(
-        f"{sensor}.{name}"
-        for sensor in SENSORS
-        for name in ("offset", "noise_window", "timeout", "compressed")
-        if (sensor, name) != ("spikes", "compressed")
-    ),
-    "jump",
-    "spike_history",
-)
 _OF_DEPTH_NODE = {parameter.name: parameter for parameter in DEPTH_NODE}
 
 ADAPTATION_NODE = (
@@ -130,7 +115,7 @@ ADAPTATION_NODE = (
     ),
     Parameter(
         "originals",
-        30,
+        COUNT,
         "Examples of the original training, every fifth for the guard alone. Rendering one takes about a second.",
         1,
         10_000,
@@ -153,6 +138,12 @@ def options(values: Mapping[str, Any]) -> AdaptationOptions:
         if not values[name]:
             raise ValueError(f"parameter {name!r} must name at least one sensor")
     heard = set(values["sensors"])
+    teacher = tuple(sensor for sensor in values["teacher"] if sensor in heard)  # what the depth node has by day
+    if not teacher:
+        raise ValueError(
+            f"parameter 'teacher' names {', '.join(values['teacher'])}, but 'sensors' has only "
+            f"{', '.join(values['sensors'])}"
+        )
     for name, asked in (("students", {s for entry in students for s in entry}), ("required", set(values["required"]))):
         if asked - heard:
             raise ValueError(
@@ -161,7 +152,7 @@ def options(values: Mapping[str, Any]) -> AdaptationOptions:
             )
     return AdaptationOptions(
         students=tuple(students),
-        teacher_sensors=tuple(values["teacher"]),
+        teacher_sensors=teacher,
         follow=values["follow"],
         learning_rate=values["learning_rate"],
         reservoir=values["reservoir"],
@@ -179,6 +170,7 @@ def options(values: Mapping[str, Any]) -> AdaptationOptions:
             live_bound=values["live_bound"],
             original_bound=values["original_bound"],
             least_held_out=values["least_held_out"],
+            fused_bound=values["original_bound"],
         ),
         seed=values["seed"],
     )

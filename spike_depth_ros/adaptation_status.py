@@ -22,7 +22,7 @@ class AdaptationReport:
     """Puts a learner's progress into messages.
 
     Args:
-        name: of the node.
+        name: of the node, with its namespace.
     """
 
     def __init__(self, name: str):
@@ -69,7 +69,7 @@ class AdaptationReport:
         if progress.state == FAILED:
             findings.add(ERROR, progress.reason)
         elif values.get("failure"):
-            findings.add(WARN, f"what is learned cannot be kept: {values['failure']}")
+            findings.add(WARN, values["failure"])
         if deployment is not None and values and deployment.note:
             findings.add(WARN, deployment.note)
         shown: dict[str, Any] = {

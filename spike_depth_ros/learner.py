@@ -92,6 +92,10 @@ class Learner:
         self._wake.set()
         return future
 
+    def wake(self) -> None:
+        """Look again at what it waits for: the budget has changed."""
+        self._wake.set()
+
     def close(self) -> None:
         """End for good, after the step under way."""
         self._closed = True
@@ -145,16 +149,15 @@ class Learner:
         if wait_s > 0:
             self._wake.wait(min(wait_s, 3600.0))
             return
-        begin = self._spent()
+        sample = None if self._owed_steps else self._sample(_LOOK_S)
+        begin = self._spent()  # by the wall, where it is a GPU's time: the wait for a moment is not spent
         if self._owed_steps:
             self._owed_steps -= 1
             session.step()
-        else:
-            sample = self._sample(_LOOK_S)
-            if sample is not None:
-                self._moments += 1
-                self._verdict = session.observe(sample)
-                self._owed_steps = self.steps if self._verdict == ACCEPTED else 0
+        elif sample is not None:
+            self._moments += 1
+            self._verdict = session.observe(sample)
+            self._owed_steps = self.steps if self._verdict == ACCEPTED else 0
         self.budget.spend(self._spent() - begin)
 
     def _prepare(self, session: AdaptationSession) -> None:
@@ -186,7 +189,7 @@ class Learner:
         if session is None or session.engine is None:
             return PREPARING, ""
         if values["failure"]:
-            return LEARNING, f"what is learned cannot be kept: {values['failure']}"
+            return LEARNING, values["failure"]
         if self._verdict != ACCEPTED:
             return WATCHING, self._verdict or "no moment yet"
         if values["waiting_reviews"]:

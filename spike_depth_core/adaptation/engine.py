@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,10 @@ import torch
 from spike_depth_core.adaptation.agreement import edge_agreement
 from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
 from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
-from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input
+from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input, restricted
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
-from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
-from spike_depth_core.networks.preprocess import NetworkInput
+from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.samples import DepthSample
 
 
@@ -104,6 +103,7 @@ class AdaptationEngine:
         gain: share of the error on held-out moments that the weights in service have taken off, each swap measured on
             the moments held out by then.
         kept: mean share of pixels of the last live lesson that were labels.
+        waiting: due reviews that are passed over, after a refusal.
     """
 
     def __init__(
@@ -124,13 +124,10 @@ class AdaptationEngine:
         self.reference = options.students[0][0]
         self.pixels, self.depth_range = network.architecture.pixels, depth_range
         self.device = next(network.parameters()).device
-        known_truth = [
-            from_truth(sample, self.reference, students, self.pixels, depth_range, self.device)
-            for i, sample in enumerate(original)
-            for students in (options.students[i % len(options.students)],)
-        ]
-        self.guard = Guard(self._first, known_truth[:: options.held_out], options=options.guard)
-        self.original = [lesson for i, lesson in enumerate(known_truth) if i % options.held_out]
+        asked = self._known(original[:: options.held_out])
+        self.guard = Guard(self._first, [replace(own, whole=whole) for own, whole in asked], options=options.guard)
+        learned = [sample for i, sample in enumerate(original) if i % options.held_out]
+        self.original = [own for own, _ in self._known(learned)]
         self.gate = Gate(options.gate)
         self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
         self.held_out: list[Lesson] = []
@@ -138,11 +135,34 @@ class AdaptationEngine:
         self.verdict: Verdict | None = None
         self.loss, self.kept, self.gain = math.nan, math.nan, 0.0
         self.enabled = True
-        self._accepted = 0
+        self._asked = self._learned = 0
         self._newest: list[Lesson] = []
-        self._waiting, self._back_off = 0, options.back_off
+        self.waiting, self._back_off = 0, options.back_off
         self._rng = np.random.default_rng([options.seed, 0xADA])
         self._begin()
+
+    def _known(self, original: Sequence[DepthSample]) -> list[tuple[Lesson, Lesson]]:
+        """Of each sample a lesson for one student, for each of them in turn, and the same with all sensors."""
+        lessons = []
+        for i, sample in enumerate(original):
+            students = self._students(sample)
+            if not students:
+                raise ValueError(f"an original example has no student's sensors: it has {', '.join(sample.sensors)}")
+            sensors = self._sensors(sample)
+            whole = from_truth(sample, self.reference, sensors, self.pixels, self.depth_range, self.device)
+            lessons.append((whole.seen_by(students[i % len(students)]), whole))
+        return lessons
+
+    def _students(self, sample: DepthSample) -> list[tuple[str, ...]]:
+        """Those that the sample has all sensors of."""
+        if self.reference not in sample.sensors:
+            return []
+        return [sensors for sensors in self.options.students if set(sensors) <= set(sample.sensors)]
+
+    def _sensors(self, sample: DepthSample) -> tuple[str, ...]:
+        """All that there are of the teacher's and the students' sensors."""
+        used = {sensor for sensors in (*self.options.students, self.options.teacher_sensors) for sensor in sensors}
+        return tuple(sensor for sensor in sample.sensors if sensor in used)
 
     # The stream
 
@@ -155,36 +175,41 @@ class AdaptationEngine:
         verdict = self.gate.judge(sample)
         if verdict != ACCEPTED:
             return verdict
-        students = [s for s in options.students if set(s) <= set(sample.sensors)]
-        if not students or self.reference not in sample.sensors:
+        students = self._students(sample)
+        if not students:
             return self._reject("no student's sensors are there")
-        teacher_sensors = tuple(s for s in options.teacher_sensors if s in sample.sensors)
-        inputs = network_input(sample, self.reference, teacher_sensors, self.pixels, self.device)
-        if self.reference in inputs.images:
-            for sensor, fit in edge_agreement(inputs, self.reference).items():
-                if not fit >= options.gate.alignment:
-                    return self._reject(f"{sensor} does not fit {self.reference}")
-        answer = self._teacher(inputs)
+        teacher = tuple(sensor for sensor in options.teacher_sensors if sensor in sample.sensors)
+        if not teacher:
+            return self._reject(f"no {options.teacher_sensors[0]} for the teacher")
+        inputs = network_input(sample, self.reference, self._sensors(sample), self.pixels, self.device)
+        for sensor, fit in edge_agreement(inputs, self.reference).items():
+            if not fit >= options.gate.alignment:
+                return self._reject(f"{sensor} does not fit {self.reference}")
+        answer = self._teacher(restricted(inputs, teacher))
         if not torch.isfinite(answer.log_depth).all() or not torch.isfinite(answer.log_scale).all():
             return self._reject("the teacher's answer is not finite")
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
-        student = students[self._accepted % len(students)]
-        lesson = self.lesson(sample, inputs, student, answer)
-        if not lesson.mask.any():
+        said = from_teacher(inputs, self.reference, teacher, answer, options.screen, sample.time_ns)
+        if not said.mask.any():
             return self._reject("the teacher sees nothing")
+        lesson = self.lesson(sample, said)
         self.kept = float(lesson.mask.float().mean())
-        self._accepted += 1
-        if self._accepted % options.held_out == 0:
+        # Both have turns of their own: where there are five students, every fifth moment would be the same one's.
+        if (self._asked + self._learned + 1) % options.held_out == 0:
+            lesson = replace(lesson.seen_by(students[self._asked % len(students)]), whole=said.seen_by(teacher))
+            self._asked += 1
             self.held_out = [*self.held_out, lesson][-options.held_out_size :]
         else:
+            lesson = lesson.seen_by(students[self._learned % len(students)])
+            self._learned += 1
             self.memory.offer(lesson)
             self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
 
-    def lesson(self, sample: DepthSample, inputs: NetworkInput, student: tuple[str, ...], answer: Prediction) -> Lesson:
-        """What a student with these sensors is to learn from a moment, of which the teacher has said `answer`."""
-        return from_teacher(inputs, student, answer, self.options.screen, sample.time_ns)
+    def lesson(self, sample: DepthSample, said: Lesson) -> Lesson:
+        """What is to be learned from a moment, with all sensors, of which the teacher has said `said`."""
+        return said
 
     def _reject(self, reason: str) -> str:
         self.gate.reject(reason)
@@ -220,15 +245,18 @@ class AdaptationEngine:
             self.counts.steps += 1
         taken = self.counts.steps + self.counts.skipped_steps
         if taken % options.review_every == 0:
-            self.review()
+            if self.waiting:
+                self.waiting -= 1
+            else:
+                self.review()
         return True
 
     # Service
 
     def review(self) -> Verdict | None:
-        """Let the guard judge: a swap into service, or a roll-back to it. None while backing off."""
-        if self._waiting > 0:
-            self._waiting -= 1
+        """Let the guard judge: a swap into service, or a roll-back to it. None while backing off, and where the weights
+        are those in service."""
+        if self.waiting or _same(self.candidate, self.service):
             return None
         candidate = copy.deepcopy(self.candidate).eval().requires_grad_(False)
         verdict = self.guard.judge(candidate, self.service, self.held_out)
@@ -247,7 +275,7 @@ class AdaptationEngine:
     def rollback(self) -> None:
         """Go on from what is in service, and wait longer after each roll-back in a row."""
         self.counts.rollbacks += 1
-        self._waiting = self._back_off
+        self.waiting = self._back_off
         self._back_off = min(2 * self._back_off, 64)
         self._begin()
 
@@ -264,7 +292,7 @@ class AdaptationEngine:
         self.memory.clear()
         self.held_out, self._newest = [], []
         self.verdict = None
-        self._waiting, self._back_off = 0, self.options.back_off
+        self.waiting, self._back_off = 0, self.options.back_off
         self._begin()
 
     def reset(self) -> None:
@@ -281,7 +309,7 @@ class AdaptationEngine:
             "reviews": counts.reviews,
             "swaps": counts.swaps,
             "rollbacks": counts.rollbacks,
-            "waiting_reviews": self._waiting,
+            "waiting_reviews": self.waiting,
             "loss": self.loss,
             "kept": self.kept,
             "gain": self.gain,
@@ -289,6 +317,8 @@ class AdaptationEngine:
             "held_out": len(self.held_out),
             "live_ratio": self.verdict.live if self.verdict else math.nan,
             "original_ratio": self.verdict.original if self.verdict else math.nan,
+            "fused_ratio": self.verdict.fused if self.verdict else math.nan,
+            "fused_drift": self.verdict.drift if self.verdict else math.nan,
             "refused": list(self.verdict.reasons) if self.verdict else [],
             "moments": dict(self.gate.counts),
         }
@@ -297,6 +327,11 @@ class AdaptationEngine:
         """A fresh candidate and optimiser at the weights in service; statistics stay frozen (evaluation mode)."""
         self.candidate = copy.deepcopy(self.service).eval().requires_grad_(True)
         self._optimizer = torch.optim.Adam(self.candidate.parameters(), lr=self.options.learning_rate)
+
+
+def _same(a: DepthNetwork, b: DepthNetwork) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
 
 
 def _frozen(network: DepthNetwork) -> DepthNetwork:

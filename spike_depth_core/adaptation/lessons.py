@@ -23,6 +23,8 @@ class Lesson:
         mask: where that is known, [1, H, W].
         source: `live` or `original`.
         time_ns: of the moment.
+        whole: the same moment with all sensors, of a live one with the teacher's and its answer: what the guard asks
+            besides; None where it is only learned from.
     """
 
     inputs: NetworkInput
@@ -30,6 +32,7 @@ class Lesson:
     mask: Tensor
     source: str
     time_ns: int = 0
+    whole: Lesson | None = None
 
     @property
     def depth(self) -> Tensor:
@@ -39,6 +42,10 @@ class Lesson:
     @property
     def sensors(self) -> tuple[str, ...]:
         return tuple(self.inputs.images)
+
+    def seen_by(self, sensors: tuple[str, ...]) -> Lesson:
+        """The same lesson for fewer sensors."""
+        return replace(self, inputs=restricted(self.inputs, sensors))
 
 
 def network_input(
@@ -56,21 +63,28 @@ def restricted(inputs: NetworkInput, sensors: tuple[str, ...]) -> NetworkInput:
 
 
 def from_teacher(
-    inputs: NetworkInput, student: tuple[str, ...], answer: Prediction, screen: float, time_ns: int
+    inputs: NetworkInput,
+    reference: str,
+    teacher: tuple[str, ...],
+    answer: Prediction,
+    screen: float,
+    time_ns: int,
 ) -> Lesson:
-    """A live lesson: the teacher's depth, where it is among its own surest.
+    """A live lesson with all sensors: the teacher's depth, where it is among its own surest.
 
     Args:
         inputs: with all sensors.
-        student: those that the student gets.
-        answer: the teacher's, to all sensors.
+        reference: in whose frame depth is, one of them.
+        teacher: those that the teacher had.
+        answer: the teacher's.
         screen: the share of pixels, the surest ones, that become labels (BiCross's pseudo labels take a half).
         time_ns: of the moment.
     """
-    seen = next(iter(inputs.images.values()))[:, -1] > 0.5
+    watched = torch.stack([inputs.images[sensor][:, -1] for sensor in teacher]).amax(dim=0)
+    seen = (inputs.images[reference][:, -1] > 0.5) & (watched > 0.5)
     bound = torch.quantile(answer.log_scale[seen].float(), screen) if bool(seen.any()) else answer.log_scale.min()
     mask = seen & (answer.log_scale <= bound) & torch.isfinite(answer.log_depth)
-    return Lesson(restricted(inputs, student), answer.log_depth.nan_to_num(), mask, "live", time_ns)
+    return Lesson(inputs, answer.log_depth.nan_to_num(), mask, "live", time_ns)
 
 
 def from_truth(
@@ -84,7 +98,7 @@ def from_truth(
     """A lesson of the original training, with its true depth.
 
     Raises:
-        ValueError: the sample has no true depth for the reference.
+        ValueError: the sample has no true depth for the reference, or none in the range.
     """
     if reference not in sample.depth:
         raise ValueError(
@@ -95,4 +109,9 @@ def from_truth(
     size = next(iter(inputs.images.values())).shape[-2:]
     truth = depth_in_camera(batch, reference, inputs.camera, (size[0], size[1]))
     mask = torch.isfinite(truth) & (truth >= depth_range[0]) & (truth <= depth_range[1])
+    if not mask.any():
+        near, far = depth_range
+        raise ValueError(
+            f"the sample at {sample.time_ns / 1e9:.3f} s has no true depth for {reference!r} from {near:g} to {far:g} m"
+        )
     return Lesson(inputs, torch.where(mask, truth, torch.ones_like(truth)).log(), mask, "original", sample.time_ns)

@@ -13,6 +13,9 @@ from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.world import CONDITIONS, World, vehicle_rig
 
+COUNT = 30
+"""How many there are where nobody says otherwise."""
+
 
 def scaled_rig(scale: float) -> SensorRig:
     """The default rig with smaller pictures."""

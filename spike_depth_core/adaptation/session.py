@@ -36,7 +36,7 @@ class AdaptationSession:
         service: the description of what is in service.
         path: its file.
         engine: None until `begin`.
-        failure: why the last weights that were accepted could not be kept; empty when they were.
+        failure: why what was accepted could not be kept, or what is in service not be noted; empty when they were.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -101,44 +101,51 @@ class AdaptationSession:
         engine = self._running()
         learned = engine.step()
         # After a full disk it is tried again when there has been another review, not at every step.
-        if engine.service is not self._kept and not (self.failure and engine.counts.reviews == self._tried_at):
-            self._keep()
+        if not (self.failure and engine.counts.reviews == self._tried_at):
+            self._settle()
         return learned
 
     def snapshot(self) -> str:
         """Let the guard judge now what has been learned, and keep it if it is accepted.
 
         Returns:
-            The hash of the new snapshot.
+            The hash of the new snapshot; where nothing has been learned since the last one, of that.
 
         Raises:
             ValueError: why there is none.
         """
         engine = self._running()
-        if not engine.counts.steps:
-            raise ValueError("nothing has been learned yet")
-        verdict = engine.review()
-        if verdict is None:
+        if engine.waiting:
             raise ValueError("it waits, because the last weights were refused")
-        if not verdict.accepted:
+        verdict = engine.review()
+        if verdict is not None and not verdict.accepted:
             raise ValueError(f"refused: {'; '.join(verdict.reasons)}")
-        self._keep()
+        self._settle()
         if self.failure:
-            raise ValueError(f"accepted, but it cannot be kept: {self.failure}")
+            raise ValueError(self.failure)
+        if self.service.sha256 == self.first.sha256:
+            raise ValueError("nothing has been learned yet")
         return self.service.sha256
+
+    def _settle(self) -> None:
+        """Bring the disk up to what is in service. Where that fails, `failure` says why, and it is tried again."""
+        engine = self._running()
+        self._tried_at = engine.counts.reviews
+        if self.failure:
+            self._note()
+        if not self.failure and engine.service is not self._kept:
+            self._keep()
 
     def _keep(self) -> None:
         """Write what the engine has put into service; where that fails, what was in service before stays."""
         engine = self._running()
-        self._tried_at = engine.counts.reviews
         status = engine.status()
         about = {
             "first": self.first.sha256,
             "begin_ns": self._span[0] if self._span else 0,
             "end_ns": self._span[1] if self._span else 0,
             "gain": engine.gain,
-            "live_ratio": status["live_ratio"],
-            "original_ratio": status["original_ratio"],
+            **{key: status[key] for key in ("live_ratio", "original_ratio", "fused_ratio", "fused_drift")},
             "counts": {key: status[key] for key in ("steps", "skipped_steps", "reviews", "swaps", "rollbacks")},
             "moments": status["moments"],
             "settings": asdict(self.options),
@@ -150,7 +157,7 @@ class AdaptationSession:
                 raise FileNotFoundError(f"the snapshot {saved.sha256} is not in {self.snapshots.folder}")
             self.snapshots.serve(saved.sha256)
         except OSError as error:
-            self.failure = f"{self.snapshots.folder}: {error.strerror or error}"
+            self.failure = f"what is learned cannot be kept: {self.snapshots.folder}: {error.strerror or error}"
             return
         self.service, self.path, self._network = saved, path, engine.service
         self._kept, self.failure, self._span = engine.service, "", None
@@ -165,7 +172,6 @@ class AdaptationSession:
 
         Raises:
             ValueError: there are none, or they are not kept any more.
-            OSError: it cannot be noted; nothing changes.
         """
         if self.service.sha256 == self.first.sha256:
             raise ValueError("the weights that the adaptation began with are in service: there is nothing before them")
@@ -176,7 +182,7 @@ class AdaptationSession:
         if path is None:
             raise ValueError(f"the snapshot before this one, {parent[:16]}, is not kept any more; there is the reset")
         network, info = load_checkpoint(path)
-        self._return_to(network.to(self.device), info, path, info.sha256)
+        self._return_to(network.to(self.device), info, path)
         return info.sha256
 
     def reset(self, forget: bool = True) -> str:
@@ -187,24 +193,28 @@ class AdaptationSession:
 
         Returns:
             Their hash.
-
-        Raises:
-            OSError: it cannot be noted; nothing changes.
         """
-        self._return_to(self._first_network, self.first, self.checkpoint, "", counted=not forget)
+        self._return_to(self._first_network, self.first, self.checkpoint, counted=not forget)
         return self.first.sha256
 
-    def _return_to(
-        self, network: DepthNetwork, info: CheckpointInfo, path: Path, noted: str, counted: bool = True
-    ) -> None:
-        self.snapshots.serve(noted)
+    def _return_to(self, network: DepthNetwork, info: CheckpointInfo, path: Path, counted: bool = True) -> None:
         self._network, self.service, self.path = network, info, path
-        self._span, self.failure = None, ""
+        self._span = None
+        self._note()  # a full disk is no reason to go on with what is to be undone
         if self.engine is not None:
             self.engine.serve(network, float(_about(info).get("gain", 0.0)))
             if counted:
                 self.engine.rollback()
-            self._kept = self.engine.service
+            self._kept, self._tried_at = self.engine.service, self.engine.counts.reviews
+
+    def _note(self) -> None:
+        try:
+            self.snapshots.serve("" if self.service.sha256 == self.first.sha256 else self.service.sha256)
+        except OSError as error:
+            why = f"{self.snapshots.folder}: {error.strerror or error}"
+            self.failure = f"what is in service cannot be noted: {why}"
+        else:
+            self.failure = ""
 
     # What is so
 

@@ -67,9 +67,9 @@ class Snapshots:
             path.unlink(missing_ok=True)
             raise
         complete = self.paths()
-        serving = self.serving()
+        serving = self.find(sha256) if (sha256 := self.serving()) else None
         for old in complete[: -self.keep]:
-            if serving and _hash_of(old) == serving:
+            if old == serving:
                 continue
             old.with_suffix(".json").unlink(missing_ok=True)  # first what makes it a snapshot
             old.unlink(missing_ok=True)
@@ -105,6 +105,13 @@ class Snapshots:
             OSError: what was noted before stays.
         """
         write_atomically(self.folder / SERVICE, (json.dumps({"sha256": sha256}) + "\n").encode())
+
+    def clear(self) -> None:
+        """Remove all of them, and what is noted."""
+        (self.folder / SERVICE).unlink(missing_ok=True)
+        for path in self.paths():
+            path.with_suffix(".json").unlink()
+            path.unlink()
 
     def hashes(self) -> list[str]:
         """Of the snapshots whose description can be read, oldest first."""

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +84,9 @@ def replay(
         Path | None,
         typer.Option(metavar="DIR", help="Sample files of the original training, for --adapt; rendered by default."),
     ] = None,
-    originals: Annotated[int, typer.Option(min=1, help="How many of them.")] = 12,
+    originals: Annotated[
+        int | None, typer.Option(min=1, help="How many of them; as many as in adaptation_node by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
 ) -> None:
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
@@ -93,7 +96,7 @@ def replay(
     skipped by name and told.
 
     With --adapt the same engine as on the road learns from the bag, a fixed number of steps a moment, so that the same
-    bag gives the same weights. What it keeps goes to OUT/snapshots.
+    bag gives the same weights. What it keeps goes to OUT/snapshots, in the place of what an earlier replay kept there.
 
     spike-depth replay drive.mcap --out out/replay
     """
@@ -159,9 +162,13 @@ def replay(
     played = run.frames(start_ns, stop_ns)
     adaptation = None
     if adapt:
-        adaptation = learning(
+        adaptation, untaught = learning(
             estimator, checkpoint, out / "snapshots", original, originals, adapt_steps, adapt_interval
         )
+        if untaught:
+            known, students = ", ".join(estimator.sensors), ", ".join("+".join(student) for student in untaught)
+            text = f"not taught, as the checkpoint knows only {known}: {students}"
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
         played = adaptation.watch(played)
     frames = kept(track(played, "Replaying"))
     movie: Path | None = None
@@ -206,22 +213,46 @@ def learning(
     checkpoint: Path | None,
     snapshots: Path,
     original: Path | None,
-    originals: int,
+    originals: int | None,
     steps: int,
     interval_s: float,
-) -> ReplayAdaptation:
-    """An adaptation that begins with the checkpoint, whatever an earlier one has kept."""
-    from spike_depth_core.adaptation import AdaptationSession, Snapshots
-    from spike_depth_core.adaptation.originals import rendered_originals, stored_originals
+) -> tuple[ReplayAdaptation, list[tuple[str, ...]]]:
+    """An adaptation that begins with the checkpoint and an empty folder, whatever an earlier one has kept.
+
+    Returns:
+        It, and the students that it leaves out because the checkpoint does not know their sensors.
+
+    Raises:
+        ValueError: the checkpoint is in the folder, or knows the sensors of no student.
+    """
+    from spike_depth_core.adaptation import AdaptationOptions, AdaptationSession, Snapshots
+    from spike_depth_core.adaptation.originals import COUNT, rendered_originals, stored_originals
     from spike_depth_core.cli.console import track
     from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
     from spike_depth_core.resources import default_checkpoint
 
+    checkpoint = checkpoint or default_checkpoint()
+    if checkpoint.resolve().parent == snapshots.resolve():
+        raise ValueError(f"{checkpoint} is of an earlier replay, whose place this one takes: choose another --out")
+    known, options = set(estimator.sensors), AdaptationOptions()
+    students = tuple(sensors for sensors in options.students if set(sensors) <= known)
+    if not students:
+        raise ValueError(f"{checkpoint} knows only {', '.join(estimator.sensors)}: there is no student to be taught")
+    teacher = tuple(sensor for sensor in options.teacher_sensors if sensor in known)
     kept = Snapshots(snapshots, keep=1000)
-    session = AdaptationSession(checkpoint or default_checkpoint(), kept, device=str(estimator.device), resume=False)
-    examples = stored_originals(original, originals) if original else rendered_originals(originals, 0.5)
-    session.begin(list(track(examples, "Examples of the original training", originals)))
-    return ReplayAdaptation(session, estimator, steps, interval_s)
+    session = AdaptationSession(
+        checkpoint,
+        kept,
+        replace(options, students=students, teacher_sensors=teacher),
+        device=str(estimator.device),
+        resume=False,
+    )
+    kept.clear()
+    count = originals or COUNT
+    examples = stored_originals(original, count) if original else rendered_originals(count, 0.5)
+    session.begin(list(track(examples, "Examples of the original training", count)))
+    untaught = [sensors for sensors in options.students if sensors not in students]
+    return ReplayAdaptation(session, estimator, steps, interval_s), untaught
 
 
 def parse_topics(given: list[str] | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ A file that is wrong in any way is refused with a message that names it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -79,7 +80,8 @@ class CheckpointInfo:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a crash at any instant leaves the old file or the new one."""
+    """Write a file whole or not at all: a crash at any instant leaves the old file or the new one, a power cut
+    afterwards the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -90,6 +92,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not every file system flushes folders, and the file is in its place
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def save_checkpoint(
@@ -116,10 +124,12 @@ def save_checkpoint(
 
 def read_info(path: str | Path) -> CheckpointInfo:
     """The JSON of a checkpoint, without its weights."""
-    path = Path(path).with_suffix(".json")
+    given, path = Path(path), Path(path).with_suffix(".json")
     try:
         return CheckpointInfo.from_dict(json.loads(path.read_text()))
     except OSError as error:
+        if not given.exists() and not path.with_suffix(".safetensors").exists():
+            raise CheckpointError(f"there is no checkpoint {given}") from error
         raise CheckpointError(f"cannot read the checkpoint's description {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error

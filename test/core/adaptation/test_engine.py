@@ -7,11 +7,13 @@ import math
 import pytest
 import torch
 
-from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, GuardOptions
+from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, GateOptions, GuardOptions
 from spike_depth_core.adaptation.guard import Guard, mean_error
-from spike_depth_core.adaptation.lessons import from_truth
+from spike_depth_core.adaptation.lessons import from_truth, network_input
 from test.core.adaptation.toys import BOLD, SMALL, same_weights, toy_network, toy_originals, toy_stream
 from test.core.factories import small_sample
+
+ALL = ("spikes", "rgb", "nir", "thermal")
 
 
 @pytest.fixture
@@ -81,11 +83,82 @@ def test_what_the_guard_asks_after_was_not_learned(network):
     assert (asked, learned) == ([means[i] for i in (0, 3, 6)], [means[i] for i in (1, 2, 4, 5)])
 
 
+def test_what_runs_by_day_is_judged_too(network, original):
+    """Weights as good as those in service with the students' sensors, and useless with all of them."""
+    engine = AdaptationEngine(network, original, options=BOLD)
+    for sample in toy_stream(9):
+        engine.observe(sample)
+    bad = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, value in bad.named_parameters():
+            if "rgb" in name:
+                value.normal_(std=3.0)
+    verdict = engine.guard.judge(bad, engine.service, engine.held_out)
+    assert (verdict.live, verdict.original) == (1.0, 1.0)
+    on_originals, on_the_stream = verdict.reasons
+    assert "original examples with all sensors" in on_originals
+    assert "held-out moments with the teacher's sensors" in on_the_stream
+    asked = from_truth(original[0], "spikes", ALL, SMALL.pixels, (0.5, 100.0))  # the guard's only one: every third
+    assert verdict.fused == pytest.approx(mean_error(bad, [asked]) / mean_error(network, [asked]))
+    inputs = [network_input(sample, "spikes", ALL, SMALL.pixels) for sample in toy_stream(9)[2::3]]
+    with torch.no_grad():
+        moved = [
+            float((bad(whole).depth / network(whole).depth - 1).abs()[lesson.mask].mean())
+            for whole, lesson in zip(inputs, engine.held_out, strict=True)
+        ]
+    assert verdict.drift == pytest.approx(sum(moved) / len(moved), rel=1e-4)
+    engine.candidate = bad
+    engine.review()
+    status = engine.status()
+    assert (status["swaps"], status["rollbacks"]) == (0, 1)
+    assert (status["fused_ratio"], status["fused_drift"]) == (verdict.fused, verdict.drift)
+
+
+def test_every_student_is_taught_and_judged_whatever_their_number(network):
+    students = tuple(("spikes", *others) for others in ((), ("rgb",), ("nir",), ("thermal",), ("rgb", "nir")))
+    options = dataclasses.replace(BOLD, students=students, held_out=len(students))
+    engine = AdaptationEngine(network, [small_sample(i, planes=16) for i in range(26)], options=options)
+    for sample in toy_stream(25):
+        assert engine.observe(sample) == ACCEPTED
+    for lessons in (engine.guard.original[:5], engine.held_out, engine.original[:5], engine.memory.items[:5]):
+        assert {lesson.sensors for lesson in lessons} == set(students)
+
+
 def test_steps_that_explode_change_nothing(network, original):
     engine = AdaptationEngine(network, original, options=dataclasses.replace(BOLD, max_loss=1e-9))
-    run(engine, toy_stream(5))
-    assert (engine.counts.steps, engine.counts.skipped_steps) == (0, 10)
+    run(engine, toy_stream(10))
+    assert (engine.counts.steps, engine.counts.skipped_steps) == (0, 20)
     assert same_weights(engine.candidate, network)
+    assert engine.counts.swaps == 0  # by weights that are those in service already
+
+
+def test_weights_that_are_in_service_already_are_not_judged_again(network, original):
+    easy = dataclasses.replace(BOLD, review_every=10_000, guard=GuardOptions(9.0, 9.0, 9.0, 1, 9.0, 9.0))
+    engine = run(AdaptationEngine(network, original, options=easy), toy_stream(6))
+    assert engine.review().accepted
+    served = engine.service
+    assert engine.review() is None
+    assert engine.service is served
+    assert (engine.counts.reviews, engine.counts.swaps) == (1, 1)
+    nowhere = dataclasses.replace(easy, learning_rate=0.0)
+    still = run(AdaptationEngine(network, original, options=nowhere), toy_stream(6))
+    assert still.counts.steps > 0
+    assert still.review() is None
+
+
+def test_a_review_that_is_asked_for_does_not_shorten_the_wait(network, original):
+    strict = dataclasses.replace(BOLD, guard=GuardOptions(original_bound=-0.9, least_held_out=1, known_bound=9.0))
+    engine = AdaptationEngine(network, original, options=dataclasses.replace(strict, back_off=2))
+    stream = toy_stream(40)
+    run(engine, stream[:5])
+    assert engine.counts.rollbacks == 1
+    run(engine, stream[5:6])
+    for _ in range(3):
+        assert engine.review() is None
+    assert engine.waiting == 2
+    run(engine, stream[6:15])
+    assert engine.waiting == 0
+    assert engine.counts.reviews == 1
 
 
 def test_a_teacher_that_answers_nan_teaches_nothing(network, original):
@@ -97,6 +170,24 @@ def test_a_teacher_that_answers_nan_teaches_nothing(network, original):
     assert said == ["the teacher's answer is not finite"] * 3
     assert not engine.step()
     assert engine.gate.counts[ACCEPTED] == 0
+
+
+def test_a_teacher_that_does_not_see_with_the_students_sensors_teaches_them(network, original):
+    options = dataclasses.replace(BOLD, teacher_sensors=("rgb", "nir"))
+    engine = AdaptationEngine(network, original, options=options)
+    sample = toy_stream(1)[0]
+    assert engine.observe(sample) == ACCEPTED
+    (lesson,) = engine.memory.items
+    assert lesson.sensors == ("spikes",)
+    said = network(network_input(sample, "spikes", ("rgb", "nir"), SMALL.pixels))
+    assert torch.equal(lesson.log_depth, said.log_depth)
+    for sample in toy_stream(7)[1:]:
+        engine.observe(sample)
+    verdict = engine.guard.judge(copy.deepcopy(network), network, engine.held_out)
+    assert (verdict.reasons, verdict.drift) == ((), 0.0)  # as the teacher, it says what the teacher says
+    strict = dataclasses.replace(options, gate=GateOptions(max_uncertainty=2.0, alignment=2.0))
+    said = AdaptationEngine(network, original, options=strict).observe(sample)
+    assert said == "rgb does not fit spikes"
 
 
 def test_guard_names_what_is_wrong(network, original):
@@ -140,3 +231,24 @@ def test_a_moment_without_the_students_sensors_is_named(network, original):
     without = dataclasses.replace(original[0], depth={})
     with pytest.raises(ValueError, match="true depth for 'spikes'"):
         AdaptationEngine(network, [without], options=BOLD)
+
+
+def test_a_moment_without_any_of_the_teachers_sensors_is_named(network, original):
+    options = dataclasses.replace(BOLD, teacher_sensors=("nir",))
+    engine = AdaptationEngine(network, original, options=options)
+    assert engine.observe(dataclasses.replace(toy_stream(1)[0], nir=None)) == "no nir for the teacher"
+
+
+def test_an_original_example_that_says_nothing_is_named(network, original):
+    far = dataclasses.replace(original[1], time_ns=12_345_000_000, depth={"spikes": original[1].depth["spikes"] + 200})
+    with pytest.raises(ValueError, match=r"at 12\.345 s .* from 0\.5 to 100 m"):
+        AdaptationEngine(network, [original[0], far], options=BOLD)
+
+
+def test_original_examples_teach_those_students_whose_sensors_they_have(network, original):
+    options = dataclasses.replace(BOLD, students=(("spikes",), ("spikes", "thermal")))
+    cold = [dataclasses.replace(sample, thermal=None) for sample in original]
+    engine = AdaptationEngine(network, cold, options=options)
+    assert {lesson.sensors for lesson in (*engine.original, *engine.guard.original)} == {("spikes",)}
+    with pytest.raises(ValueError, match="no student's sensors"):
+        AdaptationEngine(network, [dataclasses.replace(original[0], spikes=None)], options=options)

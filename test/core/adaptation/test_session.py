@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spike_depth_core.adaptation import AdaptationSession, GuardOptions, Snapshots
+from spike_depth_core.adaptation import AdaptationSession, GuardOptions, Snapshots, Verdict, snapshots
 from spike_depth_core.networks import checkpoint as checkpoints
 from spike_depth_core.networks.checkpoint import CheckpointError, CheckpointInfo, load_checkpoint, save_checkpoint
 from test.core.adaptation.toys import BOLD, SMALL, same_weights, toy_network, toy_originals, toy_stream
@@ -21,7 +21,7 @@ EASY = dataclasses.replace(
     original=1,
     replay=0,
     held_out_size=1,
-    guard=GuardOptions(live_bound=9.0, original_bound=9.0, known_bound=9.0, least_held_out=1),
+    guard=GuardOptions(9.0, 9.0, 9.0, least_held_out=1, fused_bound=9.0, drift_bound=9.0),
 )
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,6 +64,8 @@ def test_every_swap_is_on_disk_with_where_it_came_from(checkpoint, tmp_path):
     assert about["first"] == session.first.sha256
     assert 0 < about["begin_ns"] < about["end_ns"]
     assert about["counts"]["swaps"] == len(served) - 1
+    assert 0 < about["fused_ratio"] < 9
+    assert 0 < about["fused_drift"] < 9
     assert about["settings"]["learning_rate"] == EASY.learning_rate
     assert about["gain"] == session.engine.gain != 0
 
@@ -140,6 +142,39 @@ def test_a_full_disk_keeps_what_was_and_is_tried_again(checkpoint, tmp_path, mon
     assert session.lineage()[-1] == session.first.sha256
 
 
+@pytest.mark.parametrize("undo", ["roll_back", "reset"])
+def test_a_full_disk_does_not_keep_from_undoing(checkpoint, tmp_path, monkeypatch, undo):
+    session = begun(checkpoint, tmp_path)
+    served = drive(session)
+    expected = {"roll_back": served[-2], "reset": served[0]}[undo]
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(snapshots, "write_atomically", full)
+    assert getattr(session, undo)() == expected
+    assert (session.service.sha256, session.status()["service_sha256"]) == (expected, expected)
+    assert same_weights(session.engine.service, load_checkpoint(session.path)[0])
+    assert "No space left" in session.failure
+    assert "noted" in session.failure
+    monkeypatch.undo()
+    # Nothing new comes into service, that would be noted in its turn.
+    monkeypatch.setattr(session.engine.guard, "judge", lambda *_: Verdict(("refused",)))
+    drive(session, start=20)
+    assert session.failure == ""
+    assert AdaptationSession(checkpoint, Snapshots(tmp_path), EASY).service.sha256 == expected
+
+
+def test_a_snapshot_asked_for_again_is_the_one_there_is(checkpoint, tmp_path):
+    session = begun(checkpoint, tmp_path, review_every=10_000)
+    drive(session)
+    found = session.snapshot()
+    assert [session.snapshot() for _ in range(3)] == [found] * 3
+    assert session.snapshots.hashes() == [found]
+    assert session.lineage() == [found, session.first.sha256]
+    assert session.roll_back() == session.first.sha256
+
+
 def test_asked_for_a_snapshot_the_guard_judges(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="has not begun"):
         AdaptationSession(checkpoint, Snapshots(tmp_path), EASY).snapshot()
@@ -155,8 +190,11 @@ def test_asked_for_a_snapshot_the_guard_judges(checkpoint, tmp_path):
     drive(strict)
     with pytest.raises(ValueError, match="refused: error on original examples"):
         strict.snapshot()
-    with pytest.raises(ValueError, match="it waits"):
-        strict.snapshot()
+    waiting = strict.status()["waiting_reviews"]
+    assert waiting > 0
+    for _ in range(waiting + 1):  # as many reviews are due as before, whoever asks
+        with pytest.raises(ValueError, match="it waits"):
+            strict.snapshot()
 
 
 def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path):
@@ -166,20 +204,21 @@ def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path):
 
 def test_the_one_in_service_is_never_removed(checkpoint, tmp_path):
     network, info = load_checkpoint(checkpoint)
-    snapshots = Snapshots(tmp_path, keep=2)
-    first = snapshots.save(network, info, {})
-    snapshots.serve(first.sha256)
+    kept = Snapshots(tmp_path, keep=2)
+    for _ in range(3):  # of the same weights one is enough
+        first = kept.save(network, info, {})
+    kept.serve(first.sha256)
     for number in range(4):
         with_number = dataclasses.replace(info, training={"number": number})
         network.decoder.head.bias.data[0] += 0.01
-        snapshots.save(network, with_number, {})
-    assert len(snapshots.paths()) == 3
-    assert snapshots.find(first.sha256) == snapshots.paths()[0]
-    assert snapshots.find("unknown") is None
+        kept.save(network, with_number, {})
+    assert len(kept.paths()) == 3
+    assert kept.find(first.sha256) == kept.paths()[0]
+    assert kept.find("unknown") is None
     (tmp_path / "in_service.json").write_text("[1")
-    assert snapshots.serving() == ""
-    snapshots.paths()[-1].with_suffix(".json").write_text("{")
-    assert len(snapshots.hashes()) == 2  # what cannot be read is no snapshot
+    assert kept.serving() == ""
+    kept.paths()[-1].with_suffix(".json").write_text("{")
+    assert len(kept.hashes()) == 2  # what cannot be read is no snapshot
 
 
 def test_killed_fifty_times_nothing_that_was_kept_is_lost(tmp_path):

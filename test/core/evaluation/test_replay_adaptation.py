@@ -8,9 +8,17 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
-from spike_depth_core.adaptation import AdaptationOptions, AdaptationSession, GateOptions, GuardOptions, Snapshots
+from spike_depth_core.adaptation import (
+    AdaptationOptions,
+    AdaptationSession,
+    GateOptions,
+    GuardOptions,
+    Snapshots,
+    originals,
+)
 from spike_depth_core.bags import BagReader
 from spike_depth_core.bags.sensors import find_sensors
 from spike_depth_core.cli.main import app
@@ -19,6 +27,7 @@ from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation, View
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.resources import config_path
 from spike_depth_core.samples.files import sample_path, save_sample
 from test.core.bags.recordings import small_recording, write_recording
 from test.core.factories import small_rig, small_sample
@@ -36,7 +45,7 @@ EASY = AdaptationOptions(
     held_out=2,
     review_every=2,
     gate=GateOptions(interval_s=0.0, motion=0.0, alignment=-2.0, max_uncertainty=99.0),
-    guard=GuardOptions(9.0, 9.0, 9.0, least_held_out=1),
+    guard=GuardOptions(9.0, 9.0, 9.0, least_held_out=1, fused_bound=9.0, drift_bound=9.0),
 )
 
 
@@ -104,12 +113,15 @@ def test_the_summary_by_hand():
     assert summary["worst_window"] == pytest.approx(0.0)
 
 
+def replayed(bag, checkpoint, out, *arguments):
+    known = ["replay", str(bag), "--checkpoint", str(checkpoint), "--out", str(out), "--adapt", "--no-video"]
+    return CliRunner().invoke(app, [*known, "--depth", "none", *arguments])
+
+
 def test_the_command_reports_both(bag, checkpoint, example, tmp_path):
     save_sample(sample_path(tmp_path, 0), example)
     out = tmp_path / "out"
-    arguments = ["replay", str(bag), "--checkpoint", str(checkpoint), "--out", str(out), "--adapt", "--no-video"]
-    arguments += ["--depth", "none", "--original", str(tmp_path), "--originals", "1", "--truth", TRUTH]
-    done = CliRunner().invoke(app, arguments)
+    done = replayed(bag, checkpoint, out, "--original", str(tmp_path), "--originals", "1", "--truth", TRUTH)
     assert done.exit_code == 0, done.output
     assert "Learning on the road" in done.output
     found = json.loads((out / "metrics.json").read_text())["adaptation"]
@@ -119,3 +131,44 @@ def test_the_command_reports_both(bag, checkpoint, example, tmp_path):
     rows = dict(rows_of(found))
     assert rows["moments learned from"].startswith("0 of 1") or rows["moments learned from"].startswith("1 of 1")
     assert "Learning on the road" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sensors", "said"), [(("spikes", "rgb"), "knows only spikes, rgb: spikes+thermal"), (("rgb",), "no student")]
+)
+def test_a_checkpoint_of_fewer_sensors_teaches_the_students_that_it_knows(bag, example, tmp_path, sensors, said):
+    save_sample(sample_path(tmp_path, 0), example)
+    few = dataclasses.replace(SMALL, sensors=sensors)
+    save_checkpoint(tmp_path / "few.safetensors", DepthNetwork(few), CheckpointInfo(few))
+    done = replayed(bag, tmp_path / "few.safetensors", tmp_path / "out", "--original", str(tmp_path))
+    assert (done.exit_code == 0) == ("spikes" in sensors)
+    assert said in " ".join(done.output.split())
+
+
+def test_as_many_originals_as_the_node_has(bag, checkpoint, example, tmp_path, monkeypatch):
+    asked = []
+
+    def rendered(count, scale):
+        asked.append(count)
+        return iter([example])
+
+    monkeypatch.setattr(originals, "rendered_originals", rendered)
+    done = replayed(bag, checkpoint, tmp_path)
+    assert done.exit_code == 0, done.output
+    node = yaml.safe_load(config_path("adaptation.yaml").read_text())["/**"]["ros__parameters"]
+    assert asked == [node["originals"]]
+
+
+def test_a_second_replay_takes_the_place_of_the_first(bag, checkpoint, example, tmp_path):
+    save_sample(sample_path(tmp_path, 0), example)
+    kept = Snapshots(tmp_path / "out" / "snapshots")
+    network, info = load_checkpoint(checkpoint)
+    earlier = kept.save(network, info, {})
+    kept.serve(earlier.sha256)
+    done = replayed(bag, kept.paths()[0], tmp_path / "out", "--original", str(tmp_path))
+    assert done.exit_code != 0
+    assert "choose another --out" in " ".join(done.output.split())
+    assert (kept.hashes(), kept.serving()) == ([earlier.sha256], earlier.sha256)
+    done = replayed(bag, checkpoint, tmp_path / "out", "--original", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert list(kept.folder.iterdir()) == []

@@ -30,26 +30,22 @@ SHORT = OnlinePreset(1.0, 2.0, 1.0, 2.0, 1, 0.25, 2)
 
 
 def test_findings_by_hand():
-    def moments(phase, start, count, frozen, adapted):
-        return [
-            {
-                "phase": phase,
-                "time_s": float(start + i),
-                "frozen": frozen,
-                "adapted": adapted,
-                "teacher": 0.1,
-                "by_truth": 0.2,
-            }
-            for i in range(count)
-        ]
+    def moments(phase, start, count, frozen, adapted, fused):
+        """Each second one is twice as hard, and has nothing with all sensors: it must not count there."""
+        easy = {"frozen": frozen, "adapted": adapted, "by_truth": 0.2}
+        hard = {name: 2 * error for name, error in easy.items()}
+        both = ({**easy, "teacher": 0.1, "fused": fused}, hard)
+        return [{"phase": phase, "time_s": float(start + i), **both[i % 2]} for i in range(count)]
 
-    found = findings(
-        [*moments("before", 0, 40, 0.2, 0.2), *moments("new", 40, 120, 0.4, 0.3), *moments("after", 160, 40, 0.2, 0.21)]
-    )
+    before = moments("before", 0, 40, 0.2, 0.2, 0.1)
+    new, after = moments("new", 40, 120, 0.4, 0.3, 0.09), moments("after", 160, 40, 0.2, 0.21, 0.13)
+    found = findings([*before, *new, *after])
     assert found["gain"] == pytest.approx(0.25)
     assert found["loss"] == pytest.approx(0.05)
     assert found["worst"] == pytest.approx(0.05)
     assert (found["teacher_gain"], found["truth_gain"]) == (pytest.approx(0.75), pytest.approx(0.5))
+    assert (found["fused_gain"], found["fused_worst"]) == (pytest.approx(0.1), pytest.approx(0.3))
+    assert [w["fused"] for w in found["windows"]] == pytest.approx([0.1] * 2 + [0.09] * 6 + [0.13] * 2)
     assert [round(w["start_s"]) for w in found["windows"]] == list(range(0, 200, 20))
 
 
@@ -97,10 +93,13 @@ def test_a_short_drive_end_to_end(tmp_path):
     first = result["moments"][0]
     assert first["frozen"] == pytest.approx(first["adapted"]) == pytest.approx(first["by_truth"])
     assert first["frozen"] != pytest.approx(first["teacher"])
+    assert first["teacher"] == pytest.approx(first["fused"])
+    assert ["fused" in m for m in result["moments"]] == [True, False] * 4
     assert result["status"]["moments"]["accepted"] > 0
     assert result["status"]["steps"] > 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     write_online_page([result], tmp_path, "spike-depth benchmark --suite online")
     assert "| night |" in (tmp_path / "online.md").read_text()
+    assert f"| {result['fused_gain']:+.1%} | {result['fused_worst']:+.1%} |" in (tmp_path / "online.md").read_text()
     assert (tmp_path / "online_0.png").stat().st_size > 5000
     assert dataclasses.asdict(PRESETS["smoke"])["scale"] == 0.25
