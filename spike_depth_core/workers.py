@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
+from spike_depth_core.extras import how_to_install
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -147,7 +149,7 @@ def _on_ray(function: Callable[[Any], Any], jobs: Iterable[Any], address: str, g
     try:
         import ray
     except ImportError as error:
-        raise ImportError("a Ray cluster needs ray: pip install 'spike-depth[ray]'") from error
+        raise ImportError(f"a Ray cluster needs ray; {how_to_install('ray')}") from error
     began = not ray.is_initialized()
     if began:
         try:

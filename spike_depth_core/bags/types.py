@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from spike_depth_core.extras import how_to_install
+
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
@@ -40,7 +42,7 @@ def type_store() -> Typestore:
     try:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError as error:
-        raise ImportError("bags need rosbags and mcap: pip install 'spike-depth[bags]'") from error
+        raise ImportError(f"bags need rosbags and mcap; {how_to_install('bags')}") from error
     store = get_typestore(Stores.ROS2_JAZZY)
     store.register(get_types_from_msg(_SPIKE_PACKET_FIELDS, SPIKE_PACKET))
     return store

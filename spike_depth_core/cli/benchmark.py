@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.paths import check_out
+
 
 def benchmark(
     suite: Annotated[str, typer.Option(help="bicross, r2sdepth, align_and_fuse, adu_depth, unified, or online.")],
@@ -39,13 +41,17 @@ def benchmark(
     Results are kept row by row: interrupted, the same command goes on with the first row that is missing. The suite
     `online` trains nothing beforehand: it drives through changes of domain while a checkpoint adapts.
     """
+    from spike_depth_core.evaluation.suites import PRESETS, SUITES, load_suite
+
+    if suite not in (*SUITES, "online"):
+        raise ValueError(f"there is no suite {suite!r}; there are {', '.join(SUITES)} and online")
+    check_out(out)
     if suite == "online":
         _online(preset, seeds, out, checkpoint)
         return
     import torch
 
     from spike_depth_core.cli.console import console, print_table, progress_bar
-    from spike_depth_core.evaluation.suites import PRESETS, load_suite
     from spike_depth_core.evaluation.suites.domains import domain_folders, frames_of, render_domains
     from spike_depth_core.evaluation.suites.runner import SuiteRun
     from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page

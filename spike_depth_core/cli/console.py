@@ -20,15 +20,16 @@ from rich.table import Table
 
 T = TypeVar("T")
 
-console = Console()
+# Nothing here is rich's markup: brackets in a name or a message are a person's own.
+console = Console(markup=False)
 
 
 def progress_bar() -> Progress:
     """A progress display on the standard error stream; shows nothing where that is no terminal."""
-    stream = Console(stderr=True)
+    stream = Console(stderr=True, markup=False)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -74,9 +75,9 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
 
 def _print_titled(title: str, table: Table, caption: str | None = None) -> None:
     # Without a terminal (a log, a pipe) the width is unknown, and a table folded to 80 columns reads badly.
-    wide = console if console.is_terminal else Console(width=160)
+    wide = console if console.is_terminal else Console(width=160, markup=False)
     # Beside the table, not in it: there they would be folded to the table's width.
-    wide.print(title, style="bold", highlight=False, markup=False)
+    wide.print(title, style="bold", highlight=False)
     wide.print(table)
     if caption:
-        wide.print(caption, highlight=False, markup=False)
+        wide.print(caption, highlight=False)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from spike_depth_core.cli.console import console, track
+from spike_depth_core.cli.paths import check_file
 from spike_depth_core.spikes import PackedSpikes, SpikeCameraParameters
 from spike_depth_core.spikes.formats import SUFFIXES, read_spikes, write_dat, write_spikes
 from spike_depth_core.spikes.video import PLANES_PER_FRAME, VIDEO_GAIN, read_video, spikes_from_frames
@@ -82,14 +83,15 @@ def convert(
         parts = _planes_between(spikes_of_bag(bag), first, count)
         summary = _write_parts(target, _read(source, track(parts, "packets")), target_layout)
         for damage in bag.damage:
-            console.print(str(damage), style="yellow", highlight=False, markup=False, soft_wrap=True)
+            console.print(str(damage), style="yellow", highlight=False, soft_wrap=True)
     else:
+        check_file(source)
         spikes = read_spikes(source, height, width, layout.value, period_ns)
         last = len(spikes) if count is None else first + count
         if not first < last <= len(spikes):
             raise ValueError(f"{source} has {len(spikes)} planes: there are no planes {first} to {last - 1}")
         summary = _write_parts(target, [spikes.slice(first, last)], target_layout)
-    console.print(f"{target}: {summary}", highlight=False)
+    console.print(f"{target}: {summary}", highlight=False, soft_wrap=True)
 
 
 def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.paths import check_out
+
 BAGS = "Bags"
 
 
@@ -158,12 +160,15 @@ def evaluate(
     stray = [name for name, value in of_bags.items() if value is not None]
     if not bags and (stray or workers > 1):
         raise ValueError(f"{', '.join(stray) or '--workers'} belongs to BAGS, of which there are none")
+    if world is not None and world < 0:
+        raise ValueError(f"--world is the seed of the first street, 0 or more; found {world}")
     if condition is not None and world is None:
         raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
     if (dataset is None) != (root is None):
         raise ValueError("--dataset and --root belong together: which data set, and where it was unpacked")
     if dataset is None and (split is not None or partial):
         raise ValueError("--split and --partial belong to --dataset")
+    check_out(out)
     if bags:
         from spike_depth_core.cli import evaluate_bags
         from spike_depth_core.cli.replay import parse_topics
@@ -245,7 +250,7 @@ def evaluate(
         report = evaluation_report(evaluation, title, where, name, sheets, command, facts)
         write_report(out / "report.html", report)
     except ImportError as error:
-        console.print(f"no report.html: {error}", style="yellow", highlight=False)
+        console.print(f"no report.html: {error}", style="yellow", highlight=False, soft_wrap=True)
     written = sorted(path.name for path in out.iterdir() if path.is_file())
     console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
 

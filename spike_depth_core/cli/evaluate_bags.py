@@ -106,7 +106,7 @@ def write(out: Path, table: BagTable, checkpoints: list[str], hashes: list[str],
         from spike_depth_core.evaluation import plots
         from spike_depth_core.evaluation.report import Chart, Headline, Report, Section, Table, Text, write_report
     except ImportError as error:
-        console.print(f"no report.html: {error}", style="yellow", highlight=False)
+        console.print(f"no report.html: {error}", style="yellow", highlight=False, soft_wrap=True)
     else:
         conditions, by_bag, everything = table.rows()
         headlines = [

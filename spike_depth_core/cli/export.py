@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from spike_depth_core.cli.paths import check_out
+
 
 def export(
     out: Annotated[Path, typer.Option(help="Folder for the .onnx files and export.json.")],
@@ -26,6 +28,7 @@ def export(
     from spike_depth_core.networks.folding import folded
     from spike_depth_core.resources import default_checkpoint
 
+    check_out(out)
     path = checkpoint or default_checkpoint()
     network, info = load_checkpoint(path)
     graphs = onnx_export.export(network)

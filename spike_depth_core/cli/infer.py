@@ -44,8 +44,12 @@ def infer(
     width: Annotated[int | None, typer.Option(help="Width in pixels of a .dat recording; 400 when left out.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     backend: Annotated[
-        str, typer.Option(help="What computes the network: torch, onnxruntime (CPU), or auto for the faster one.")
-    ] = "torch",
+        str | None,
+        typer.Option(
+            help="What computes the network: torch, onnxruntime (CPU), or auto for the faster one. Default: "
+            "onnxruntime for a folder of `export`, else torch."
+        ),
+    ] = None,
 ) -> None:
     """Metric depth from any non-empty set of sensors.
 
@@ -55,16 +59,17 @@ def infer(
     import numpy as np
 
     from spike_depth_core.cli.console import print_facts
+    from spike_depth_core.cli.paths import check_file, check_out
     from spike_depth_core.evaluation.pictures import (
         bars,
         colorize_depth,
         colorize_error,
         colorize_uncertainty,
         grid,
-        sensor_picture,
         write_png,
     )
     from spike_depth_core.evaluation.results import write_json
+    from spike_depth_core.evaluation.sheets import sensor_cells
     from spike_depth_core.geometry import SensorRig
     from spike_depth_core.inference import DepthEstimator
     from spike_depth_core.metrics import frame_metrics
@@ -73,8 +78,10 @@ def infer(
     from spike_depth_core.spikes.formats import read_spikes
 
     begin = time.perf_counter()
+    check_out(out)
     images: dict = {}
     if spikes is not None:
+        check_file(spikes)
         recording = read_spikes(spikes, height, width)
         last = len(recording) if end is None else end
         if not 0 < last <= len(recording):
@@ -101,10 +108,16 @@ def infer(
                 f"warning: no --rig and no --focal: a focal length of {used:.0f} px is assumed; depth scales with it",
                 err=True,
             )
-    estimator = DepthEstimator.load(checkpoint, device, backend)
+    estimator = DepthEstimator.load(checkpoint, *place_of(checkpoint, device, backend))
     if "spikes" in images:
         first = max(0, last - estimator.spike_planes)
         images["spikes"] = images["spikes"].slice(first, last)
+        if last - first < estimator.spike_planes:
+            typer.echo(
+                f"warning: depth is of {last - first} spike planes of {spikes}; the network looks at "
+                f"{estimator.spike_planes}, and knows less from fewer",
+                err=True,
+            )
     sample = DepthSample(sensor_rig, **images)
     loaded = time.perf_counter()
     estimator.estimate(sample, reference)  # the first call compiles and allocates; the second is what a node sees
@@ -115,7 +128,7 @@ def infer(
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "depth.npy", estimate.depth)
     np.save(out / "uncertainty.npy", estimate.uncertainty)
-    pictures = [(s, sensor_picture(s, getattr(sample, s))) for s in sample.sensors]
+    pictures = sensor_cells(sample)
     pictures += [("depth", colorize_depth(estimate.depth)), ("uncertainty", colorize_uncertainty(estimate.uncertainty))]
     metrics: dict = {
         "sensors": list(estimate.sensors),
@@ -132,7 +145,9 @@ def infer(
             "estimate": 1e3 * (done - warmed),
         },
     }
-    which = ["depth"]
+    if "spikes" in images:
+        metrics["spike_planes"] = len(images["spikes"])
+    which = ["depth", "uncertainty"]
     if truth is not None:
         true_depth = read_truth(truth, estimate.depth.shape)
         metrics |= frame_metrics(estimate.depth, true_depth) | {"frames": 1, "scaling": "none"}
@@ -140,7 +155,7 @@ def infer(
         pictures += [("truth", colorize_depth(true_depth)), ("error", colorize_error(estimate.depth, true_depth))]
         which.append("error")
     rows_of_pictures = [pictures[i : i + 3] for i in range(0, len(pictures), 3)]
-    write_png(out / "depth.png", grid(rows_of_pictures, footer=bars(760, which)))
+    write_png(out / "depth.png", grid(rows_of_pictures, footer=bars(380 * len(which), which)))
     write_json(out / "metrics.json", metrics)
     rows = [("sensors", ", ".join(estimate.sensors)), ("frame of", estimate.reference)]
     rows += [(f"depth {q}", f"{v:.1f} m") for q, v in metrics["depth_m"].items()]
@@ -149,6 +164,29 @@ def infer(
     if truth is not None:
         rows += [("AbsRel", f"{metrics['abs_rel']:.4f}"), ("RMSE", f"{metrics['rmse']:.2f} m")]
     print_facts(f"Depth in {out}", rows)
+
+
+def place_of(checkpoint: Path | None, device: str, backend: str | None) -> tuple[str, str]:
+    """(device, backend) for a checkpoint: a folder of graphs is ONNX Runtime's, which runs on the CPU.
+
+    Raises:
+        ValueError: for a folder without graphs, and for one that PyTorch is to run.
+    """
+    from spike_depth_core.inference.estimator import ONNX_RUNTIME, TORCH
+    from spike_depth_core.inference.onnx_export import DESCRIPTION
+
+    if checkpoint is None or not checkpoint.is_dir():
+        return device, backend or TORCH
+    if not (checkpoint / DESCRIPTION).is_file():
+        raise ValueError(
+            f"{checkpoint} is a folder that holds no exported graphs ({DESCRIPTION}); "
+            "expected one that `spike-depth export` wrote, or a .safetensors"
+        )
+    if backend == TORCH:
+        raise ValueError(
+            f"{checkpoint} is a folder of ONNX graphs, which --backend {TORCH} does not run; leave --backend out"
+        )
+    return "cpu" if device == "auto" else device, backend or ONNX_RUNTIME
 
 
 def size_of(image: Any) -> tuple[int, int]:
@@ -161,7 +199,9 @@ def single_rig(sensor: str, size: tuple[int, int], focal: float | None, over_roa
     from spike_depth_core.geometry import PinholeCamera, SensorRig
 
     height, width = size
-    return SensorRig.single(sensor, PinholeCamera.from_focal(width, height, focal or 0.8 * width), over_road)
+    return SensorRig.single(
+        sensor, PinholeCamera.from_focal(width, height, 0.8 * width if focal is None else focal), over_road
+    )
 
 
 def fitted_rig(rig: SensorRig, sizes: dict[str, tuple[int, int]], path: Path) -> SensorRig:

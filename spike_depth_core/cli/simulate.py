@@ -12,6 +12,7 @@ import typer
 from PIL import Image
 
 from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.cli.paths import check_out
 from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples import SENSORS, DepthSample, modality
@@ -35,7 +36,9 @@ def simulate(
         str | None,
         typer.Option(metavar="clear|fog|rain", help="How strong, the seed draws; left out: as the light has it."),
     ] = None,
-    town: Annotated[str, typer.Option(metavar="first|second", help="Streets of two kinds of town.")] = "first",
+    town: Annotated[
+        str, typer.Option(metavar="first|second|third", help="Streets of which of three kinds of town.")
+    ] = "first",
     speed: Annotated[float | None, typer.Option(help="Of the vehicle, m/s; drawn from the seed.")] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Moments a second.")] = 2.0,
     start: Annotated[float, typer.Option(min=0.5, help="Time of the first moment, seconds.")] = 1.0,
@@ -55,10 +58,11 @@ def simulate(
 ) -> None:
     """Drive through a street that never was, and keep what the sensors see.
 
-    Writes for each moment k: k_spikes.dat, k_rgb.png, k_nir.png, k_thermal.png (16 bit, hundredths of a kelvin) and
-    k_depth.npy (metres, in the reference sensor's frame, +inf for sky), and k_rgb_right.png and the like where the rig
-    has right-hand cameras (config/rigs/stereo.yaml); the same as a sample file in samples/, which
-    `evaluate --samples` reads; rig.yaml, drive.json with the poses, and contact_sheet.png.
+    Writes for each moment, here the first: 000000_spikes.dat, 000000_rgb.png, 000000_nir.png, 000000_thermal.png
+    (16 bit, hundredths of a kelvin) and 000000_depth.npy (metres, in the reference sensor's frame, +inf for sky), and
+    000000_rgb_right.png and the like where the rig has right-hand cameras (config/rigs/stereo.yaml); the same as a
+    sample file in samples/, which `evaluate --samples` reads; rig.yaml, drive.json with the poses, and
+    contact_sheet.png.
     """
     from spike_depth_core.evaluation.pictures import colorize_depth, depth_bar, grid, write_png
     from spike_depth_core.evaluation.sheets import sensor_cells
@@ -69,6 +73,7 @@ def simulate(
     if bag is not None:
         record_simulation(bag, seed, duration, condition, sensor_rig, start, supersample=supersample, **options)
         return
+    check_out(out)
     world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, **options)
     (out / "samples").mkdir(parents=True, exist_ok=True)
     world.rig.save(out / "rig.yaml")

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.paths import check_out
+
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the state to resume from.")],
@@ -28,7 +30,7 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 8,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bfloat16: faster on GPUs and on processors that have it.")
@@ -40,7 +42,7 @@ def train(
         typer.Option(min=1, help="Stop after so many validations in a row that were no better than the best."),
     ] = None,
     stop_after: Annotated[
-        float | None, typer.Option(help="Minutes after which to stop; the same command goes on from there.")
+        float | None, typer.Option(min=0.0, help="Minutes after which to stop; the same command goes on from there.")
     ] = None,
     pixels: Annotated[
         int | None, typer.Option(min=1024, help="Image size the network works on; its own when left out.")
@@ -77,6 +79,7 @@ def train(
 
     if recipe not in RECIPES:
         raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
+    check_out(out)
     chosen_device = checked_device(device)
     distributed.start(chosen_device)
     first = distributed.place()[0] == 0
@@ -97,7 +100,7 @@ def train(
     if any(is_extracted(folder) for folder in folders.values()):
         source = extracted_sets(folders, domains_of(stages))
     else:
-        needs = needs_of(stages)
+        needs, folder = needs_of(stages), folders[""]
         streets = streets_suffice(needs)
         if first and not streets:
             console.print(f"{recipe} learns from " + "; ".join(f"{name}: {of}" for name, of in needs.items()))
@@ -106,14 +109,19 @@ def train(
 
             def rendered(what: str, done: int, total: int) -> None:
                 if what not in tasks:
+                    if done < total:  # a --data that is mistyped shows here, not after hours
+                        text = (
+                            f"{folder} holds no extracted data set: rendering {total - done:,} streets into it, {what}"
+                        )
+                        bar.console.print(text, highlight=False, soft_wrap=True)
                     tasks[what] = bar.add_task(f"rendering {what}", total=total)
                 bar.update(tasks[what], completed=done, total=total)
 
             if streets:
-                ready = rendered_streets(folders[""], frames, validation_frames, first, rendered)
+                ready = rendered_streets(folder, frames, validation_frames, first, rendered)
             else:
                 size = (architecture.pixels, frames, validation_frames)
-                ready = rendered_domains(folders[""], needs, *size, first, rendered)
+                ready = rendered_domains(folder, needs, *size, first, rendered)
         distributed.barrier()
         source = ready()
     source.check(stages)

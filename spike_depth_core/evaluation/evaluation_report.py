@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spike_depth_core.evaluation.evaluate import DISTANCE_BANDS, NETWORK, ROW_PRIOR, Evaluation
+from spike_depth_core.extras import how_to_install
 from spike_depth_core.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def evaluation_report(
         from spike_depth_core.evaluation import plots
         from spike_depth_core.evaluation.report import Chart, Headline, Picture, Report, Section, Table, Text
     except ImportError as error:
-        raise ImportError("reports need jinja2 and matplotlib: pip install 'spike-depth[report]'") from error
+        raise ImportError(f"reports need jinja2 and matplotlib; {how_to_install('report')}") from error
 
     network = evaluation.mean()
     prior = evaluation.mean(ROW_PRIOR) if evaluation.row_prior is not None else None

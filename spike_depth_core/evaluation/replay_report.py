@@ -14,6 +14,7 @@ from spike_depth_core.evaluation.replay import Replay, ReplayedFrame
 from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
 from spike_depth_core.evaluation.replay_adaptation import rows_of as rows_of_adaptation
 from spike_depth_core.evaluation.sheets import is_sparse, sensor_cells, sensor_names
+from spike_depth_core.extras import how_to_install
 from spike_depth_core.samples import SENSORS
 
 
@@ -157,7 +158,7 @@ def write_page(
             write_report,
         )
     except ImportError as error:
-        raise ImportError("reports need jinja2 and matplotlib: pip install 'spike-depth[report]'") from error
+        raise ImportError(f"reports need jinja2 and matplotlib; {how_to_install('report')}") from error
     line = replay.timeline
     times = line.times_s
     timelines: list[Block] = [

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from spike_depth_core import __version__
+from spike_depth_core.extras import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +170,7 @@ def render_report(report: Report) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise ImportError("reports need jinja2 and matplotlib: pip install 'spike-depth[report]'") from error
+        raise ImportError(f"reports need jinja2 and matplotlib; {how_to_install('report')}") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

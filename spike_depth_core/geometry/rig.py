@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from spike_depth_core.geometry.cameras import PinholeCamera
 
 NOMINAL_HEIGHT = 1.65
 """Metres over the road that a camera is taken to have where nobody says: that of KITTI's, and of a car's roof."""
+_REQUIRED = ("width", "height", "fx", "fy", "cx", "cy")  # of a sensor in a rig file
 
 
 def rotation_from_quaternion(quaternion: tuple[float, float, float, float]) -> np.ndarray:
@@ -114,46 +116,39 @@ class SensorRig:
     def load(cls, path: str | Path) -> SensorRig:
         """Read a rig from YAML (see `config/rigs/`). Raises ValueError naming the file and the field at fault."""
         path = Path(path)
-        data = yaml.safe_load(path.read_text())
         try:
-            return cls.from_dict(data)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise ValueError(f"there is no file {path}") from error
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is not a valid sensor rig: YAML text was expected, found byte "
+                f"0x{error.object[error.start]:02x} at {error.start}"
+            ) from error
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not a valid sensor rig: {_what_is_no_yaml(error)}") from error
+        except ValueError as error:
             raise ValueError(f"{path} is not a valid sensor rig: {error}") from error
 
     @classmethod
     def from_dict(cls, data: Any) -> SensorRig:
-        """Build a rig from the plain structure that `to_dict` gives."""
-        if not isinstance(data, dict) or not isinstance(data.get("sensors"), dict):
-            raise ValueError("expected a mapping with keys 'reference' and 'sensors'")
+        """Build a rig from the plain structure that `to_dict` gives. Raises ValueError naming the field at fault."""
+        if not isinstance(data, dict) or not isinstance(data.get("sensors"), dict) or not data["sensors"]:
+            raise ValueError("expected a mapping with keys 'reference' and 'sensors', of one sensor at least")
         unknown = set(data) - {"reference", "sensors", "height"}
         if unknown:
-            raise ValueError(f"unknown {sorted(unknown)}; a rig has 'reference', 'height' and 'sensors'")
+            raise ValueError(f"unknown {_names(unknown)}; a rig has 'reference', 'height' and 'sensors'")
         cameras, poses = {}, {}
         for name, entry in data["sensors"].items():
-            missing = {"width", "height", "fx", "fy", "cx", "cy"} - set(entry)
-            unknown = set(entry) - {
-                "width",
-                "height",
-                "fx",
-                "fy",
-                "cx",
-                "cy",
-                "distortion",
-                "translation",
-                "rotation",
-            }
-            if missing or unknown:
-                raise ValueError(f"sensor {name!r}: missing {sorted(missing)}, unknown {sorted(unknown)}")
-            fx, fy, cx, cy = (float(entry[k]) for k in ("fx", "fy", "cx", "cy"))
-            distortion = tuple(float(v) for v in entry.get("distortion", ()))
-            cameras[name] = PinholeCamera(int(entry["width"]), int(entry["height"]), fx, fy, cx, cy, distortion)
-            poses[name] = pose(
-                tuple(entry.get("translation", (0.0, 0.0, 0.0))),
-                tuple(entry.get("rotation", (0.0, 0.0, 0.0, 1.0))),
-            )
+            try:
+                cameras[name], poses[name] = _camera_and_pose(entry)
+            except ValueError as error:
+                raise ValueError(f"sensor {name!r}: {error}") from error
         height = data.get("height")
         reference = str(data.get("reference", next(iter(cameras))))
-        return cls(cameras, poses, reference, None if height is None else float(height))
+        return cls(cameras, poses, reference, None if height is None else _number("height", height))
 
     def to_dict(self) -> dict[str, Any]:
         """A plain structure of lists and numbers: what the YAML holds, and what JSON can hold."""
@@ -177,3 +172,55 @@ class SensorRig:
     def save(self, path: str | Path) -> None:
         """Write the rig as YAML."""
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+
+def _camera_and_pose(entry: Any) -> tuple[PinholeCamera, np.ndarray]:
+    """What a rig's file says of one sensor."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"a mapping with {', '.join(_REQUIRED)} was expected, found {_shown(entry)}")
+    missing = set(_REQUIRED) - set(entry)
+    unknown = set(entry) - {*_REQUIRED, "distortion", "translation", "rotation"}
+    if missing or unknown:
+        raise ValueError(f"missing {_names(missing)}, unknown {_names(unknown)}")
+    width, height = (_number(key, entry[key], whole=True) for key in ("width", "height"))
+    fx, fy, cx, cy = (_number(key, entry[key]) for key in ("fx", "fy", "cx", "cy"))
+    distortion = _numbers("distortion", entry.get("distortion", ()))
+    camera = PinholeCamera(int(width), int(height), fx, fy, cx, cy, distortion)
+    x, y, z = _numbers("translation", entry.get("translation", (0.0, 0.0, 0.0)), 3)
+    qx, qy, qz, qw = _numbers("rotation", entry.get("rotation", (0.0, 0.0, 0.0, 1.0)), 4)
+    return camera, pose((x, y, z), (qx, qy, qz, qw))
+
+
+def _number(key: str, value: Any, whole: bool = False) -> float:
+    """A finite number of a rig's file. A string that is one will do: YAML 1.1 takes 1e3 for a string."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except (ValueError, OverflowError):
+        number = None
+    if number is None or not math.isfinite(number) or (whole and not number.is_integer()):
+        raise ValueError(f"{key}: a {'whole ' if whole else ''}number was expected, found {_shown(value)}")
+    return number
+
+
+def _numbers(key: str, value: Any, count: int | None = None) -> tuple[float, ...]:
+    if not isinstance(value, list | tuple) or (count is not None and len(value) != count):
+        raise ValueError(
+            f"{key}: a list of {count or ''}{' ' if count else ''}numbers was expected, found {_shown(value)}"
+        )
+    return tuple(_number(key, part) for part in value)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)
+
+
+def _names(keys: set[Any]) -> list[str]:
+    return sorted(map(str, keys))
+
+
+def _what_is_no_yaml(error: yaml.YAMLError) -> str:
+    """A parser's complaint in one line; by itself it quotes the file over several."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: YAML was expected, but {error.problem}"
+    return f"YAML text was expected, but {' '.join(str(error).split())}"

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spike_depth_core.extras import how_to_install
 from spike_depth_core.networks.checkpoint import CheckpointInfo, write_atomically
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.encoder import ray_maps
@@ -63,8 +64,7 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise ExportError(
-            f"ONNX needs the Python package {package!r}, which cannot be imported ({error}): "
-            "pip install 'spike-depth[export]'"
+            f"ONNX needs the Python package {package!r}, which cannot be imported ({error}); {how_to_install('export')}"
         ) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spike_depth_core.extras import how_to_install
 from spike_depth_core.spikes.camera import RealtimeSpikeCamera, SpikeCameraParameters
 from spike_depth_core.spikes.packed import PackedSpikes
 
@@ -42,7 +43,7 @@ def read_video(
     try:
         import av
     except ImportError as error:
-        raise ImportError("reading a video needs PyAV: pip install 'spike-depth[report]'") from error
+        raise ImportError(f"reading a video needs PyAV; {how_to_install('report')}") from error
 
     try:
         container = av.open(str(path))

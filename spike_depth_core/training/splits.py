@@ -127,7 +127,9 @@ def _spread(count: int, shares: Sequence[float], of_what: str, some_are_assigned
     """A split for each of so many, in the shares wanted and spread evenly; each split that has a share gets one."""
     wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share > 0]
     if count < len(wanted) and not some_are_assigned:
-        advice = "split by blocks, or say which drive is for what" if of_what == "drives" else "take shorter blocks"
+        advice = "take shorter blocks"
+        if of_what == "drives":
+            advice = "split by blocks (--split block), or say which drive is for what (--assign train=NAME)"
         raise ValueError(f"{count} {of_what} cannot be shared by {', '.join(wanted)}: {advice}")
     # Largest remainders, then at least one each.
     exact = [share * count for share in shares]

@@ -18,7 +18,10 @@ from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
     ("arguments", "message"),
     [
         (["--suite", "online", "--preset", "huge"], "there is no preset 'huge'"),
-        (["--suite", "cross"], "there is no suite 'cross'; there are bicross,"),
+        (
+            ["--suite", "cross"],
+            "there is no suite 'cross'; there are bicross, r2sdepth, align_and_fuse, adu_depth, unified and online",
+        ),
     ],
 )
 def test_what_it_does_not_know_is_named(arguments, message, tmp_path):

@@ -46,6 +46,7 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path, planes):
         ([tmp_path / "a.npy", tmp_path / "b.txt"], "spikes are written to .dat, .npy, .npz"),
         ([tmp_path / "a.npy", tmp_path / "a.npy"], "choose another name"),
         ([tmp_path / "a.npy", tmp_path / "b.dat", "--first", 18, "--count", 5], "no planes 18 to 22"),
+        ([tmp_path / "none.dat", tmp_path / "b.dat"], "there is no file"),
         ([tmp_path / "none.dat", tmp_path / "b.dat"], "none.dat"),
     ):
         result = run(*arguments)

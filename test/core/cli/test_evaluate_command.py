@@ -51,6 +51,13 @@ def kitti(tmp_path_factory):
     return folder
 
 
+def test_a_negative_seed_of_streets_is_named_with_its_option(tmp_path):
+    result = run("--world", -5, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "--world is the seed of the first street, 0 or more; found -5" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_kitti_frames_give_all_results(kitti, checkpoint, tmp_path):
     out = tmp_path / "deep" / "out"
     result = run("--kitti", kitti, "--checkpoint", checkpoint, "--sensors", "rgb", "--out", out)

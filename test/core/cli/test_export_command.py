@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
-from spike_depth_core.inference import DepthEstimator, onnx_network
+from spike_depth_core.inference import DepthEstimator, onnx_export, onnx_network
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -44,6 +44,13 @@ def test_writes_graphs_and_how_they_were_checked(checkpoint, tmp_path):
     assert set(check["largest_differences"]) == {"256x160", "160x96", "64x256"}
     assert 0 < max(max(entry.values()) for entry in check["largest_differences"].values()) < 1e-4
     assert DepthEstimator.load(out, backend="onnxruntime").info.architecture == SMALL
+
+
+def test_a_file_where_the_folder_should_be_is_found_before_the_work(checkpoint, monkeypatch):
+    monkeypatch.setattr(onnx_export, "export", lambda *_: pytest.fail("it is exported"))
+    result = run("--checkpoint", checkpoint, "--out", checkpoint)
+    assert result.exit_code == 2
+    assert f"--out {checkpoint}: a folder was expected" in result.output
 
 
 def test_graphs_that_do_not_agree_are_not_written(checkpoint, tmp_path, monkeypatch):

@@ -37,6 +37,10 @@ def test_errors_are_told_in_one_line(tmp_path):
     done = run(bag, "--out", tmp_path / "set", "--min-change", 100, "--shares", "1,0,0", "--sensors", "rgb,lidar")
     assert done.exit_code == 2
     assert "a sensor is one of spikes, rgb, nir, thermal, found lidar" in done.output
+    done = run(bag, "--out", tmp_path / "set")
+    assert done.exit_code == 2
+    assert "--split block" in done.output
+    assert "--assign train=NAME" in done.output
     nothing = [bag, "--out", tmp_path / "none", "--max-sync-error", 1e-7, "--shares", "1,0,0"]
     done = run(*nothing)
     assert done.exit_code == 2

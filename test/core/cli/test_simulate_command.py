@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -12,6 +13,8 @@ from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.spikes import read_spikes
+from spike_depth_core.world import World
+from spike_depth_core.world.towns import TOWNS
 
 
 def run(*arguments: object):
@@ -55,6 +58,20 @@ def test_an_unknown_condition_is_an_error_in_one_line(tmp_path):
     assert "noon" in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_the_folder_should_be_is_found_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(World, "frames", lambda *_: pytest.fail("it is rendered"))
+    (tmp_path / "taken").write_text("mine")
+    result = run("--out", tmp_path / "taken")
+    assert result.exit_code == 2
+    assert f"--out {tmp_path / 'taken'}: a folder was expected" in result.output
+
+
+def test_help_names_what_there_is():
+    text = " ".join(run("--help").output.replace("│", " ").split())
+    assert "000000_spikes.dat" in text
+    assert "|".join(TOWNS) in text
 
 
 def test_a_stereo_drive_in_the_rain_of_the_second_town(tmp_path):

@@ -1,10 +1,12 @@
 """`spike-depth train` on rendered domains: what a recipe's stages ask for is rendered, said, and learned from."""
 
+import pytest
 from typer.testing import CliRunner
 
 from spike_depth_core.cli import main
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.training import sources
 
 TINY = ["--frames", "8", "--validation-frames", "4", "--steps", "4", "--batch-size", "2", "--pixels", "1024"]
 
@@ -41,6 +43,30 @@ def test_sequences_are_rendered_where_neighbours_are_compared(tmp_path):
     sequences = [load_sample(path, sensors=()).meta["sequence"] for path in list_samples(source / "train")]
     assert sequences == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].training["recipe"] == "self_distillation"
+
+
+@pytest.mark.parametrize("recipe", ["supervised", "r2sdepth"])
+def test_a_folder_without_data_is_said_before_streets_are_rendered_into_it(recipe, tmp_path, monkeypatch):
+    def render(folder, *arguments):
+        yield 3, 40
+        raise ValueError("rendered long enough")
+
+    monkeypatch.setattr(sources, "render_samples", render)
+    monkeypatch.setattr(sources, "render_domain", render)
+    folder = tmp_path / "dta"
+    result = train(recipe, tmp_path / "run", "--data", str(folder))
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"{folder} holds no extracted data set: rendering 37 streets into it")
+    assert lines[1:] == ["spike-depth train: error: rendered long enough"]
+
+
+@pytest.mark.parametrize("option", ["--stop-after", "--seed"])
+def test_what_cannot_be_negative_is_refused(option, tmp_path):
+    result = train("supervised", tmp_path, option, "-1")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_recipe_is_named(tmp_path):

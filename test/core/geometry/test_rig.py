@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 from scipy.spatial.transform import Rotation
 
 from spike_depth_core.geometry import PinholeCamera, SensorRig
@@ -81,3 +82,71 @@ def test_a_broken_rig_file_names_itself(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.yaml"):
         SensorRig.load(path)
+
+
+CAMERA = {"width": 8, "height": 6, "fx": 5.0, "fy": 5.0, "cx": 3.5, "cy": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fx": "abc"}, "'rgb': fx: a number was expected, found 'abc'"),
+        ({"cy": None}, "'rgb': cy: a number was expected, found nothing"),
+        ({"cx": [1]}, "'rgb': cx: a number was expected, found [1]"),
+        ({"fy": True}, "'rgb': fy: a number was expected, found True"),
+        ({"fy": -2.0}, "'rgb': focal lengths must be positive and finite, found fx=5.0, fy=-2.0"),
+        ({"width": 8.5}, "'rgb': width: a whole number was expected, found 8.5"),
+        ({"height": float("inf")}, "'rgb': height: a whole number was expected, found inf"),
+        ({"translation": [0, 0]}, "'rgb': translation: a list of 3 numbers was expected, found [0, 0]"),
+        ({"translation": [0, 0, "up"]}, "'rgb': translation: a number was expected, found 'up'"),
+        ({"translation": [0, 0, float("nan")]}, "'rgb': translation: a number was expected, found nan"),
+        ({"rotation": None}, "'rgb': rotation: a list of 4 numbers was expected, found nothing"),
+        ({"rotation": [0, 0, 0, 0]}, "'rgb': a rotation is a quaternion"),
+        ({"distortion": 0.1}, "'rgb': distortion: a list of numbers was expected, found 0.1"),
+        ({"wdith": 8, 3: 4}, "'rgb': missing [], unknown ['3', 'wdith']"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file_and_sensor(tmp_path, change, message):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({"reference": "spikes", "sensors": {"spikes": CAMERA, "rgb": CAMERA | change}}))
+    with pytest.raises(ValueError, match="not a valid sensor rig") as found:
+        SensorRig.load(path)
+    assert str(found.value).startswith(f"{path} is not a valid sensor rig: sensor {message}")
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"sensors:\n  spikes: {width: 4\n  rgb: {", "line 3, column 6: YAML was expected, but"),
+        (
+            b"sensors:\n  spikes:\n",
+            "sensor 'spikes': a mapping with width, height, fx, fy, cx, cy was expected, found n",
+        ),
+        (b"sensors: {}\n", "expected a mapping with keys 'reference' and 'sensors', of one sensor at least"),
+        (b"height: high\nsensors: {a: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}", "height: a number was expe"),
+        (b"\x89PNG\r\n", "YAML text was expected, found byte 0x89 at 0"),
+        (b"\x00\x01", "YAML text was expected, but unacceptable character"),
+    ],
+)
+def test_a_file_that_holds_no_rig_says_where_it_is_wrong(tmp_path, content, message):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a valid sensor rig") as found:
+        SensorRig.load(path)
+    assert str(found.value).startswith(f"{path} is not a valid sensor rig: {message}")
+    assert "\n" not in str(found.value)
+
+
+def test_a_rig_that_is_not_there_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match=f"there is no file {tmp_path / 'r.yaml'}"):
+        SensorRig.load(tmp_path / "r.yaml")
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be read: Is a directory"):
+        SensorRig.load(tmp_path)
+
+
+def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
+    (tmp_path / "r.yaml").write_text(
+        "sensors: {rgb: {width: 800, height: 600, fx: 1e3, fy: 1e3, cx: 399.5, cy: 299.5}}"
+    )
+    assert SensorRig.load(tmp_path / "r.yaml").cameras["rgb"].fx == 1000.0

@@ -1,0 +1,136 @@
+"""`spike-depth infer` from the outside: which backend runs what, what is assumed is said, errors before the work."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from spike_depth_core.cli.main import app
+from spike_depth_core.evaluation.pictures import bars
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_core.spikes import PackedSpikes, write_spikes
+
+SMALL = Architecture(("spikes", "rgb"), (8, 8, 16, 16, 16), 1, pixels=2048)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a small untrained checkpoint, a recording of 300 planes and a picture."""
+    folder = tmp_path_factory.mktemp("files")
+    torch.manual_seed(0)
+    save_checkpoint(folder / "small.safetensors", DepthNetwork(SMALL), CheckpointInfo(SMALL))
+    random = np.random.default_rng(0)
+    planes = random.integers(0, 2, (300, 32, 64), dtype=np.uint8)
+    write_spikes(folder / "s.dat", PackedSpikes.from_planes(planes))
+    Image.fromarray(random.integers(0, 256, (32, 64, 3), dtype=np.uint8)).save(folder / "c.png")
+    return folder
+
+
+def run(files, out, *more, checkpoint="small.safetensors", looks_at="spikes"):
+    source = ["--spikes", files / "s.dat", "--height", 32, "--width", 64] if looks_at == "spikes" else []
+    arguments = [*source, "--checkpoint", files / checkpoint, "--out", out, *more]
+    return CliRunner().invoke(app, ["infer", *map(str, arguments)])
+
+
+@pytest.fixture
+def never_loads(monkeypatch):
+    """Whatever is found only when the network is loaded or has computed is found too late."""
+
+    def load(*_):
+        raise AssertionError("the network is loaded")
+
+    monkeypatch.setattr(DepthEstimator, "load", load)
+
+
+def test_a_folder_of_graphs_needs_no_backend_and_a_checkpoint_is_pytorchs(files, tmp_path):
+    pytest.importorskip("onnx", reason="requirements/export.txt is not installed")
+    pytest.importorskip("onnxruntime", reason="requirements/export.txt is not installed")
+    graphs = tmp_path / "onnx"
+    exported = CliRunner().invoke(
+        app, ["export", "--checkpoint", str(files / "small.safetensors"), "--out", str(graphs)]
+    )
+    assert exported.exit_code == 0, exported.output
+    result = run(files, tmp_path / "a", "--focal", 50, checkpoint=graphs)  # the line of docs/export.md
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text())["backend"] == "onnxruntime"
+    assert run(files, tmp_path / "b", "--focal", 50).exit_code == 0
+    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["backend"] == "torch"
+    depths = [np.load(tmp_path / name / "depth.npy") for name in ("a", "b")]
+    np.testing.assert_allclose(*depths, rtol=1e-3)
+    result = run(files, tmp_path / "c", "--focal", 50, "--backend", "torch", checkpoint=graphs)
+    assert result.exit_code == 2
+    assert "--backend torch does not run" in result.stderr
+
+
+def test_a_folder_without_graphs_is_told_from_one_with_them(files, tmp_path):
+    result = run(files, tmp_path / "out", "--focal", 50, checkpoint="")
+    assert result.exit_code == 2
+    assert f"{files} is a folder that holds no exported graphs" in result.stderr
+
+
+@pytest.mark.parametrize("focal", [0, -5, "nan"])
+def test_a_focal_length_that_is_none_is_refused(files, tmp_path, focal):
+    result = run(files, tmp_path / "out", "--focal", focal)
+    assert result.exit_code == 2
+    assert "focal lengths must be positive" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("end", "used"), [(3, 3), (255, 255), (256, 256), (300, 256)])
+def test_fewer_planes_than_the_network_looks_at_are_said(files, tmp_path, end, used):
+    result = run(files, tmp_path, "--focal", 50, "--end", end)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "metrics.json").read_text())["spike_planes"] == used
+    assert (f"depth is of {used} spike planes" in result.stderr) == (used < 256)
+    assert "looks at 256" in result.stderr or used == 256
+
+
+def test_a_picture_alone_has_no_planes_to_tell_of(files, tmp_path):
+    result = run(files, tmp_path, "--rgb", files / "c.png", "--focal", 50, looks_at="rgb")
+    assert result.exit_code == 0, result.output
+    assert "spike_planes" not in json.loads((tmp_path / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("truth", [False, True])
+def test_every_map_of_the_picture_has_its_scale(files, tmp_path, truth):
+    np.save(tmp_path / "truth.npy", np.full((32, 64), 9.0, np.float32))
+    more = ["--truth", tmp_path / "truth.npy"] if truth else []
+    assert run(files, tmp_path, "--focal", 50, *more).exit_code == 0
+    which = ["depth", "uncertainty", *(["error"] if truth else [])]
+    expected = bars(380 * len(which), which)  # narrower, and the figures overlap
+    picture = np.asarray(Image.open(tmp_path / "depth.png"))
+    bottom = picture[-64:, :, :]  # where the scales are, below the maps
+    rows, columns = (a - b + 1 for a, b in zip(bottom.shape[:2], expected.shape[:2], strict=True))
+    places = ((y, x) for y in range(rows) for x in range(min(columns, 64)))
+    assert any((bottom[y : y + expected.shape[0], x : x + expected.shape[1]] == expected).all() for y, x in places)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--spikes", "nothere.dat", "there is no file {}"),
+        ("--spikes", "", "{} is a folder"),
+        ("--rig", "nothere.yaml", "there is no file {}"),
+        ("--rgb", "nothere.png", "there is no file {}"),
+        ("--out", "taken", "--out {}: a folder was expected"),
+        ("--out", "taken/deeper", "--out {}: a folder was expected"),
+    ],
+)
+def test_a_path_that_will_not_do_is_named_before_the_work(files, tmp_path, never_loads, option, name, message):
+    (tmp_path / "taken").write_text("mine")
+    path = tmp_path / name
+    result = run(files, tmp_path / "out", *(["--focal", 50] if option != "--rig" else []), option, path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"spike-depth infer: error: {message.format(path)}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_not_there_is_named_as_it_was_typed(files, tmp_path):
+    result = run(files, tmp_path / "out", "--focal", 50, checkpoint="nope.safetensors")
+    assert result.exit_code == 2
+    assert result.stderr == f"spike-depth infer: error: there is no checkpoint {files / 'nope.safetensors'}\n"
