@@ -30,6 +30,8 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
         for name, (kind, _) in PARAMETERS.items()
         if LaunchConfiguration(name).perform(context)
     }
+    enclave = LaunchConfiguration("enclave")
+    enclave = ["--enclave", enclave] if enclave.perform(context) else []
     return [
         LifecycleNode(
             package="spike_depth",
@@ -41,7 +43,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
                 {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool), **given},
             ],
             remappings=[(f"~/input/{sensor}", LaunchConfiguration(sensor)) for sensor in SENSORS],
-            ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+            ros_arguments=["--log-level", LaunchConfiguration("log_level"), *enclave],
             output="screen",
         )
     ]
@@ -59,6 +61,7 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("use_sim_time", default_value="false", description="Whether to follow /clock."),
         DeclareLaunchArgument("log_level", default_value="info", description="Least severity that is logged."),
+        DeclareLaunchArgument("enclave", default_value="", description="Security enclave of the node; none if empty."),
     ]
     arguments += [
         DeclareLaunchArgument(name, default_value="", description=description)

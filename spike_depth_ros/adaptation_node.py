@@ -6,16 +6,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import TimeoutError as NotInTime
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.task import Future
 from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool, Trigger
 
@@ -29,11 +30,12 @@ from spike_depth_ros import qos, topics
 from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE, options
 from spike_depth_ros.adaptation_status import AdaptationReport
 from spike_depth_ros.deployment import Deployment
+from spike_depth_ros.diagnostics import full_name
 from spike_depth_ros.learner import Learner
 from spike_depth_ros.parameters import LiveParameters
 from spike_depth_ros.process import run_node
 from spike_depth_ros.reception import Reception
-from spike_depth_ros.reporter import Reporter
+from spike_depth_ros.reporter import Reporter, cause
 from spike_depth_ros.time import to_stamp
 
 ANSWER_S = 60.0  # a step or a review may be under way
@@ -77,18 +79,21 @@ class AdaptationNode(Node):
             values["niceness"],
         )
         self.deployment = Deployment(self, values["target"]) if values["target"] else None
-        self._report = AdaptationReport(self.get_name())
+        self._report = AdaptationReport(full_name(self))
         self._status = self.create_publisher(AdaptationStatus, "~/status", qos.diagnostics())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         self.create_service(SetBool, "~/enable", self._on_enable)
+        # Who waits for the learner must not keep the rest of the node waiting.
+        waiting = ReentrantCallbackGroup()
+        self._answered = self.create_guard_condition(lambda: None)  # wakes the executor, which looks at who waits
         for name, command in (
             ("snapshot", AdaptationSession.snapshot),
             ("roll_back", AdaptationSession.roll_back),
             ("reset", AdaptationSession.reset),
         ):
-            self.create_service(Trigger, f"~/{name}", self._command(name, command))
-        clock = Clock(clock_type=ClockType.STEADY_TIME)  # about this process, as the depth node's diagnostics
-        self.create_timer(1.0 / values["status_rate"], self._tell, clock=clock)
+            self.create_service(Trigger, f"~/{name}", self._command(name, command), callback_group=waiting)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # about this process, as the depth node's diagnostics
+        self.create_timer(1.0 / values["status_rate"], self._tell, clock=self._steady)
         self._switch(values["enabled"])
 
     def _default_folder(self) -> Path:
@@ -125,6 +130,7 @@ class AdaptationNode(Node):
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         self._budget.share = values["budget"] / 1e3
+        self.learner.wake()
         self.learner.steps = values["steps"]
         self._switch(values["enabled"])
 
@@ -146,16 +152,26 @@ class AdaptationNode(Node):
         response.success, response.message = result.successful, result.reason
         return response
 
-    def _command(self, name: str, command: Callable[[AdaptationSession], str]) -> Callable[..., Trigger.Response]:
-        def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            try:
-                found = self.learner.ask(command).result(ANSWER_S)
-            except NotInTime:
+    def _command(
+        self, name: str, command: Callable[[AdaptationSession], str]
+    ) -> Callable[..., Awaitable[Trigger.Response]]:
+        async def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            answer, enough = self.learner.ask(command), Future()
+            timer = self.create_timer(ANSWER_S, lambda: enough.set_result(None), clock=self._steady)
+
+            def answered(_: Any) -> None:  # on the learner's thread
+                enough.set_result(None)
+                self._answered.trigger()
+
+            answer.add_done_callback(answered)
+            await enough
+            self.destroy_timer(timer)
+            if not answer.done():
                 response.message = f"not done after {ANSWER_S:.0f} s; it will be"
-            except (ValueError, OSError) as error:
-                response.message = str(error)
+            elif error := answer.exception():
+                response.message = cause(error)
             else:
-                response.success, response.message = True, f"in service: {found}"
+                response.success, response.message = True, f"in service: {answer.result()}"
             self.get_logger().info(f"{name}: {response.message}")
             return response
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spike_depth_ros.pipeline import Estimator
+from spike_depth_ros.reporter import cause
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ class CheckpointSwap:
             try:
                 loaded = Loaded(checkpoint, self._load(values))
             except Exception as error:  # whatever it is: the node goes on with what it has
-                known = isinstance(error, ValueError | OSError)
-                loaded = Loaded(checkpoint, None, str(error) if known else f"{type(error).__name__}: {error}")
+                loaded = Loaded(checkpoint, None, cause(error))
             with self._lock:
                 if self._wanted is not values:
                     continue

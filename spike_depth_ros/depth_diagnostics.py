@@ -37,7 +37,7 @@ class DepthDiagnostics:
     """Says how an active pipeline is doing, compared with the report before.
 
     Args:
-        name: of the node.
+        name: of the node, with its namespace.
         hardware_id: what the diagnostics name as the hardware.
         reporter: is told what topics do not match.
     """
@@ -86,9 +86,10 @@ class DepthDiagnostics:
             self._before[sensor] = flat
             age_ns = inputs.watch.age_ns(sensor)
             skew_ns = pipeline.sync.skew_ns(sensor)
-            if new["received"]:
+            delivers = age_ns is not None and age_ns <= settings.silence * 1e9
+            if delivers:
                 delivering.append(sensor)
-            silent = self._silence(pipeline, sensor, bool(new["received"]), findings)
+            silent = self._silence(pipeline, sensor, delivers, findings)
             values |= {
                 f"{sensor}/topic": inputs.watch.topic(sensor),
                 f"{sensor}/state": silent or "receiving",
@@ -110,20 +111,20 @@ class DepthDiagnostics:
             findings.add(ERROR, "no sensor delivers")
         return self.status("inputs", findings.level, findings.message("receiving"), values)
 
-    def _silence(self, pipeline: Pipeline, sensor: str, received: bool, findings: Findings) -> str:
+    def _silence(self, pipeline: Pipeline, sensor: str, delivers: bool, findings: Findings) -> str:
         """Why a sensor does not deliver, in a word; empty when it does."""
         inputs, settings = pipeline.inputs, pipeline.settings
         silence_ns = round(settings.silence * 1e9)
         required = sensor in settings.required
         topic = inputs.watch.topic(sensor)
         troubles = [inputs.watch.trouble(name, silence_ns) for name in (sensor, f"{sensor} camera_info")]
-        if received:  # a calibration that is published once and kept is none that went silent
+        if delivers:  # a calibration that is published once and kept is none that went silent
             troubles = troubles[:1]
         for trouble in troubles:
             if trouble:
                 findings.add(ERROR if required else WARN, trouble)
                 self._reporter.warn(trouble, key=f"{sensor} {trouble.partition(' for ')[0]}")
-        if received:
+        if delivers:
             self._reporter.forget(f"{sensor} is away")
             return ""
         if any(troubles):
@@ -157,13 +158,14 @@ class DepthDiagnostics:
         failure, tally.failure = tally.failure, ""
         if failure:
             findings.add(ERROR, failure)
-        for reason, count in list(tally.skipped.items()):
+        skipped = dict(tally.skipped)  # the estimating thread goes on
+        for reason, count in skipped.items():
             if count > self._skipped_before.get(reason, 0):
                 required = reason.removeprefix("no_") in settings.required
                 findings.add(ERROR if required else WARN, f"no depth: {reason.replace('_', ' ')}")
             self._skipped_before[reason] = count
         last, rate_hz = tally.last, tally.rate.rate_hz()
-        missing = pipeline.inputs.missing(last.sensors) if last is not None else ()
+        missing = pipeline.missing(last.sensors) if last is not None else ()
         if missing and rate_hz:
             findings.add(WARN, f"degraded: without {', '.join(missing)}")
         for publisher in outputs.publishers:
@@ -177,7 +179,7 @@ class DepthDiagnostics:
             "rate_hz": rate_hz,
             "unheard": tally.unheard,
             "failures": tally.failures,
-            **{f"skipped/{reason}": count for reason, count in tally.skipped.items()},
+            **{f"skipped/{reason}": count for reason, count in skipped.items()},
             "reference": pipeline.policy.reference or "",
             "sensors": ",".join(last.sensors) if last else "",
             "missing": ",".join(missing),

@@ -25,11 +25,12 @@ from spike_depth_ros import qos, topics
 from spike_depth_ros.checkpoint_swap import CheckpointSwap
 from spike_depth_ros.depth_diagnostics import DepthDiagnostics
 from spike_depth_ros.depth_parameters import DEPTH_NODE, Settings, settings
+from spike_depth_ros.diagnostics import full_name
 from spike_depth_ros.outputs import Outputs
 from spike_depth_ros.parameters import LiveParameters
 from spike_depth_ros.pipeline import Estimator, Pipeline
 from spike_depth_ros.process import run_node
-from spike_depth_ros.reporter import Reporter
+from spike_depth_ros.reporter import Reporter, cause
 from spike_depth_ros.time import to_stamp
 from spike_depth_ros.transforms import SensorTransforms
 
@@ -72,7 +73,7 @@ class DepthNode(LifecycleNode):
         loaded = self.create_guard_condition(self._take_over)
         self._swap = CheckpointSwap(lambda values: self._warm(self._load(values)), loaded.trigger)
         values = self.parameters.values
-        self._diagnostics = DepthDiagnostics(self.get_name(), values["hardware_id"], self._reporter)
+        self._diagnostics = DepthDiagnostics(full_name(self), values["hardware_id"], self._reporter)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.diagnostics())
         # Diagnostics are about this process, so they follow its own clock even where time is simulated.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -105,25 +106,27 @@ class DepthNode(LifecycleNode):
             self._checkpoint, self._changes, self._refusal = values["checkpoint"], 0, ""
             self._outputs.offer(self._settings, active=False)
             return super().on_configure(state)
-        except Exception as error:  # whatever it is: the node stays up, and says so
+        except Exception as error:
             self._free()
-            self._failure = (
-                str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-            )
-            self.get_logger().error(f"cannot be configured: {self._failure}")
-            return FAILURE
+            return self._failed("configured", error)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and begin to estimate."""
-        super().on_activate(state)  # the publishers first: the first estimate must find them
-        self._diagnostics.begin()
         values = self.parameters.values
-        if values["use_tf"]:
-            self._transforms = SensorTransforms(self)
-        self._pipeline = Pipeline(
-            self, self._estimator, self._rig, self._outputs, self._settings, values, self._reporter
-        )
-        return SUCCESS
+        self._failure = ""
+        try:
+            super().on_activate(state)  # the publishers first: the first estimate must find them
+            self._diagnostics.begin()
+            if values["use_tf"]:
+                self._transforms = SensorTransforms(self)
+            self._pipeline = Pipeline(
+                self, self._estimator, self._rig, self._outputs, self._settings, values, self._reporter
+            )
+            return SUCCESS
+        except Exception as error:
+            self._stop()
+            super().on_deactivate(state)
+            return self._failed("activated", error)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, and let go of what the sensors sent."""
@@ -132,6 +135,7 @@ class DepthNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Withdraw the topics, and free the model."""
+        self._failure = ""
         self._free()
         return super().on_cleanup(state)
 
@@ -146,6 +150,12 @@ class DepthNode(LifecycleNode):
         self._stop()
         self._free()
         return SUCCESS
+
+    def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
+        """Whatever it is: the node stays up, and says so. rclpy would keep it to itself."""
+        self._failure = cause(error)
+        self.get_logger().error(f"cannot be {what}: {self._failure}")
+        return FAILURE
 
     def _stop(self) -> None:
         if self._pipeline is not None:

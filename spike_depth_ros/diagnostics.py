@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.node import Node
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def full_name(node: Node) -> str:
+    """What the names of a node's statuses begin with: `/diagnostics` is shared by nodes of all namespaces."""
+    return node.get_fully_qualified_name().strip("/")
 
 
 def status(name: str, level: bytes, message: str, values: Mapping[str, Any], hardware: str = "") -> DiagnosticStatus:

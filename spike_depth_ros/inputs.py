@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from spike_depth.msg import SpikePacket
@@ -20,6 +21,8 @@ from spike_depth_ros.topic_watch import TopicWatch
 
 # A focal length, in widths of the image, that is off by more from the rig file's is that of another lens.
 FOCAL_TOLERANCE = 0.1
+# A sensor from which nothing has come for as many of its own periods has fallen silent.
+PERIODS = 1.5
 
 
 class SensorInputs:
@@ -82,8 +85,20 @@ class SensorInputs:
         return self.watch.is_published(sensor)
 
     def missing(self, used: Collection[str]) -> tuple[str, ...]:
-        """The sensors that have delivered before and are not among those used."""
-        return tuple(s for s in self.sensors if s not in used and self.watch.has_delivered(s))
+        """The sensors that have delivered before, are not among those used, and have fallen silent by the stamps, or
+        were never in time for a moment.
+
+        A camera that is slower than the others has nothing for most moments, which is no loss.
+        """
+        return tuple(
+            s for s in self.sensors if s not in used and self.watch.has_delivered(s) and not self._contributes(s)
+        )
+
+    def _contributes(self, sensor: str) -> bool:
+        age_ns = self._sync.age_ns(sensor)
+        if age_ns is None or not self._sync.ledgers[sensor].used:
+            return False
+        return age_ns <= max(self._sync.timing.alive_ns, PERIODS * self.jitter[sensor].usual_ns())
 
     def _subscribe(self, sensor: str) -> None:
         self.rates[sensor] = RateMeter(time.monotonic_ns)
@@ -101,14 +116,15 @@ class SensorInputs:
         images = self._node.create_subscription(
             kind, image_topic(self._node, topic, kind), callback, profile, qos_overriding_options=qos.overridable()
         )
+        self._subscriptions[sensor] = [images]  # at once, so that it ends with all others where the next one fails
         info = self._node.create_subscription(
             CameraInfo,
             camera_info_topic(self._node, topic),
             lambda message: self._on_camera(sensor, message),
             qos.image_subscription(),
-            qos_overriding_options=qos.overridable(),
+            qos_overriding_options=qos.overridable(QoSPolicyKind.DURABILITY),  # some drivers say it once, latched
         )
-        self._subscriptions[sensor] = [images, info]
+        self._subscriptions[sensor].append(info)
         self.watch.add(sensor, images)
         self.watch.add(f"{sensor} camera_info", info)
 

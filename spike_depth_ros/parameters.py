@@ -11,6 +11,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from spike_depth_ros.qos import check_overrides
+
 # When a change takes effect: at once; when the node is configured, so that it is to be cleaned up before; at its start.
 Change = Literal["now", "configure", "start"]
 
@@ -73,12 +75,13 @@ class Parameter:
 
 
 def declare(node: Node, table: Sequence[Parameter]) -> SimpleNamespace:
-    """Declare a table of parameters and read them.
+    """Declare a table of parameters and read them. Those of QoS are checked too.
 
     Raises:
         ValueError: naming the parameter, what was expected and what found.
         rclpy.exceptions.InvalidParameterTypeException, InvalidParameterValueException: likewise.
     """
+    check_overrides(node)
     values = {}
     for parameter in table:
         # An empty array would be declared without a type, so that any would do: the default says it.

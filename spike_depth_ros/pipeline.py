@@ -11,7 +11,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,7 +93,6 @@ class Pipeline:
     ):
         self.rig = rig
         self.tally = Tally()
-        self.alignment = AlignmentWatch()
         self.settings = settings
         self._node, self._estimator, self._outputs, self._reporter = node, estimator, outputs, reporter
         self.sync = Synchronizer(
@@ -119,9 +118,14 @@ class Pipeline:
             min_backward=Duration(nanoseconds=-1),
             on_clock_change=True,
         )
+        self.alignment = AlignmentWatch()
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
-        self.apply(settings)
         self._worker.start()
+        try:
+            self.apply(settings)
+        except Exception:  # there is nobody yet who could
+            self.close()
+            raise
 
     def apply(self, settings: Settings) -> None:
         """Take over settings."""
@@ -133,6 +137,10 @@ class Pipeline:
     def use(self, estimator: Estimator) -> None:
         """Estimate with another network, of the same sensors and planes, from the next moment on."""
         self._estimator = estimator
+
+    def missing(self, used: Collection[str]) -> tuple[str, ...]:
+        """The sensors that the network could use and has lost; those used are none of them."""
+        return tuple(sensor for sensor in self.inputs.missing(used) if sensor in self._estimator.sensors)
 
     def place_sensors(self, rig: SensorRig) -> None:
         """Believe another rig from now on."""
@@ -187,13 +195,16 @@ class Pipeline:
             tally.unheard += 1
             return
         usable = tuple(sensor for sensor in moment.sensors if sensor in estimator.sensors)
+        for sensor in set(moment.sensors) - set(usable):
+            known = ", ".join(estimator.sensors)
+            self._reporter.warn(f"{sensor} is received but not used: the network knows {known}")
         verdict = self.policy.judge(usable, self.inputs.is_expected)
         if verdict.reference is None:
             tally.skipped[verdict.reason or "no_sensor"] += 1
             return
         sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
         estimate = estimator.estimate(sample, verdict.reference, usable)
-        growth = settings.degraded_growth ** len(self.inputs.missing(usable))
+        growth = settings.degraded_growth ** len(self.missing(usable))
         estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))
         estimated = time.monotonic_ns()
         frame_id, spikes_frame_id = self.inputs.frame_of(estimate.reference), self.inputs.frame_of("spikes")

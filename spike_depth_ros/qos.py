@@ -9,8 +9,33 @@ Each is made anew for whom it is asked: rclpy writes a topic's overrides into th
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+_CHOICES = {
+    "history": ("keep_last", "keep_all", "system_default"),
+    "reliability": ("reliable", "best_effort", "system_default", "best_available"),
+    "durability": ("transient_local", "volatile", "system_default", "best_available"),
+}
+_DEPTH = 2**31 - 1  # the most that DDS can say
+
+
+def check_overrides(node: Node) -> None:
+    """Refuse what a publisher or a subscription would trip over when it is made, perhaps long after the start.
+
+    Raises:
+        ValueError: naming the parameter, what was expected and what found.
+    """
+    for name, parameter in node._parameter_overrides.items():  # also of what is not declared yet
+        value, policy = parameter.value, name.rpartition(".")[2]
+        if not name.startswith("qos_overrides."):
+            continue
+        choices = _CHOICES.get(policy)
+        if choices and str(value).lower() not in choices:
+            raise ValueError(f"parameter {name!r} must be one of {', '.join(map(repr, choices))}, found {value!r}")
+        if policy == "depth" and (type(value) is not int or not 0 <= value <= _DEPTH):
+            raise ValueError(f"parameter {name!r} must be an integer from 0 to {_DEPTH}, found {value!r}")
 
 
 def _qos(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
@@ -44,9 +69,9 @@ def diagnostics() -> QoSProfile:
     return _qos(10, ReliabilityPolicy.RELIABLE)
 
 
-def overridable() -> QoSOverridingOptions:
-    """Lets the user override history, depth and reliability by parameters."""
-    return QoSOverridingOptions.with_default_policies()
+def overridable(*more: QoSPolicyKind) -> QoSOverridingOptions:
+    """Lets the user override history, depth, reliability and what is named by parameters."""
+    return QoSOverridingOptions((*QoSOverridingOptions.with_default_policies().policy_kinds, *more))
 
 
 def in_words(profile: QoSProfile) -> str:

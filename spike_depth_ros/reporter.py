@@ -10,6 +10,11 @@ EVERY_NS = 300_000_000_000
 _KEPT = 200
 
 
+def cause(error: BaseException) -> str:
+    """What an error says, with its type where it was not raised to be read."""
+    return str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+
+
 class Reporter:
     """Logs a trouble when it is new, or has not been logged for five minutes.
 

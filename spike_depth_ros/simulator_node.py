@@ -189,7 +189,8 @@ class SimulatorNode(Node):
             "behind_ms_max": self._behind_ms,
         }
         level = diagnostics.ERROR if self._error else diagnostics.OK
-        status = diagnostics.status(f"{self.get_name()}: drive", level, self._error or self._message, values)
+        name = f"{diagnostics.full_name(self)}: drive"
+        status = diagnostics.status(name, level, self._error or self._message, values)
         array = DiagnosticArray(status=[status])
         array.header.stamp = to_stamp(self.get_clock().now().nanoseconds)
         self._diagnostics.publish(array)

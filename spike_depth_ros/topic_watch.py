@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rclpy.duration import Duration, Infinite
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -120,6 +120,8 @@ class TopicWatch:
             match, reason = qos_check_compatible(_comparable(info.qos_profile), _comparable(watched.profile))
             if match == QoSCompatibility.ERROR:
                 return f"{watched.topic} cannot be received: {offered}, {asked}: {reason.strip()}"
+        if watched.arrived_ns is not None and watched.profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            return None  # said once, for all who come
         quiet_ns = now - max(watched.since_ns, watched.arrived_ns or 0)
         if quiet_ns <= silence_ns:
             return None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -33,8 +35,11 @@ class SensorTransforms:
         self.source: dict[str, str] = {}
         self._listener: Any = None
         if tf2_ros is not None:
-            self._buffer = tf2_ros.Buffer(node=node)
+            # Given a node the buffer would serve its frames and watch the clock, and nothing in tf2_ros ends these two.
+            self._buffer = tf2_ros.Buffer()
             self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+            backwards = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+            self._jumps = node.get_clock().create_jump_callback(backwards, post_callback=lambda _: self._buffer.clear())
 
     @property
     def available(self) -> bool:
@@ -44,6 +49,7 @@ class SensorTransforms:
     def close(self) -> None:
         """Unsubscribe."""
         if self._listener is not None:
+            self._jumps.unregister()
             self._listener.unregister()
             self._listener = None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RateMeter:
-    """Events a second over the last seconds.
+    """Events a second over the last seconds. One thread may count while another reads.
 
     Args:
         clock: steady time in nanoseconds.
@@ -24,26 +24,22 @@ class RateMeter:
         self._window_ns = int(window_s * 1e9)
         self._start_ns = clock()
         self._events: deque[tuple[int, int]] = deque()
-        self._recent = 0
         self.total = 0
 
     def add(self, count: int = 1) -> None:
         """Count events that happen now."""
-        self._events.append((self._clock(), count))
-        self._recent += count
+        now = self._clock()
+        self._events.append((now, count))
         self.total += count
-        self._forget()
+        while self._events[0][0] <= now - self._window_ns:
+            self._events.popleft()
 
     def rate_hz(self) -> float:
         """Events a second; over the time since the start while that is shorter than the window."""
-        self._forget()
-        elapsed_ns = min(self._window_ns, self._clock() - self._start_ns)
-        return self._recent / (elapsed_ns / 1e9) if elapsed_ns > 0 else 0.0
-
-    def _forget(self) -> None:
-        oldest = self._clock() - self._window_ns
-        while self._events and self._events[0][0] <= oldest:
-            self._recent -= self._events.popleft()[1]
+        now = self._clock()
+        elapsed_ns = min(self._window_ns, now - self._start_ns)
+        recent = sum(count for time_ns, count in list(self._events) if time_ns > now - self._window_ns)
+        return recent / (elapsed_ns / 1e9) if elapsed_ns > 0 else 0.0
 
 
 class Percentiles:
@@ -57,7 +53,8 @@ class Percentiles:
 
     def __call__(self, percent: float) -> float:
         """A percentile of the values held, interpolated; NaN without any."""
-        return float(np.percentile(self._values, percent)) if self._values else float("nan")
+        values = list(self._values)  # another thread may clear them
+        return float(np.percentile(values, percent)) if values else float("nan")
 
     def clear(self) -> None:
         """Forget all values."""

@@ -229,6 +229,12 @@ class Synchronizer:
         with self._changed:
             return self._timeline.skew_ns(sensor)
 
+    def age_ns(self, sensor: str) -> int | None:
+        """How much older the newest stamp of a stream is than the newest of all; None for one that has none."""
+        with self._changed:
+            newest = self._timeline.newest()
+            return max(newest.values()) - newest[sensor] if sensor in newest else None
+
     def counts(self) -> dict[str, dict[str, Any]]:
         """What became of the inputs of each stream so far."""
         with self._changed:

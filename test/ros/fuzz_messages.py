@@ -1,8 +1,8 @@
 """Mutated messages against everything that reads them: `python -m test.ros.fuzz_messages --messages 1000000`.
 
-Fields get values that do not fit one another, and serialized bytes are overwritten before they are read again, as a
-hostile or broken publisher would have them. Whatever comes, a reader gives an array that fits what the message says, or
-raises MessageError; nothing else, and it keeps nothing.
+Fields get values that do not fit one another, pictures get chunks that are none of theirs, and serialized bytes are
+overwritten before they are read again, as a hostile or broken publisher would have them. Whatever comes, a reader gives
+an array that fits what the message says, or raises MessageError; nothing else, and it keeps nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,9 @@ CAMERA = PinholeCamera(12, 9, 10.0, 10.0, 5.5, 4.0, (0.1, -0.1, 0.0, 0.0, 0.01))
 SIZES = (0, 1, 2, 7, 8, 9, 12, 13, 255, 256, 65_535, 65_536, 2**31 - 1, 2**31, 2**32 - 1)
 STRINGS = ("", "packed_lsb", "packed_lsb_flipped", "mono8", "mono16", "rgb8", "bgra8", "16UC1", "32FC1", "bayer_rggb8")
 STRINGS += ("yuv422", "plumb_bob", "fisheye", "\0", "é" * 50, "x" * 500)
+CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"iCCP", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"iTXt")
+CHUNKS += (b"eXIf", b"acTL", b"fcTL", b"fdAT")
+LENGTHS = (0, 1, 2, 4, 13, 26)
 NUMBERS = (0.0, -1.0, 1e-300, 1e300, float("nan"), float("inf"), -float("inf"), 5.5)
 
 
@@ -110,15 +114,31 @@ def with_wrong_bytes(serialized: bytes, kind: type, rng: np.random.Generator) ->
         return None
 
 
+def with_wrong_chunk(message: CompressedImage, rng: np.random.Generator) -> CompressedImage:
+    """The PNG with one chunk more, of some kind and content, whose checksum is right: what a decoder does not refuse at
+    first sight."""
+    data, starts = bytes(message.data), [8]
+    while starts[-1] < len(message.data):
+        starts.append(starts[-1] + 12 + int.from_bytes(data[starts[-1] : starts[-1] + 4], "big"))
+    at = int(rng.choice(starts))
+    content = rng.choice(CHUNKS) + rng.bytes(int(rng.choice(LENGTHS)))
+    chunk = (len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+    return CompressedImage(format=message.format, data=array.array("B", data[:at] + chunk + data[at:]))
+
+
 def mutants(count: int, seed: int = 0) -> Iterator[tuple[Any, list[Callable[[Any], Any]]]]:
     """Mutated messages, each with what is to read it."""
     rng = np.random.default_rng(seed)
     good = [(message, bytes(serialize_message(message)), readers) for message, readers in seeds()]
     for index in range(count):
         message, serialized, readers = good[index % len(good)]
-        mutant = (
-            with_wrong_field(message, rng) if rng.random() < 0.5 else with_wrong_bytes(serialized, type(message), rng)
-        )
+        kind = rng.random()
+        if kind < 0.3 and getattr(message, "format", "") == "png":
+            mutant = with_wrong_chunk(message, rng)
+        elif kind < 0.5:
+            mutant = with_wrong_field(message, rng)
+        else:
+            mutant = with_wrong_bytes(serialized, type(message), rng)
         if mutant is not None:
             yield mutant, readers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from rclpy.parameter import Parameter
 from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool, Trigger
 
+from spike_depth_core.adaptation import AdaptationSession
 from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.samples import SENSORS
+from spike_depth_ros import adaptation_node
 from spike_depth_ros.adaptation_node import AdaptationNode
 from spike_depth_ros.depth_node import load_estimator
 from spike_depth_ros.diagnostics import ERROR, WARN
@@ -90,9 +93,12 @@ class Scene:
         ready = self.clients.values()
         self.observer.wait(lambda: all(client.service_is_ready() for client in ready), "the services")
 
-    def call(self, name, **request):
+    def ask(self, name, **request):
         client = self.clients[name]
-        future = client.call_async(client.srv_type.Request(**request))
+        return client.call_async(client.srv_type.Request(**request))
+
+    def call(self, name, **request):
+        future = self.ask(name, **request)
         self.observer.wait(future.done, f"the answer to {name}")
         return future.result()
 
@@ -238,6 +244,74 @@ def test_what_it_cannot_do_without_is_named_and_tried_again(graph, checkpoint, t
     assert scene.call("enable", data=True).success
     scene.observer.wait(lambda: scene.status.state == AdaptationStatus.WATCHING, "the second try")
     assert scene.status.reason == "no moment yet"
+
+
+def test_a_command_that_fails_is_answered_with_the_reason(graph, checkpoint, tmp_path, monkeypatch):
+    def failing(_):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(AdaptationSession, "snapshot", failing)
+    scene = Scene(graph, checkpoint, tmp_path)
+    for _ in range(2):
+        answer = scene.call("snapshot")
+        assert (answer.success, answer.message) == (False, "RuntimeError: CUDA out of memory")
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """Set, it lets snapshots be taken that have been asked for."""
+    go_on = threading.Event()
+
+    def snapshot(_):
+        assert go_on.wait(TIMEOUT_S)
+        return "what was learned"
+
+    monkeypatch.setattr(AdaptationSession, "snapshot", snapshot)
+    yield go_on
+    go_on.set()
+
+
+def test_while_a_command_takes_its_time_the_node_does_all_else(graph, checkpoint, tmp_path, held_up):
+    scene = Scene(graph, checkpoint, tmp_path, enabled=True)
+    snapshots = [scene.ask("snapshot") for _ in range(2)]
+    assert scene.call("enable", data=False).success
+    assert subscribed(scene.node) == set()
+    for kind in ("status", "diagnostics"):
+        scene.observer.received[kind].clear()
+        scene.observer.wait(lambda kind=kind: scene.observer.received[kind], kind)
+    assert not any(snapshot.done() for snapshot in snapshots)
+    held_up.set()
+    for snapshot in snapshots:
+        scene.observer.wait(snapshot.done, "the answer")
+        assert (snapshot.result().success, snapshot.result().message) == (True, "in service: what was learned")
+
+
+def test_a_command_that_takes_too_long_is_answered_before_it_is_done(graph, checkpoint, tmp_path, held_up, monkeypatch):
+    monkeypatch.setattr(adaptation_node, "ANSWER_S", 0.1)
+    scene = Scene(graph, checkpoint, tmp_path)
+    timers = len(list(scene.node.timers))
+    answer = scene.call("snapshot")
+    assert (answer.success, answer.message) == (False, "not done after 0 s; it will be")
+    held_up.set()
+    scene.observer.wait(lambda: scene.call("snapshot").success, "the next")
+    assert len(list(scene.node.timers)) == timers
+
+
+def test_in_a_namespace_its_statuses_have_the_full_name(graph, tmp_path):
+    observer = graph.add(Observer)
+    arguments = ["--ros-args", "-r", "__ns:=/left"]
+    overrides = [Parameter("snapshots", value=str(tmp_path)), Parameter("target", value="")]
+    graph.add(AdaptationNode, lambda _: iter(()), parameter_overrides=overrides, cli_args=arguments)
+    array = observer.wait(lambda: observer.received["diagnostics"], "diagnostics")[0]
+    assert [s.name for s in array.status] == ["left/adaptation_node: adaptation", "left/adaptation_node: inputs"]
+
+
+def test_a_budget_that_is_raised_is_used_at_once(graph, checkpoint, tmp_path):
+    scene = Scene(graph, checkpoint, tmp_path, enabled=True, budget=0.0)
+    scene.vehicle.connect(scene.observer.wait)
+    scene.drive(lambda: scene.node.learner.progress.moments == 1, "the one moment that may be begun")
+    assert scene.node.set_parameters([Parameter("budget", value=1000.0)])[0].successful
+    scene.drive(lambda: scene.node.learner.progress.moments > 1, "more moments")
 
 
 def test_the_process_starts_off_and_ends_when_told_to(graph, tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from spike_depth_ros.diagnostics import ERROR, WARN
+from spike_depth_ros.diagnostics import ERROR, OK, WARN
 from spike_depth_ros.messages import camera_from_message, image_from_message
 from spike_depth_ros.time import from_stamp
-from test.ros.harness import CAMERAS, MS, Observer, Vehicle
+from test.ros.harness import CAMERAS, MS, CountingEstimator, Observer, Vehicle, counting
 
 ALL = ("spikes", "rgb", "thermal")
 
@@ -17,8 +19,8 @@ class Drive:
     """Sends rounds of 33 ms of the sensors that are there. By the stamps, a sensor that is left out counts as dead
     after two of them; the clock, which a busy machine does not keep, plays no part."""
 
-    def __init__(self, graph, **parameters):
-        self.node = graph.add_depth_node(sensors=list(ALL), silence=0.3, alive=0.05, **parameters)
+    def __init__(self, graph, load=counting, **parameters):
+        self.node = graph.add_depth_node(load, sensors=list(ALL), silence=0.3, alive=0.05, **parameters)
         self.vehicle, self.observer = graph.add(Vehicle), graph.add(Observer)
         self.vehicle.connect(self.observer.wait, ALL)
         self.wait = self.observer.wait
@@ -100,6 +102,64 @@ def test_a_sensor_vanishes_and_returns(graph, away):
     assert f"degraded: without {away}" in status["message"]
     drive.until_used(*ALL)
     drive.status("inference", lambda s: drive.round(*ALL) or "degraded" not in s["message"])
+
+
+def test_a_camera_slower_than_the_depth_is_missed_only_when_it_stops(graph):
+    """Thermal comes with every fourth depth image: the others are made without it, and nothing is wrong with that."""
+    drive = Drive(graph)
+    drive.until_used(*ALL)
+
+    def slow():
+        drive.round(*ALL)
+        for _ in range(3):
+            drive.round("spikes", "rgb")
+        return float(drive.observer.status("depth_node: jitter").get("thermal/period_ms", 0)) > 120
+
+    drive.wait(slow, "the period of thermal to be known")
+    drive.observer.received["uncertainty"].clear()
+    drive.observer.received["diagnostics"].clear()
+    drive.wait(lambda: slow() and len(drive.observer.received["uncertainty"]) > 8, "more depth")
+    made = {float(image_from_message(m)[0, 0]) for m in drive.observer.received["uncertainty"]}
+    # Of the estimator, with thermal and without.
+    assert made == {np.float32(0.1), np.float32(0.2)}
+    messages = [s.message for m in drive.observer.received["diagnostics"] for s in m.status]
+    assert not [message for message in messages if "degraded" in message]
+
+    drive.status("inference", lambda s: drive.round("spikes", "rgb") or "degraded: without thermal" in s["message"])
+    assert drive.node._pipeline.tally.last.uncertainty[0, 0] == pytest.approx(0.2 * 1.15)
+
+
+def test_a_camera_that_is_never_in_time_is_missed_though_it_delivers(graph):
+    drive = Drive(graph, thermal__noise_window=0.005)
+    drive.until_used("spikes", "rgb")
+
+    def late():
+        before = drive.received(("thermal",))["thermal"]
+        drive.round("spikes", "rgb")
+        # Less than what makes it count as away, more than what it may be from any moment.
+        drive.vehicle.send_frame("thermal", drive.vehicle.time_ns - 16 * MS)
+        drive.observer.wait_a_little(lambda: drive.received(("thermal",))["thermal"] > before, 5.0)
+
+    status = drive.status("inference", lambda s: late() or "degraded: without thermal" in s["message"])
+    assert status["level"] == WARN
+
+
+def test_a_camera_that_the_network_does_not_know_is_not_missed_and_named_once(graph):
+    class OfTwo(CountingEstimator):
+        sensors = ("spikes", "rgb")
+
+    drive = Drive(graph, lambda _: OfTwo())
+    pipeline, logged = drive.node._pipeline, []
+    drive.node._reporter._logger = SimpleNamespace(warning=logged.append, error=logged.append)
+    drive.wait(lambda: drive.round(*ALL) or pipeline.tally.published > 5, "depth")
+    assert [text for text in logged if "network" in text] == [
+        "thermal is received but not used: the network knows spikes, rgb"
+    ]
+    drive.wait(lambda: drive.round("spikes", "rgb") or pipeline.sync.age_ns("thermal") > 300 * MS, "its end")
+    assert pipeline.tally.last.uncertainty[0, 0] == pytest.approx(0.2)
+    drive.observer.received["diagnostics"].clear()
+    status = drive.status("inference", lambda s: True)
+    assert (status["level"], status["message"], status["missing"]) == (OK, "estimating", "")
 
 
 def test_all_at_once_one_after_the_other(graph):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from spike_depth_ros.depth_diagnostics import NAMES
-from spike_depth_ros.diagnostics import OK, WARN, Findings
+from spike_depth_ros.depth_diagnostics import NAMES, DepthDiagnostics
+from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings
+from spike_depth_ros.pipeline import Tally
 from test.ros.harness import MS, SENSORS, Observer, Vehicle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,62 @@ def test_six_statuses_with_documented_keys(scene):
         general = {re.sub(r"/(\w+)$", "/<reason>", k) if k.startswith(("skipped/",)) else k for k in keys}
         general = {re.sub(r"dropped/\w+$", "dropped/<reason>", pattern.sub("<sensor>/", key)) for key in general}
         assert general <= documented, f"docs/ros.md does not have these of {name}"
+
+
+def test_nodes_side_by_side_have_statuses_of_their_own(graph):
+    for side in ("left", "right"):
+        graph.add_depth_node(cli_args=["--ros-args", "-r", f"__ns:=/{side}"])
+    observer = graph.add(Observer)
+
+    def by_node():
+        """The names of the statuses, by the full name of the node that its model's gives."""
+        arrays = observer.received["diagnostics"]
+        nodes = [{pair.key: pair.value for s in a.status for pair in s.values}.get("node") for a in arrays]
+        return {node: [s.name for s in array.status] for node, array in zip(nodes, arrays, strict=True)}
+
+    names = observer.wait(lambda: len(found := by_node()) == 2 and found, "both")
+    assert names == {
+        f"/{side}/depth_node": [f"{side}/depth_node: {name}" for name in NAMES] for side in ("left", "right")
+    }
+
+
+def test_a_camera_slower_than_the_reports_delivers_all_the_same(graph):
+    node = graph.add_depth_node(sensors=["rgb"], silence=60.0)
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    vehicle.connect(observer.wait, ("rgb",))
+
+    def received():
+        vehicle.announce()
+        vehicle.send_frame("rgb")
+        vehicle.time_ns += 100 * MS
+        return int(observer.counts("rgb").get("used", 0)) > 0
+
+    observer.wait(received, "a frame")
+    node._diagnostics._begin_ns = 0  # it has been active for long
+    observer.received["diagnostics"].clear()
+    arrays = observer.wait(lambda: len(found := observer.received["diagnostics"]) > 5 and found[-3:], "more reports")
+    for array in arrays:
+        inputs = array.status[0]
+        assert (inputs.level, inputs.message) == (OK, "receiving")
+        assert {pair.key: pair.value for pair in inputs.values}["rgb/state"] == "receiving"
+
+
+def test_a_report_is_made_while_moments_go_on_being_skipped():
+    tally = Tally()
+
+    class Reason(str):
+        def __format__(self, spec):  # in the midst of the report
+            tally.skipped[f"no_{len(tally.skipped)}"] += 1
+            return super().__format__(spec)
+
+    tally.skipped[Reason("no_rgb")] += 1
+    pipeline = SimpleNamespace(
+        tally=tally, settings=SimpleNamespace(required=("rgb",)), policy=SimpleNamespace(reference=None)
+    )
+    outputs = SimpleNamespace(publishers=(), heard=lambda: ())
+    status = DepthDiagnostics("depth_node", "", None).inference(pipeline, outputs)
+    assert (status.level, status.message) == (ERROR, "no depth: no rgb")
+    assert {pair.key: pair.value for pair in status.values}["skipped/no_rgb"] == "1"
 
 
 def test_rates_ages_and_steps_are_measured(scene):

@@ -14,7 +14,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_ros.depth_node import load_estimator
-from spike_depth_ros.diagnostics import ERROR
+from spike_depth_ros.diagnostics import ERROR, OK
 from test.ros.harness import Observer, Vehicle
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
@@ -108,7 +108,7 @@ def test_what_each_transition_does(graph):
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"checkpoint": "/nowhere/x.safetensors"}, "/nowhere/x.json"),
+        ({"checkpoint": "/nowhere/x.safetensors"}, "there is no checkpoint /nowhere/x.safetensors"),
         ({"rig": "/nowhere/rig.yaml"}, "/nowhere/rig.yaml"),
         ({"device": "cuda"}, "cuda"),
     ],
@@ -126,6 +126,35 @@ def test_configure_fails_with_the_reason_and_the_node_stays_up(graph, parameters
     assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
     status = observer.wait(lambda: (s := observer.status("depth_node: model")).get("level") == ERROR and s, "the error")
     assert said in status["message"]
+
+
+def test_activate_fails_with_the_reason_leaves_nothing_and_may_be_tried_again(graph):
+    node = graph.add_depth_node(autostart=False)
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    manager = Manager(graph, observer)
+    assert manager(CONFIGURE) == [True]
+    inactive, subscribe = entities(node), node.create_subscription
+
+    def failing(kind, topic, *arguments, **options):
+        if topic.endswith("thermal/camera_info"):
+            raise RuntimeError("no more subscriptions")
+        return subscribe(kind, topic, *arguments, **options)
+
+    node.create_subscription = failing
+    for _ in range(3):
+        assert manager(ACTIVATE) == [False]
+        assert manager.state == State.PRIMARY_STATE_INACTIVE
+        assert entities(node) == inactive
+    status = observer.wait(lambda: (s := observer.status("depth_node: model")).get("level") == ERROR and s, "the error")
+    assert status["message"] == "RuntimeError: no more subscriptions"
+    assert not any(publisher.is_activated for publisher in node._outputs.publishers)
+    node.create_subscription = subscribe
+    assert manager(ACTIVATE) == [True]
+    vehicle.connect(observer.wait)
+    send_until_depth(vehicle, observer)
+    assert manager(DEACTIVATE) == [True]
+    observer.wait(lambda: observer.status("depth_node: model").get("state") == "inactive", "the end of it")
+    assert observer.status("depth_node: model")["level"] == OK
 
 
 def test_a_rig_that_lacks_all_sensors_is_no_configuration(graph, tmp_path):

@@ -250,6 +250,17 @@ def test_compressed_images_that_are_none_are_refused():
         sensor_image("nir", compressed(np.zeros((5, 5, 3), np.uint8), "PNG"))
 
 
+def test_a_chunk_that_the_decoder_trips_over_is_refused():
+    """An empty colour profile after the pixels, with a checksum that is right: Pillow runs over its end."""
+    picture = bytes(compressed(np.zeros((4, 4, 3), np.uint8), "PNG").data)
+    end = len(picture) - 12  # IEND: a chunk without content
+    profile = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
+    damaged = array.array("B", picture[:end] + profile + picture[end:])
+    with pytest.raises(MessageError, match="not a readable JPEG or PNG") as caught:
+        sensor_image("rgb", CompressedImage(format="png", data=damaged))
+    assert caught.value.reason == "length"
+
+
 def test_a_compressed_image_that_claims_to_be_huge_is_refused_by_its_head():
     bomb = bytearray(bytes(compressed(np.zeros((4, 4), np.uint8), "PNG").data))
     size = (20_000).to_bytes(4, "big")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import yaml
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo
 
 from spike_depth_core.adaptation import AdaptationOptions
 from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE, options
@@ -71,6 +74,39 @@ def test_what_is_not_allowed_is_refused(context, values, error):
     assert next(iter(values)) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("policy", "value"),
+    [
+        ("reliability", "besteffort"),
+        ("reliability", "unknown"),
+        ("reliability", 5),
+        ("history", ""),
+        ("history", "best_available"),
+        ("depth", -1),
+        ("depth", 2**31),
+        ("depth", True),
+        ("depth", "ten"),
+    ],
+)
+def test_a_quality_of_service_that_cannot_be_is_refused_at_the_start(context, policy, value):
+    name = f"qos_overrides./n/input/rgb.subscription.{policy}"
+    with pytest.raises(ValueError, match=re.escape(f"parameter {name!r} must be ")) as caught:
+        declare(make(context, **{name: value}), DEPTH_NODE)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "value"),
+    [("reliability", "RELIABLE"), ("reliability", "best_available"), ("history", "keep_all"), ("depth", 1)],
+)
+def test_a_quality_of_service_that_rclpy_can_make_is_let_through(context, policy, value):
+    node = make(context, **{f"qos_overrides./n/input.subscription.{policy}": value})
+    declare(node, DEPTH_NODE)
+    node.create_subscription(
+        CameraInfo, "/n/input", lambda _: None, 1, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+    )
+
+
 def test_descriptors_carry_ranges_and_choices(context):
     node = make(context)
     table = (Parameter("rate", 1.5, "Rate.", 0.5, 2.0), Parameter("kind", "a", "Kind.", choices=("a", "b")))
@@ -128,6 +164,7 @@ def test_values_that_do_not_fit_one_another_are_named(changes, said):
         ({"students": []}, "'students' must name at least one"),
         ({"sensors": ["rgb", "thermal"]}, "'students' names spikes, but 'sensors' has only rgb, thermal"),
         ({"sensors": ["spikes", "thermal"]}, "'required' names rgb, but"),
+        ({"sensors": ["spikes", "thermal"], "teacher": ["rgb", "nir"]}, "'teacher' names rgb, nir, but 'sensors' has"),
     ],
 )
 def test_students_that_cannot_be_taught_are_named(changes, said):
@@ -140,3 +177,13 @@ def test_the_defaults_of_the_adaptation_are_those_of_the_engine():
     assert found.students == (("spikes",), ("spikes", "thermal"))
     assert dataclasses.replace(found, gate=AdaptationOptions().gate) == AdaptationOptions()
     assert found.gate.interval_s == 0.25
+
+
+def test_the_teacher_is_asked_for_the_sensors_that_are_heard():
+    found = options({p.name: p.default for p in ADAPTATION_NODE} | {"sensors": ["rgb", "spikes", "thermal"]})
+    assert found.teacher_sensors == ("spikes", "rgb", "thermal")
+
+
+def test_one_bound_holds_for_the_original_domain_by_night_and_by_day():
+    guard = options({p.name: p.default for p in ADAPTATION_NODE} | {"original_bound": 0.5}).guard
+    assert (guard.original_bound, guard.fused_bound) == (0.5, 0.5)

@@ -82,6 +82,7 @@ def test_a_signal_while_the_network_is_loaded_ends_the_process_cleanly(checkpoin
         ("checkpoint:=/nowhere/x.safetensors", "/nowhere/x"),
         ("device:=tpu", "device"),
         ("threads:=two", "threads"),
+        ("qos_overrides./depth_node/input/spikes.subscription.reliability:=besteffort", "spikes.subscription.rel"),
     ],
 )
 def test_a_wrong_parameter_ends_the_process_with_a_line_that_names_it(parameter, said):

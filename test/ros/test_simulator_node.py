@@ -77,9 +77,10 @@ def observer(graph, monkeypatch):
     return observer
 
 
-def start(graph, **parameters):
+def start(graph, cli_args=(), **parameters):
     overrides = {"wait_for_subscriber": True, "loop": False, "diagnostics_rate": 20.0} | parameters
-    return graph.add(SimulatorNode, parameter_overrides=[Parameter(n, value=v) for n, v in overrides.items()])
+    overrides = [Parameter(name, value=value) for name, value in overrides.items()]
+    return graph.add(SimulatorNode, parameter_overrides=overrides, cli_args=list(cli_args))
 
 
 def finished(observer):
@@ -135,6 +136,11 @@ def test_a_loop_goes_on_in_number_and_time(graph, observer):
     stamps = [from_stamp(p.header.stamp) for p in packets]
     assert [p.seq for p in packets] == list(range(len(packets)))
     assert np.diff(stamps).tolist()[:70] == [64 * PERIOD] * 62 + [32 * PERIOD] + [64 * PERIOD] * 7
+
+
+def test_in_a_namespace_its_status_has_the_full_name(graph, observer):
+    start(graph, cli_args=["--ros-args", "-r", "__ns:=/left"])
+    observer.wait(lambda: observer.status("left/simulator_node: drive"), "the diagnostics")
 
 
 def test_a_node_that_is_told_to_end_while_it_renders_ends(graph, observer, monkeypatch):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spike_depth_ros.depth_parameters import DEPTH_NODE
 from spike_depth_ros.diagnostics import ERROR, WARN
 from spike_depth_ros.messages import camera_to_message
+from spike_depth_ros.topic_watch import TopicWatch
 from test.ros.harness import CAMERAS, Graph, Observer, Vehicle
 
 RGB = "/depth_node/input/rgb"
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def said(observer, text: str, status: str = "depth_node: inputs") -> dict[str, str]:
@@ -91,12 +93,40 @@ def test_no_sensor_is_an_error(graph):
 def test_a_subscriber_that_cannot_be_reached_is_named(graph):
     graph.add_depth_node()
     observer = graph.add(Observer)
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    observer.create_subscription(Image, "/depth_node/depth/image_rect", lambda _: None, latched)
+    observer.create_subscription(Image, "/depth_node/depth/image_rect", lambda _: None, LATCHED)
     status = said(observer, "/depth_node/depth/image_rect does not reach /observer", "depth_node: inference")
     assert status.level == WARN
     assert "it asks for reliable, transient local" in status.message
     assert "reliable, volatile, keep last 10 is offered" in status.message
+
+
+def test_a_camera_info_that_was_said_once_before_is_heard_where_the_override_asks_for_it(graph):
+    driver = graph.add(Node, "driver")
+    info = driver.create_publisher(CameraInfo, f"{RGB}/camera_info", LATCHED)
+    info.publish(camera_to_message(CAMERAS["rgb"], 0, "rgb_optical_frame"))
+    overridden = f"qos_overrides.{RGB}/camera_info.subscription"
+    graph.add_depth_node(**{f"{overridden}.durability": "transient_local", f"{overridden}.reliability": "reliable"})
+    observer, vehicle = graph.add(Observer), graph.add(Vehicle)
+
+    def used():
+        vehicle.send_frame("rgb")  # nobody says its camera again
+        vehicle.time_ns += 1_000_000
+        return int(observer.counts("rgb").get("used", 0)) > 0
+
+    observer.wait(used, "a frame to be used")
+
+
+def test_what_was_said_once_for_all_is_not_silent(graph):
+    driver = graph.add(Node, "driver")
+    infos = {name: driver.create_publisher(CameraInfo, name, LATCHED) for name in ("/heard", "/unheard")}
+    now_ns = [1]
+    watch = TopicWatch(driver, lambda: now_ns[0])
+    for name in infos:
+        watch.add(name, driver.create_subscription(CameraInfo, name, lambda _: None, LATCHED))
+    watch.arrived("/heard")
+    now_ns[0] += 10_000_000_000
+    assert watch.trouble("/heard", 2_000_000_000) is None
+    assert "/unheard has been silent for 10.0 s" in watch.trouble("/unheard", 2_000_000_000)
 
 
 def test_overrides_of_one_topic_leave_the_others_alone(graph):

@@ -8,6 +8,12 @@ import types
 import numpy as np
 import pytest
 from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
+from rclpy.clock import ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.time import Time
+from std_srvs.srv import Trigger
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.geometry.rig import pose
@@ -23,10 +29,18 @@ TURN = Quaternion(x=0.0, y=0.1, z=0.0, w=0.99498743710662)
 
 
 class Buffer:
-    """Knows where rgb is, and nothing else."""
+    """Knows where rgb is, and nothing else. Like that of Jazzy it does more with a node, and does not undo it."""
 
     def __init__(self, node=None):
         self.answer = (Vector3(x=0.1, y=0.2, z=0.3), TURN)
+        self.cleared = 0
+        if node is not None:
+            node.create_service(Trigger, "tf2_frames", lambda _, response: response)
+            threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+            self.jump_handle = node.get_clock().create_jump_callback(threshold, post_callback=lambda _: self.clear())
+
+    def clear(self):
+        self.cleared += 1
 
     def lookup_transform(self, target, source, time):
         if (target, source) != ("spikes_optical_frame", "rgb_optical_frame"):
@@ -37,13 +51,18 @@ class Buffer:
 
 
 @pytest.fixture
-def fake(monkeypatch):
+def node(graph):
+    return graph.add(Node, "listener")
+
+
+@pytest.fixture
+def fake(monkeypatch, node):
     listener = types.SimpleNamespace(unregister=lambda: None)
     module = types.SimpleNamespace(
         Buffer=Buffer, TransformListener=lambda *_, **__: listener, TransformException=KeyError
     )
     monkeypatch.setattr(transforms, "tf2_ros", module)
-    return SensorTransforms(None)
+    return SensorTransforms(node)
 
 
 def test_what_tf_knows_takes_the_place_of_the_rig_file(fake):
@@ -67,6 +86,20 @@ def test_a_rotation_that_is_none_is_not_believed(fake):
     assert fake.source["rgb"] == "rig"
 
 
+def test_on_the_node_it_serves_nothing_and_when_closed_has_left_nothing(fake, node):
+    """What it served would be another name for the security policy; a callback of the clock would outlive its owner."""
+    assert not [service.service_name for service in node.services if "tf2" in service.service_name]
+    clock, buffer = node.get_clock(), fake._buffer
+    assert node.set_parameters([Parameter("use_sim_time", value=True)])[0].successful
+    clock.set_ros_time_override(Time(seconds=100, clock_type=ClockType.ROS_TIME))
+    before = buffer.cleared
+    clock.set_ros_time_override(Time(seconds=50, clock_type=ClockType.ROS_TIME))  # a recording starts over
+    assert buffer.cleared == before + 1
+    fake.close()
+    clock.set_ros_time_override(Time(seconds=10, clock_type=ClockType.ROS_TIME))
+    assert buffer.cleared == before + 1
+
+
 def test_without_tf2_the_rig_file_stands(monkeypatch):
     monkeypatch.setattr(transforms, "tf2_ros", None)
     found = SensorTransforms(None)
@@ -77,7 +110,6 @@ def test_without_tf2_the_rig_file_stands(monkeypatch):
 
 @pytest.mark.skipif(importlib.util.find_spec("tf2_ros") is None, reason="tf2_ros comes with a ROS 2 installation only")
 def test_a_published_transform_reaches_the_rig_and_a_contradiction_is_named(graph):
-    from rclpy.node import Node
     from tf2_ros import StaticTransformBroadcaster
 
     node = graph.add_depth_node()

@@ -291,6 +291,16 @@ def test_waiting_ends_with_a_moment_a_timeout_or_closing():
     assert done[1] is None
 
 
+def test_how_long_a_sensor_has_been_silent_is_known_by_the_stamps_of_the_others():
+    rig = Rig()
+    assert rig.sync.age_ns("rgb") is None
+    rig.frame("rgb", 92 * MS)
+    rig.frame("thermal", 60 * MS)
+    assert (rig.sync.age_ns("rgb"), rig.sync.age_ns("thermal"), rig.sync.age_ns("spikes")) == (0, 32 * MS, None)
+    rig.frame("rgb", 125 * MS)
+    assert rig.sync.age_ns("thermal") == 65 * MS
+
+
 def test_how_far_the_clocks_of_the_sensors_are_apart_is_known():
     rig = Rig()
     rig.spikes(100 * MS)
