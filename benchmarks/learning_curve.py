@@ -28,6 +28,7 @@ def draw(logs: list[list[dict[str, Any]]]) -> Figure:
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     first = 0
+    named: set[str] = set()
     for number, lines in enumerate(logs):
         losses = [line for line in lines if "loss" in line]
         validations = [line for line in lines if "validation" in line]
@@ -35,7 +36,9 @@ def draw(logs: list[list[dict[str, Any]]]) -> Figure:
         right.set_prop_cycle(None)  # a sensor keeps its colour from run to run
         for name in validations[0]["validation"]:
             steps = [first + v["step"] for v in validations]
-            right.plot(steps, [v["validation"][name] for v in validations], label=None if number else name, marker=".")
+            label = None if name in named else name
+            right.plot(steps, [v["validation"][name] for v in validations], label=label, marker=".")
+            named.add(name)
         first += losses[-1]["step"]
         if number < len(logs) - 1:
             for axis in (left, right):
@@ -70,12 +73,32 @@ def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str,
     ]
 
 
+def blended(about: dict[str, Any]) -> list[str]:
+    """The part of the page on how far the last run was followed."""
+    blend = about["training"]["blend"]
+    means = [(share, f"{mean:.4f}") for share, mean in blend["validation_mean"].items()]
+    return [
+        "## Between the last run and the one before it",
+        "",
+        "The weights that are shipped lie on the straight line between those of the last two runs (WiSE-FT, CVPR "
+        "2022). Scored here and below is the answer that is served, in the runs' logs the median of its distribution.",
+        "",
+        markdown_table(["share of the last run", "mean AbsRel on validation streets"], means),
+        "",
+        markdown_table(["", "value"], [("command", f"`{blend['command']}`"), ("sha256", f"`{about['sha256']}`")]),
+        "",
+    ]
+
+
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of the training runs, the first one first.")],
     out: Annotated[Path, typer.Option(help="Folder for training.md and training.png.")] = Path("docs/results"),
     hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "hardware that is not stated",
     code: Annotated[
         list[str] | None, typer.Option(help="Commit of the repository that each run was made with, in their order.")
+    ] = None,
+    blend: Annotated[
+        Path | None, typer.Option(help="What `spike-depth blend` made of the last run and the one before it.")
     ] = None,
 ) -> None:
     """Write the page."""
@@ -92,7 +115,13 @@ def main(
         page += [f"## Run {number} of {len(read)}", ""] if len(read) > 1 else []
         made_with = [("commit of the code", f"`{code[number - 1]}`")] if code else []
         page += [markdown_table(["", "value"], facts(about, lines) + made_with), ""]
-    kept = read[-1][0]["training"]["validation_abs_rel"]
+    last = read[-1][0]
+    if blend is not None:
+        last = json.loads((blend / "checkpoint.json").read_text())
+        if last["parent"] != read[-1][0]["sha256"]:
+            raise ValueError(f"{blend} is not of the last run's {read[-1][0]['sha256'][:8]}: {last['parent']}")
+        page += blended(last)
+    kept = last["training"]["validation_abs_rel"]
     page += [
         "AbsRel on validation streets (scene seeds 500,000 and up; none trained or tested on) of the weights "
         "that were kept:",

@@ -50,6 +50,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "train",
         "Teach a network on rendered streets, with a recipe.",
     ),
+    "blend": (
+        "spike_depth_core.cli.blend",
+        "blend",
+        "Go part of the way from a checkpoint to what it was trained into.",
+    ),
     "benchmark": (
         "spike_depth_core.cli.benchmark",
         "benchmark",

@@ -86,13 +86,9 @@ def rendered_streets(
 
     def source() -> Source:
         folders = [folder / "train" / f.name for f in FORMATS]
-        several = [("spikes", "rgb", "nir", "thermal"), ("spikes",), ("rgb",), ("thermal",), ("spikes", "thermal")]
         return Source(
             {"source": SampleFolders(folders, [f.weight for f in FORMATS])},
-            {
-                "vehicle": Validation(folder / "validation" / "vehicle_small", several),
-                "wide": Validation(folder / "validation" / "wide_frames", [("rgb",)]),
-            },
+            streets_validations(folder),
             {
                 "samples": frames,
                 "formats": [dataclasses.asdict(f) for f in FORMATS],
@@ -101,6 +97,16 @@ def rendered_streets(
         )
 
     return source
+
+
+def streets_validations(folder: Path) -> dict[str, Validation]:
+    """What a training on rendered streets is judged by: each kind of street and of view that it learns from."""
+    several = [("spikes", "rgb", "nir", "thermal"), ("spikes",), ("rgb",), ("thermal",), ("spikes", "thermal")]
+    frames = {"wide": "wide_frames", "aside": "wide_aside", "yards": "wide_yards"}
+    return {
+        "vehicle": Validation(folder / "validation" / "vehicle_small", several),
+        **{name: Validation(folder / "validation" / kind, [("rgb",)]) for name, kind in frames.items()},
+    }
 
 
 def rendered_domains(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import depth_in_camera, network_camera, prepare
 from spike_depth_core.samples.batch import SampleBatch, collate
 from spike_depth_core.samples.files import list_samples, load_sample
 from spike_depth_core.samples.shards import ShardMember
+
+
+def median(prediction: Prediction) -> torch.Tensor:
+    """Of the distribution of depth that a network predicts: what its loss is about."""
+    return prediction.depth
 
 
 class Validation:
@@ -38,10 +43,12 @@ class Validation:
         available = set(loaded[0].images)
         self.subsets = [subset for subset in subsets if set(subset) <= available]
 
-    def score(self, network: DepthNetwork, device: torch.device) -> dict[str, float]:
+    def score(
+        self, network: DepthNetwork, device: torch.device, answer: Callable[[Prediction], torch.Tensor] = median
+    ) -> dict[str, float]:
         """AbsRel by set of sensors, named `spikes+rgb` and so on; sets that the network cannot use are left out."""
         return {
-            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device)
+            "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device, answer=answer)
             for subset in self.subsets
             if network.architecture.usable(subset) == subset
         }
@@ -56,8 +63,12 @@ def mean_abs_rel(
     device: torch.device,
     near: float = 1.0,
     far: float = 80.0,
+    answer: Callable[[Prediction], torch.Tensor] = median,
 ) -> float:
-    """Mean over frames of |d - d*| / d* over true depths d* in [near, far] metres, at the network's resolution."""
+    """Mean over frames of |d - d*| / d* over true depths d* in [near, far] metres, at the network's resolution.
+
+    `answer` says which depth [B, H, W] of what was predicted is d.
+    """
     scores = []
     for batch in batches:
         batch = batch.to(device)
@@ -66,6 +77,6 @@ def mean_abs_rel(
         prediction = network(prepare(batch, reference, sensors, camera, size))
         truth = depth_in_camera(batch, reference, camera, size)
         mask = torch.isfinite(truth) & (truth >= near) & (truth <= far)
-        error = torch.where(mask, (prediction.depth.clamp(near, far) - truth).abs() / truth, 0.0)
+        error = torch.where(mask, (answer(prediction).clamp(near, far) - truth).abs() / truth, 0.0)
         scores.append(error.flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
     return float(torch.cat(scores).mean())

@@ -1,0 +1,68 @@
+"""`spike-depth blend`: the best of what lies between a checkpoint and what it was trained into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spike_depth_core.cli.paths import check_out
+
+SHARES = tuple(k / 10 for k in range(11))
+
+
+def blend(
+    first: Annotated[Path, typer.Argument(help="Checkpoint that a training began with (--init).")],
+    second: Annotated[Path, typer.Argument(help="What that training has made of it.")],
+    data: Annotated[Path, typer.Option(help="Folder of rendered streets, as `train --data` has it.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint.safetensors and its JSON.")],
+    shares: Annotated[
+        list[float] | None,
+        typer.Option("--share", help="Share of the second to try; may be given several times. Tenths when left out."),
+    ] = None,
+) -> None:
+    """Weights between two checkpoints, of which one was trained from the other; validation chooses how far.
+
+    Further training on other kinds of streets gains on those and forgets a little of the others; between the two there
+    is often more of the one than there is lost of the other (WiSE-FT, CVPR 2022).
+    """
+    import shlex
+    import sys
+
+    from spike_depth_core.cli.console import console, print_table
+    from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+    from spike_depth_core.training.blending import blended, scored
+    from spike_depth_core.training.sources import streets_validations
+
+    check_out(out)
+    before, about_before = load_checkpoint(first)
+    after, about_after = load_checkpoint(second)
+    if about_after.parent != about_before.sha256:
+        raise ValueError(
+            f"{second} was not trained from {first}: its parent is {about_after.parent}, found {about_before.sha256}"
+        )
+    found = scored(before, after, shares or SHARES, streets_validations(data))
+    means = {share: sum(scores.values()) / len(scores) for share, scores in found.items()}
+    best = min(means, key=means.__getitem__)
+    blend = {
+        "of": [about_before.sha256, about_after.sha256],
+        "share": best,
+        "validation_mean": {f"{share:g}": round(mean, 5) for share, mean in means.items()},
+        "command": shlex.join(["spike-depth", *sys.argv[1:]]),
+    }
+    scores = {name: round(score, 5) for name, score in found[best].items()}
+    training = {**about_after.training, "validation_abs_rel": scores, "blend": blend}
+    info = CheckpointInfo(**{**vars(about_after), "training": training, "parent": about_after.sha256})
+    out.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(out / "checkpoint.safetensors", blended(before, after, best), info, compact=True)
+    names = list(found[best])
+    print_table(
+        "AbsRel on validation streets",
+        ["share of the second", *names, "mean"],
+        [
+            [f"{share:g}", *(f"{row[name]:.4f}" for name in names), f"{means[share]:.4f}"]
+            for share, row in found.items()
+        ],
+    )
+    console.print(f"Kept: {best:g} of the second, {out / 'checkpoint.safetensors'}")
