@@ -66,7 +66,7 @@ def test_what_the_pool_cannot_do(monkeypatch):
     with pytest.raises(ValueError, match="1 or more, found 0"):
         next(run_jobs(work, [], workers=0))
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ImportError, match=r"spike-depth\[ray\]"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[ray\]'"):
         next(run_jobs(work, [], ray="auto"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import defaultdict
@@ -69,6 +70,8 @@ class Graph:
     """Spins nodes on a thread of its own."""
 
     def __enter__(self) -> Graph:
+        # Nodes of tests before, which are in cycles of references, are seen by others until they are collected.
+        gc.collect()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.nodes: list[Node] = []
@@ -109,7 +112,7 @@ class Graph:
         self.thread.join()
         for node in self.nodes:
             node.destroy_node()
-        # Or its participant, with nodes of the same names, stays until the garbage collector runs.
+        self.executor.shutdown()
         self.context.destroy()
 
 

@@ -157,7 +157,7 @@ def test_what_is_wrong_is_refused_with_the_reason_and_the_old_weights_stay(scene
     _, node, vehicle, observer, set_parameters = scene
     near = read_info(checkpoints / "near.safetensors").sha256
     for path, said in (
-        (checkpoints / "nowhere.safetensors", "nowhere.json"),
+        (checkpoints / "nowhere.safetensors", "there is no checkpoint"),
         (damaged(checkpoints / "far.safetensors", tmp_path), "sha256"),
         (checkpoints / "other.safetensors", "trunk_blocks 1 expected, found 2"),
     ):

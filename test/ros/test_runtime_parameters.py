@@ -134,7 +134,7 @@ def test_debug_outputs(scene):
         ({"trigger": "lidar"}, "trigger"),
         ({"nir__required": 1}, "expected 'Type.BOOL' got 'Type.INTEGER'"),
         ({"rig": "/other.yaml"}, "clean it up first"),
-        ({"checkpoint": "/other.safetensors"}, "/other.json"),
+        ({"checkpoint": "/other.safetensors"}, "there is no checkpoint /other.safetensors"),
         ({"autostart": False}, "autostart"),
         ({"diagnostics_rate": 2.0}, "diagnostics_rate"),
     ],

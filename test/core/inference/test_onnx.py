@@ -107,7 +107,7 @@ def test_auto_takes_what_is_there_and_can(checkpoint, tmp_path, monkeypatch):
 
 def test_one_that_is_missing_is_named(checkpoint, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(ExportError, match=r"package 'onnxruntime'.*spike-depth\[export\]"):
+    with pytest.raises(ExportError, match=r"package 'onnxruntime'.*pip install '\.\[export\]'"):
         DepthEstimator.load(checkpoint, backend="onnxruntime")
 
 
