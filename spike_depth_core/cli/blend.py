@@ -13,9 +13,12 @@ SHARES = tuple(k / 10 for k in range(11))
 
 
 def blend(
-    first: Annotated[Path, typer.Argument(help="Checkpoint that a training began with (--init).")],
+    first: Annotated[Path, typer.Argument(help="Checkpoint that a training began with (--init), or `default`.")],
     second: Annotated[Path, typer.Argument(help="What that training has made of it.")],
-    data: Annotated[Path, typer.Option(help="Folder of rendered streets, as `train --data` has it.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="What judges: an extracted set or rendered streets, as `train --data`; several count alike."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoint.safetensors and its JSON.")],
     shares: Annotated[
         list[float] | None,
@@ -24,41 +27,54 @@ def blend(
 ) -> None:
     """Weights between two checkpoints, of which one was trained from the other; validation chooses how far.
 
-    Further training on other kinds of streets gains on those and forgets a little of the others; between the two there
-    is often more of the one than there is lost of the other (WiSE-FT, CVPR 2022).
+    Further training, on recordings of one's own say, gains on those and forgets a little of the rest; between the two
+    there is often more of the one than there is lost of the other (WiSE-FT, CVPR 2022).
     """
     import shlex
     import sys
+    from statistics import mean
 
     from spike_depth_core.cli.console import console, print_table
     from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+    from spike_depth_core.resources import default_checkpoint
     from spike_depth_core.training.blending import blended, scored
-    from spike_depth_core.training.sources import streets_validations
+    from spike_depth_core.training.sources import validations_in
 
     check_out(out)
-    before, about_before = load_checkpoint(first)
+    if len({folder.name for folder in data}) < len(data):
+        raise ValueError(f"folders of --data must have names of their own, found {', '.join(map(str, data))}")
+    before, about_before = load_checkpoint(default_checkpoint() if str(first) == "default" else first)
     after, about_after = load_checkpoint(second)
     if about_after.parent != about_before.sha256:
         raise ValueError(
             f"{second} was not trained from {first}: its parent is {about_after.parent}, found {about_before.sha256}"
         )
-    found = scored(before, after, shares or SHARES, streets_validations(data))
-    means = {share: sum(scores.values()) / len(scores) for share, scores in found.items()}
+    by_folder = {folder: scored(before, after, shares or SHARES, validations_in(folder)) for folder in data}
+    found: dict[float, dict[str, float]] = {}
+    means: dict[float, float] = {}
+    for share in shares or SHARES:
+        scores = {folder: by_folder[folder][share] for folder in data}
+        means[share] = mean(mean(of.values()) for of in scores.values())
+        found[share] = {
+            name if len(data) == 1 else f"{folder.name}/{name}": value
+            for folder, of in scores.items()
+            for name, value in of.items()
+        }
     best = min(means, key=means.__getitem__)
     blend = {
         "of": [about_before.sha256, about_after.sha256],
         "share": best,
-        "validation_mean": {f"{share:g}": round(mean, 5) for share, mean in means.items()},
+        "validation_mean": {f"{share:g}": round(value, 5) for share, value in means.items()},
         "command": shlex.join(["spike-depth", *sys.argv[1:]]),
     }
-    scores = {name: round(score, 5) for name, score in found[best].items()}
-    training = {**about_after.training, "validation_abs_rel": scores, "blend": blend}
+    kept = {name: round(score, 5) for name, score in found[best].items()}
+    training = {**about_after.training, "validation_abs_rel": kept, "blend": blend}
     info = CheckpointInfo(**{**vars(about_after), "training": training, "parent": about_after.sha256})
     out.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out / "checkpoint.safetensors", blended(before, after, best), info, compact=True)
     names = list(found[best])
     print_table(
-        "AbsRel on validation streets",
+        "AbsRel on validation samples",
         ["share of the second", *names, "mean"],
         [
             [f"{share:g}", *(f"{row[name]:.4f}" for name in names), f"{means[share]:.4f}"]

@@ -175,12 +175,8 @@ def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Sourc
     validations: dict[str, Validation] = {}
     for domain, data in sets.items():
         data.check_complete()
-        if "validation" in data.totals():
-            for folder in data.folders("validation"):
-                name = folder.name if len(sets) == 1 else f"{domain}/{folder.name}"
-                found_validation = validation_of(folder)
-                if found_validation is not None:
-                    validations[name] = found_validation
+        for name, validation in extracted_validations(data).items():
+            validations[name if len(sets) == 1 else f"{domain}/{name}"] = validation
     return Source(
         {domain: SampleFolders(data.folders("train")) for domain, data in sets.items()},
         validations,
@@ -195,6 +191,31 @@ def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Sourc
             }
         },
     )
+
+
+def extracted_validations(data: ExtractedSet) -> dict[str, Validation]:
+    """What a training on extracted samples is judged by: those of its split for validation that are labelled."""
+    folders = data.folders("validation") if "validation" in data.totals() else []
+    found = {folder.name: validation_of(folder) for folder in folders}
+    return {name: validation for name, validation in found.items() if validation is not None}
+
+
+def validations_in(folder: Path) -> dict[str, Validation]:
+    """What a training on a folder, an extracted set or rendered streets, is judged by.
+
+    Raises:
+        ValueError: naming the folder, where nothing in it can judge.
+    """
+    if not is_extracted(folder):
+        if not (folder / "validation").is_dir():
+            raise ValueError(f"{folder} holds neither an extracted data set nor rendered streets (`train --data`)")
+        return streets_validations(folder)
+    data = ExtractedSet(folder)
+    data.check_complete()
+    found = extracted_validations(data)
+    if not found:
+        raise ValueError(f"{folder} has no labelled samples for validation")
+    return found
 
 
 def validation_of(folder: Path) -> Validation | None:

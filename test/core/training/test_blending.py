@@ -58,7 +58,7 @@ def streets(tmp_path, monkeypatch):
     for i in range(2):
         save_sample(sample_path(tmp_path / "streets", i), small_sample(i, planes=16))
     validation = Validation(tmp_path / "streets", [("rgb",), ("thermal",)])
-    monkeypatch.setattr(sources, "streets_validations", lambda folder: {"vehicle": validation})
+    monkeypatch.setattr(sources, "validations_in", lambda folder: {"vehicle": validation})
     return validation
 
 
@@ -81,7 +81,8 @@ def test_validation_chooses_how_far_to_go(streets, tmp_path):
     first = saved(tmp_path / "first.safetensors", ends[0])
     second = saved(tmp_path / "second.safetensors", ends[1], parent=first.sha256)
     paths = [str(tmp_path / f"{name}.safetensors") for name in ("first", "second")]
-    found = CliRunner().invoke(app, ["blend", *paths, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    data = ["--data", str(tmp_path), "--data", str(tmp_path / "streets")]
+    found = CliRunner().invoke(app, ["blend", *paths, *data, "--out", str(tmp_path / "out")])
     assert found.exit_code == 0, found.output
     made, info = load_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
     blend = info.training["blend"]
@@ -89,10 +90,30 @@ def test_validation_chooses_how_far_to_go(streets, tmp_path):
     assert blend["of"] == [first.sha256, second.sha256]
     assert info.parent == second.sha256
     assert info.training["recipe"] == "supervised"
-    assert list(info.training["validation_abs_rel"]) == ["vehicle/rgb", "vehicle/thermal"]
+    assert list(info.training["validation_abs_rel"]) == [
+        f"{folder}/vehicle/{sensor}" for folder in (tmp_path.name, "streets") for sensor in ("rgb", "thermal")
+    ]
     torch.testing.assert_close(made.get_parameter(SHIFT)[0], torch.tensor(0.0), atol=1e-6, rtol=0)
     means = blend["validation_mean"]
     assert means["0.5"] == min(means.values()) < 0.5 * min(means["0"], means["1"])
+
+
+def test_a_folder_that_cannot_judge_is_named(tmp_path):
+    first = saved(tmp_path / "first.safetensors", network())
+    saved(tmp_path / "second.safetensors", network(1), parent=first.sha256)
+    paths = [str(tmp_path / f"{name}.safetensors") for name in ("first", "second")]
+    with pytest.raises(ValueError, match=f"{tmp_path} holds neither an extracted data set nor rendered streets"):
+        sources.validations_in(tmp_path)
+    found = CliRunner().invoke(app, ["blend", *paths, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert found.exit_code != 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_two_folders_are_told_apart_by_their_names(tmp_path):
+    arguments = ["blend", "default", "default", "--data", f"{tmp_path}/a/set", "--data", f"{tmp_path}/b/set"]
+    found = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert found.exit_code != 0
+    assert "names of their own" in str(found.exception or "") + found.output
 
 
 def test_only_descendants_are_blended(streets, tmp_path):
