@@ -142,7 +142,11 @@ class SqliteFile:
 
     def _read_custom(self) -> None:
         if "metadata" in self._tables["metadata"]:
-            row = self._database.execute("SELECT metadata FROM metadata ORDER BY id DESC LIMIT 1").fetchone()
+            try:
+                row = self._database.execute("SELECT metadata FROM metadata ORDER BY id DESC LIMIT 1").fetchone()
+            except sqlite3.DatabaseError as error:  # a text of several pages, of which the last are cut off
+                self._break(f"what its recorder put in cannot be read: {error}")
+                return
             if row is not None:
                 self.custom = custom_data(str(row[0]))
 

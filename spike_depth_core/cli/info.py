@@ -85,7 +85,8 @@ def describe_bag(path: Path) -> Facts:
     from spike_depth_core.bags import BagReader
 
     bag = BagReader(path)
-    facts: Facts = [("duration", f"{bag.duration_s:.3f} s")]
+    endless = bag.start_ns is not None and bag.end_ns is None
+    facts: Facts = [("duration", "not known" if endless else f"{bag.duration_s:.3f} s")]
     if bag.start_ns is not None:
         facts.append(("starts at", f"{bag.start_ns} ns"))
     for topic in bag.topics.values():

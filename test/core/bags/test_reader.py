@@ -233,6 +233,19 @@ def test_compressed_files_of_other_times_are_left_alone(tmp_path, recording):
     assert {damage.path.name for damage in reader.damage} == {"drive_1.mcap.zstd", "drive_4.mcap.zstd"}
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_database_whose_description_is_cut_off_is_read_as_far_as_it_goes(tmp_path, recording, contents, share):
+    """What a recorder puts in is written last, and may take several pages."""
+    path = write_recording(tmp_path / "a.db3", recording, custom={"about": "x" * 50_000})
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    found, reader = read(path)
+    assert found == contents[: len(found)]
+    assert len(found) > 0
+    assert any("cut short" in damage.what for damage in reader.damage)
+    assert any("what its recorder put in cannot be read" in damage.what for damage in reader.damage)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("name", ["a.mcap", "b.db3", "bare.mcap", "zstd.mcap"])
 def test_a_recording_that_was_killed_is_read_as_far_as_it_goes(tmp_path, recording, contents, name, share):

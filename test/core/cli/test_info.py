@@ -91,6 +91,10 @@ def test_a_bag(tmp_path, name):
         data = (tmp_path / name).read_bytes()
         (tmp_path / "cut.mcap").write_bytes(data[: len(data) // 2])
         assert "cut short" in run(tmp_path / "cut.mcap").stdout
+    if name == "a.db3":
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / "cut.db3").write_bytes(data[: len(data) * 9 // 10])
+        assert "not known" in run(tmp_path / "cut.db3").stdout
 
 
 @pytest.mark.parametrize(
