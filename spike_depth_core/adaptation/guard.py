@@ -26,8 +26,7 @@ class GuardOptions:
         least_held_out: held-out moments without which nothing is swapped.
         fused_bound: as `original_bound`, with all sensors: by day it is they that depth is made with.
         drift_bound: the largest mean relative distance from the teacher's answer on held-out moments, with its sensors.
-            That is what depth would have been there without adaptation, so there is no error to compare. Drives
-            through the online suite's scenarios have 0.02 to 0.04.
+            That is what depth would have been there without adaptation, so there is no error to compare.
     """
 
     live_bound: float = 0.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spike_depth_core.networks.depth_network import Prediction
-from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, network_camera, prepare
+from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, in_sight, network_camera, prepare
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.batch import collate
 
@@ -80,8 +80,7 @@ def from_teacher(
         screen: the share of pixels, the surest ones, that become labels (BiCross's pseudo labels take a half).
         time_ns: of the moment.
     """
-    watched = torch.stack([inputs.images[sensor][:, -1] for sensor in teacher]).amax(dim=0)
-    seen = (inputs.images[reference][:, -1] > 0.5) & (watched > 0.5)
+    seen = (inputs.images[reference][:, -1] > 0.5) & in_sight(restricted(inputs, teacher))
     bound = torch.quantile(answer.log_scale[seen].float(), screen) if bool(seen.any()) else answer.log_scale.min()
     mask = seen & (answer.log_scale <= bound) & torch.isfinite(answer.log_depth)
     return Lesson(inputs, answer.log_depth.nan_to_num(), mask, "live", time_ns)

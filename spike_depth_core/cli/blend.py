@@ -49,10 +49,11 @@ def blend(
         raise ValueError(
             f"{second} was not trained from {first}: its parent is {about_after.parent}, found {about_before.sha256}"
         )
-    by_folder = {folder: scored(before, after, shares or SHARES, validations_in(folder)) for folder in data}
+    tried = shares or SHARES
+    by_folder = {folder: scored(before, after, tried, validations_in(folder)) for folder in data}
     found: dict[float, dict[str, float]] = {}
     means: dict[float, float] = {}
-    for share in shares or SHARES:
+    for share in tried:
         scores = {folder: by_folder[folder][share] for folder in data}
         means[share] = mean(mean(of.values()) for of in scores.values())
         found[share] = {

@@ -186,3 +186,8 @@ def depth_in_camera(
     if along is not None:
         depth = depth / along
     return torch.where(valid, depth, torch.full_like(depth, torch.nan))
+
+
+def in_sight(inputs: NetworkInput) -> Tensor:
+    """Where at least one sensor sees, bool [B, H, W]: of the rest of the canvas no network can know anything."""
+    return torch.stack([image[:, -1] for image in inputs.images.values()]).amax(dim=0) > 0.5

@@ -33,12 +33,11 @@ from spike_depth_core.networks.adversarial import DomainDiscriminator
 from spike_depth_core.networks.blocks import hold_statistics
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.heads import PooledHead
-from spike_depth_core.networks.preprocess import NetworkInput
+from spike_depth_core.networks.preprocess import NetworkInput, in_sight
 from spike_depth_core.networks.transfer import start_sensor_from
 from spike_depth_core.recipes.recipe import Request, Stage, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import in_sight
 from spike_depth_core.samples.batch import SampleBatch
 
 GATES = ("both", "teacher", "student", "relative", "none")

@@ -35,10 +35,10 @@ from spike_depth_core.networks.blocks import ConvNormAct
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.encoder import level_road, ray_maps, ray_slopes
 from spike_depth_core.networks.pose import PoseNetwork
-from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, NetworkInput, prepare
+from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, NetworkInput, in_sight, prepare
 from spike_depth_core.recipes.recipe import Request, Stage, Step
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import AugmentedRecipe, in_sight, mirrored_input, mirrored_map, mirrored_motion
+from spike_depth_core.recipes.views import AugmentedRecipe, mirrored_input, mirrored_map, mirrored_motion
 from spike_depth_core.samples.batch import SampleBatch
 
 LANE_HALF_WIDTH = 1.5  # metres to either side of the camera that are taken for road, see `lane`

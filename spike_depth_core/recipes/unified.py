@@ -30,10 +30,10 @@ from spike_depth_core.losses.contrastive import info_nce
 from spike_depth_core.losses.depth import masked_mean
 from spike_depth_core.losses.distillation import least, mostly
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
+from spike_depth_core.networks.preprocess import in_sight
 from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.supervised import Supervised
 from spike_depth_core.recipes.teaching import Teaching
-from spike_depth_core.recipes.views import in_sight
 from spike_depth_core.samples.batch import SampleBatch
 
 

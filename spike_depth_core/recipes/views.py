@@ -83,11 +83,6 @@ def paired(images: Iterable[str]) -> list[tuple[str, ...]]:
     return [(name, RIGHT[name]) if RIGHT.get(name) in right else (name,) for name in names if name not in right]
 
 
-def in_sight(inputs: NetworkInput) -> Tensor:
-    """Where at least one sensor sees, bool [B, H, W]: of the rest of the canvas no network can know anything."""
-    return torch.stack([image[:, -1] for image in inputs.images.values()]).amax(dim=0) > 0.5
-
-
 def mirrored(inputs: NetworkInput, truth: Tensor, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
     """Mirror half of the samples left to right: every sensor, the truth, and the camera's principal point."""
     flip = torch.rand(len(truth), generator=generator, device=truth.device) < 0.5
