@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +24,20 @@ def scaled_rig(scale: float) -> SensorRig:
     return replace(rig, cameras=cameras)
 
 
-def rendered_originals(count: int, scale: float = 1.0, first_seed: int = 0) -> Iterator[DepthSample]:
-    """Samples of rendered streets such as the shipped checkpoint was trained on, by day, at dusk and by night in turn.
+def rendered_originals(
+    count: int, scale: float = 1.0, first_seed: int = 0, conditions: Sequence[str] = CONDITIONS
+) -> Iterator[DepthSample]:
+    """Samples of rendered streets such as the shipped checkpoint was trained on.
 
     Args:
         count: how many.
         scale: of the cameras' size.
         first_seed: of the streets; those of training are below 700,000.
+        conditions: of light, in turn; for a checkpoint that has seen fewer than the shipped one.
     """
     rig = scaled_rig(scale)
     for i in range(count):
-        world = World(first_seed + i, rig=rig, supersample=1, condition=CONDITIONS[i % len(CONDITIONS)])
+        world = World(first_seed + i, rig=rig, supersample=1, condition=conditions[i % len(conditions)])
         yield world.sample(5.0 + i % 7)
 
 

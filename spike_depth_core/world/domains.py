@@ -118,7 +118,7 @@ class Domain:
         Args:
             domain: name of one in `config/domains/`, or the path of a YAML file.
             size: (height, width) of the reference's pictures; the other sensors' scale with them.
-            changes: attributes to replace: `frames`, `sensors`...
+            changes: attributes to replace: `frames`, `sensors`...; a rig's pictures are scaled as well.
 
         Raises:
             ValueError: naming the file and what is wrong in it.
@@ -130,10 +130,8 @@ class Domain:
                 raise ValueError(f"domain must be one of {known} or the path of a YAML file, found {str(domain)!r}")
             path = config_path(f"domains/{domain}.yaml")
         try:
-            found = cls._from_dict(yaml.safe_load(path.read_text()))
-            if size is not None:
-                found = replace(found, rig=_scaled(found.rig, size))
-            return replace(found, **changes)
+            found = replace(cls._from_dict(yaml.safe_load(path.read_text())), **changes)
+            return found if size is None else replace(found, rig=_scaled(found.rig, size))
         except (KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path} is not a valid domain: {error}") from error
 

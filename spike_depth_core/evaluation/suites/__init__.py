@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from spike_depth_core.evaluation.suites.suite import PRESETS, Suite
+from spike_depth_core.evaluation.suites.suite import PRESETS, Preset, Suite
 
 SUITES = ("bicross", "r2sdepth", "align_and_fuse", "adu_depth", "unified")
 
@@ -14,4 +14,4 @@ def load_suite(name: str) -> Suite:
     return import_module(f"spike_depth_core.evaluation.suites.{name}").SUITE
 
 
-__all__ = ["PRESETS", "SUITES", "Suite", "load_suite"]
+__all__ = ["PRESETS", "SUITES", "Preset", "Suite", "load_suite"]

@@ -1,31 +1,35 @@
 """Online distillation through changes of domain: what it gains where it is new, and what it loses where it was.
 
 A drive begins in a domain the checkpoint knows, goes on in another for five minutes, and returns. At each moment depth
-is taken from the frozen checkpoint and from the network in service, before anything is learned from that moment.
+is taken from the frozen checkpoint and from the network in service, before anything is learned from that moment. Two
+checkpoints are driven: one to which every other domain is new, see `newcomer`, and the package's own.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
 from spike_depth_core.adaptation.lessons import Lesson, from_truth
 from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
 from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.suites.runner import slug
+from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import frame_metrics
-from spike_depth_core.networks.checkpoint import CheckpointInfo
+from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
+from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.samples import DepthSample
-from spike_depth_core.world import World
+from spike_depth_core.world import CONDITIONS, World
 
 TEST_SEED = 700_000
 WINDOW_S = 20.0
@@ -59,7 +63,7 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("dusk to night", {"condition": "night"}),
+    Scenario("into the night", {"condition": "night"}),
     Scenario("another town", {"condition": "day", "town": "second"}),
     Scenario("into the rain", {"condition": "day", "weather": "rain"}),
     Scenario(
@@ -113,7 +117,7 @@ def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple
     offset = 0.0
     phases = (("before", preset.before_s, False), ("new", preset.new_s, True), ("after", preset.after_s, False))
     for number, (phase, seconds, new) in enumerate(phases):
-        options = dict(scenario.world) if new else {"condition": "dusk" if "dusk" in scenario.name else "day"}
+        options = dict(scenario.world) if new else {"condition": "day"}
         rig = turned(told, scenario.turned_deg) if new and scenario.turned_deg else told
         world = World(seed + 10 * number, rig=rig, supersample=1, **options)
         if new:
@@ -127,6 +131,34 @@ def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple
             # What the vehicle believes of its rig, not what is so.
             yield phase, replace(sample, rig=told, time_ns=sample.time_ns + shift, spikes=moved)
         offset += seconds
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A checkpoint that goes on such drives.
+
+    Attributes:
+        name: for the page.
+        estimator: of the checkpoint as it is.
+        network: the same weights, not folded, to begin learning from.
+        conditions: of light, that its original training held.
+    """
+
+    name: str
+    estimator: DepthEstimator
+    network: DepthNetwork
+    conditions: tuple[str, ...] = CONDITIONS
+
+    @classmethod
+    def load(cls, name: str, checkpoint: str | Path, conditions: tuple[str, ...] = CONDITIONS) -> Learner:
+        """From a checkpoint's file; errors are those of `load_checkpoint`."""
+        network, info = load_checkpoint(checkpoint)
+        return cls(name, DepthEstimator(network, info), network, conditions)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights it begins with."""
+        return self.estimator.info.sha256
 
 
 class TaughtByTruth(AdaptationEngine):
@@ -159,8 +191,7 @@ class _Driver:
 def run_scenario(
     scenario: Scenario,
     preset: OnlinePreset,
-    estimator: DepthEstimator,
-    network: Any,
+    learner: Learner,
     seed: int = TEST_SEED,
     options: AdaptationOptions | None = None,
     progress: Callable[[int], None] = lambda moment: None,
@@ -169,8 +200,7 @@ def run_scenario(
 
     Args:
         scenario, preset: what and how long.
-        estimator: the frozen checkpoint in service.
-        network: the same weights, not folded, to begin learning from.
+        learner: who drives.
         seed: of the streets.
         options: of the adaptation; by default spikes alone are taught, one step a moment.
 
@@ -180,9 +210,10 @@ def run_scenario(
         end. And what `findings` says.
     """
     options = options or AdaptationOptions(students=(("spikes",),))
-    originals = list(rendered_originals(preset.original, preset.scale))
+    originals = list(rendered_originals(preset.original, preset.scale, conditions=learner.conditions))
+    estimator = learner.estimator
     drivers = {
-        name: _Driver(kind(network, originals, estimator.info.depth_range, options), estimator.info)
+        name: _Driver(kind(learner.network, originals, estimator.info.depth_range, options), estimator.info)
         for name, kind in (("adapted", AdaptationEngine), ("by_truth", TaughtByTruth))
     }
     student, teacher = options.students[0], options.teacher_sensors
@@ -206,6 +237,8 @@ def run_scenario(
         progress(index + 1)
     engine = drivers["adapted"].engine
     return {
+        "learner": learner.name,
+        "sha256": learner.sha256,
         "scenario": asdict(scenario),
         "preset": asdict(preset),
         "seed": seed,
@@ -257,9 +290,40 @@ def findings(moments: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_online_page(results: list[dict[str, Any]], out: Path, command: str) -> None:
-    """Write `online.md`, `online.json` and a chart for each scenario."""
+COLUMNS = {
+    "gain": "gain",
+    "teacher_gain": "teacher",
+    "truth_gain": "by truth",
+    "loss": "loss",
+    "worst": "worst",
+    "fused_gain": "with all: gain",
+    "fused_worst": "with all: worst",
+}
+"""Of the page's tables, by their names in a result."""
+
+
+def summary(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """(columns, rows) of one checkpoint's results: a row a scenario, mean and standard deviation over its drives."""
     rows = []
+    for scenario, drives in _by_scenario(results).items():
+        errors = (
+            with_spread(np.array([np.mean([m[who] for m in drive["moments"]]) for drive in drives]))
+            for who in ("frozen", "adapted")
+        )
+        shares = (_percent([drive[name] for drive in drives]) for name in COLUMNS)
+        counts = (str(sum(drive["status"][name] for drive in drives)) for name in ("swaps", "rollbacks"))
+        rows.append([scenario, *errors, *shares, *counts])
+    return ["scenario", "frozen", "adapted", *COLUMNS.values(), "swaps", "roll-backs"], rows
+
+
+def _percent(values: list[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.1%}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.1%}{spread}"
+
+
+def write_online_page(results: list[dict[str, Any]], out: Path, command: str) -> None:
+    """Write `online.md`, `online.json`, and a chart of each drive."""
+    out.mkdir(parents=True, exist_ok=True)
     lines = ["# Online distillation through changes of domain", "", f"`{command}`", ""]
     lines += [
         "AbsRel of depth from spikes alone, over the whole drive. Gain: share off the frozen checkpoint's error in the "
@@ -267,40 +331,33 @@ def write_online_page(results: list[dict[str, Any]], out: Path, command: str) ->
         "sensor, and what the same schedule gains with true depth for labels. Loss: rise over the frozen checkpoint "
         f"after the return. Worst: largest rise in any {WINDOW_S:.0f} s. Wanted of gain, loss and worst: 30 % or more, "
         "2 % or less, 2 % or less. With all: gain and worst of the adapted checkpoint with every sensor, as it runs by "
-        "day, against the frozen one with them.",
+        "day, against the frozen one with them. Swaps and roll-backs are of all drives together.",
         "",
     ]
-    charts = []
-    for number, result in enumerate(results):
-        windows = result["windows"]
-        status = result["status"]
-        rows.append(
-            [
-                result["scenario"]["name"],
-                *(f"{np.mean([m[name] for m in result['moments']]):.3f}" for name in ("frozen", "adapted")),
-                f"{result['gain']:+.1%}",
-                f"{result['teacher_gain']:+.1%}",
-                f"{result['truth_gain']:+.1%}",
-                f"{result['loss']:+.1%}",
-                f"{result['worst']:+.1%}",
-                f"{result['fused_gain']:+.1%}",
-                f"{result['fused_worst']:+.1%}",
-                str(status["swaps"]),
-                str(status["rollbacks"]),
-            ]
-        )
-        changes = [
-            (next(m["time_s"] for m in result["moments"] if m["phase"] == phase), phase) for phase in ("new", "after")
-        ]
-        starts = np.array([window["start_s"] for window in windows])
-        means = {name: np.array([window[name] for window in windows], float) for name in SERIES}  # null becomes NaN
-        series = {text: (starts, means[name]) for name, text in SERIES.items()}
-        figure = timeline(result["scenario"]["name"], series, "AbsRel", changes)
-        out.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out / f"online_{number}.png", dpi=110)
-        charts += [f"![{result['scenario']['name']}](online_{number}.png)", ""]
-    columns = ["scenario", "frozen", "adapted", "gain", "teacher", "by truth", "loss", "worst"]
-    columns += ["with all: gain", "with all: worst", "swaps", "roll-backs"]
-    lines += [markdown_table(columns, rows), *charts]
+    for learner in dict.fromkeys((result["learner"], result["sha256"]) for result in results):
+        driven = [result for result in results if (result["learner"], result["sha256"]) == learner]
+        lines += [f"## {learner[0]}", "", f"Weights {learner[1][:8]}.", "", markdown_table(*summary(driven))]
+        for scenario, drives in _by_scenario(driven).items():
+            chart = f"online_{slug(learner[0])}_{slug(scenario.split(':')[0])}.png"
+            _chart(f"{learner[0]}: {scenario}", drives).savefig(out / chart, dpi=110)
+            lines += [f"![{scenario}]({chart})", ""]
     (out / "online.md").write_text("\n".join(lines))
-    write_json(out / "online.json", {"command": command, "results": json.loads(json.dumps(results))})
+    told = [{name: value for name, value in result.items() if name != "moments"} for result in results]
+    write_json(out / "online.json", {"command": command, "results": told})
+
+
+def _by_scenario(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    names = dict.fromkeys(result["scenario"]["name"] for result in results)
+    return {name: [result for result in results if result["scenario"]["name"] == name] for name in names}
+
+
+def _chart(title: str, drives: list[dict[str, Any]]) -> Figure:
+    """AbsRel over time, by windows, in the mean over drives."""
+    phases = [(m["phase"], m["time_s"]) for m in drives[0]["moments"]]
+    changes = [(next(time_s for of, time_s in phases if of == phase), phase) for phase in ("new", "after")]
+    starts = np.array([window["start_s"] for window in drives[0]["windows"]])
+    means = {
+        name: np.mean([[window[name] for window in drive["windows"]] for drive in drives], axis=0, dtype=float)
+        for name in SERIES
+    }
+    return timeline(title, {text: (starts, means[name]) for name, text in SERIES.items()}, "AbsRel", changes)

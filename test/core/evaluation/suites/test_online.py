@@ -2,21 +2,26 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
 from spike_depth_core.adaptation import AdaptationOptions, GateOptions
-from spike_depth_core.adaptation.originals import scaled_rig
+from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
+from spike_depth_core.evaluation.suites import newcomer
+from spike_depth_core.evaluation.suites.domains import domain_of
 from spike_depth_core.evaluation.suites.online import (
     PRESETS,
     SCENARIOS,
+    Learner,
     OnlinePreset,
     Scenario,
     drive,
     findings,
     run_scenario,
+    summary,
     turned,
     write_online_page,
 )
@@ -47,6 +52,37 @@ def test_findings_by_hand():
     assert (found["fused_gain"], found["fused_worst"]) == (pytest.approx(0.1), pytest.approx(0.3))
     assert [w["fused"] for w in found["windows"]] == pytest.approx([0.1] * 2 + [0.09] * 6 + [0.13] * 2)
     assert [round(w["start_s"]) for w in found["windows"]] == list(range(0, 200, 20))
+
+
+def test_the_table_has_mean_and_spread_over_drives_of_a_scenario():
+    def result(scenario, gain, error):
+        shares = dict.fromkeys(("teacher_gain", "truth_gain", "loss", "worst", "fused_gain", "fused_worst"), 0.5)
+        moments = [{"frozen": error, "adapted": error / 2}, {"frozen": error, "adapted": error / 2}]
+        status = {"swaps": 2, "rollbacks": 1}
+        return {"scenario": {"name": scenario}, "moments": moments, "status": status, "gain": gain, **shares}
+
+    columns, rows = summary([result("night", 0.1, 0.2), result("rain", 0.3, 0.1), result("night", 0.2, 0.4)])
+    night, rain = (dict(zip(columns, row, strict=True)) for row in rows)
+    assert (night["scenario"], rain["scenario"]) == ("night", "rain")
+    assert (night["frozen"], night["adapted"]) == ("0.300 ± 0.141", "0.150 ± 0.071")
+    assert night["gain"] == "+15.0% ± 7.1%"
+    assert (night["swaps"], night["roll-backs"]) == ("4", "2")
+    assert (rain["gain"], rain["loss"]) == ("+30.0%", "+50.0%")
+
+
+def test_the_newcomer_has_seen_the_vehicle_by_day_in_the_first_town_alone():
+    (name,) = newcomer.SUITE.domains
+    preset = newcomer.preset_for("small", 0.5)
+    domain = domain_of(name, newcomer.SUITE.domains[name], preset)
+    assert domain.town == "first"
+    assert {(look.condition, look.weather) for look in domain.looks} == {("day", "clear")}
+    assert {s: (c.height, c.width) for s, c in domain.rig.cameras.items()} == {
+        s: (c.height, c.width) for s, c in scaled_rig(0.5).cameras.items()
+    }
+    scenes = [World(1, rig=scaled_rig(0.25), **scenario.world).scene for scenario in SCENARIOS]
+    known = [s for s in scenes if (s.town.name, s.condition, s.weather) == ("first", "day", None)]
+    assert len(known) == 2  # where only the camera or the rig is another
+    assert {s.meta["condition"] for s in rendered_originals(3, 0.1, conditions=newcomer.CONDITIONS)} == {"day"}
 
 
 def test_a_turned_rig_turns_all_but_the_reference_by_the_angle():
@@ -83,11 +119,11 @@ def test_a_short_drive_end_to_end(tmp_path):
     torch.manual_seed(0)
     network = DepthNetwork(Architecture(widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=64 * 96)).eval()
     before = copy.deepcopy(network.state_dict())
-    estimator = DepthEstimator(network, CheckpointInfo(network.architecture))
+    learner = Learner("a network", DepthEstimator(network, CheckpointInfo(network.architecture)), network, ("day",))
     options = AdaptationOptions(
         students=(("spikes",),), gate=GateOptions(max_uncertainty=9.0, motion=0.0), review_every=3
     )
-    result = run_scenario(Scenario("night", {"condition": "night"}), SHORT, estimator, network, 700_200, options)
+    result = run_scenario(Scenario("night", {"condition": "night"}), SHORT, learner, 700_200, options)
     assert len(result["moments"]) == 8
     assert all(m["frozen"] > 0 for m in result["moments"])
     first = result["moments"][0]
@@ -100,6 +136,6 @@ def test_a_short_drive_end_to_end(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     write_online_page([result], tmp_path, "spike-depth benchmark --suite online")
     assert "| night |" in (tmp_path / "online.md").read_text()
-    assert f"| {result['fused_gain']:+.1%} | {result['fused_worst']:+.1%} |" in (tmp_path / "online.md").read_text()
-    assert (tmp_path / "online_0.png").stat().st_size > 5000
+    assert (tmp_path / "online_a_network_night.png").stat().st_size > 5000
+    assert "moments" not in json.loads((tmp_path / "online.json").read_text())["results"][0]
     assert dataclasses.asdict(PRESETS["smoke"])["scale"] == 0.25
