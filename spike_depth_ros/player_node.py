@@ -2,7 +2,7 @@
 
 What is published are the bytes of the recording, under the recorded names and types: nothing is decoded, so that
 whatever is installed here as a message type can be played. `/clock` carries the recording's time, for nodes on
-`use_sim_time`.
+`use_sim_time`; where the recording has a clock of its own that is played, as its stamps go by that.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from spike_depth_ros.player_parameters import PLAYER_NODE
 from spike_depth_ros.process import run_node
 from spike_depth_ros.time import to_stamp
 
+CLOCK = "/clock"
 DISCOVERY_S = 0.5
 _ACKNOWLEDGED_S = 5.0
 
@@ -69,8 +70,9 @@ class PlayerNode(Node):
         self.skipped: dict[str, str] = {}
         self._behind_ns = 0
         self._stopping = threading.Event()
-        self._time = self.create_publisher(Clock, "/clock", qos.image_publisher())
         self._outputs = self._advertise([name for name in values["topics"] if name])
+        recorded = CLOCK in self._outputs
+        self._time = None if recorded else self.create_publisher(Clock, CLOCK, qos.image_publisher())
         self.create_service(SetBool, "~/pause", self._pause)
         self.clock.set(self._start_ns, values["rate"], values["paused"])
         self._thread = threading.Thread(target=self._run, name="play", daemon=True)
@@ -168,7 +170,8 @@ class PlayerNode(Node):
     def _wait_for_subscriber(self) -> None:
         if self.parameters.values["wait_for_subscriber"]:
             self.clock.set(self._start_ns)
-            while not any(p.get_subscription_count() for p in self._outputs.values()) and not self._ended():
+            awaited = [publisher for name, publisher in self._outputs.items() if name != CLOCK]
+            while not any(p.get_subscription_count() for p in awaited) and not self._ended():
                 self._publish_time(self._start_ns)
                 self._stopping.wait(0.05)
         # Each side finds the other on its own: what is sent before a subscriber knows of it would be lost.
@@ -208,7 +211,8 @@ class PlayerNode(Node):
         self.played[topic] += 1
 
     def _publish_time(self, time_ns: int) -> None:
-        self._time.publish(Clock(clock=to_stamp(time_ns)))
+        if self._time is not None:
+            self._time.publish(Clock(clock=to_stamp(time_ns)))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -163,6 +163,27 @@ def test_what_was_said_once_is_said_before_the_part_that_is_played(graph, tmp_pa
     assert player.skipped == {}
 
 
+def test_a_clock_that_was_recorded_is_played_instead_of_the_players(graph, tmp_path):
+    """The stamps of a simulated drive go by its clock, which begins at zero; messages were received by another."""
+    ticks = [10_000_000 * k for k in range(1, 15)]
+    with BagWriter(tmp_path / "a.mcap") as bag:
+        store = types.type_store()
+        kind, time = (store.types[name] for name in ("rosgraph_msgs/msg/Clock", "builtin_interfaces/msg/Time"))
+        for tick in ticks:
+            bag.write("/clock", "rosgraph_msgs/msg/Clock", kind(clock=time(sec=0, nanosec=tick)), START_NS + tick)
+        for topic, kind_name, message, time_ns in small_recording(rig=RIG):
+            if topic == "/rgb/image_raw":
+                bag.write(topic, kind_name, message, time_ns)
+    listener = graph.add(Listener, {"/rgb/image_raw": Image})
+    ended = threading.Event()
+    player = play(graph, tmp_path / "a.mcap", ended.set, paused=True)
+    begin(graph, listener, player, {"/rgb/image_raw": 1, "/clock": 1})
+    listener.wait(ended.is_set, "the end")
+    listener.wait(lambda: len(listener.times) >= len(ticks), "the last of the clock")
+    assert listener.times == ticks
+    assert listener.count_publishers("/clock") == 1
+
+
 def test_types_that_are_not_installed_are_named(graph, tmp_path, path):
     static = messages.transforms_to_message([("a", "b", np.eye(4))], START_NS)
     with BagWriter(tmp_path / "a.mcap") as bag:
