@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.options import Backend
 from spike_depth_core.cli.paths import check_out
 
 BAGS = "Bags"
@@ -66,15 +67,17 @@ def evaluate(
         ),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .safetensors checkpoint; the shipped one by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A .safetensors checkpoint, or a folder of `export`; the shipped one by default."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    backend: Backend = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/evaluate"),
     compare: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", rich_help_panel=BAGS, help="A second checkpoint: side by side, with a paired test."
-        ),
+        typer.Option(metavar="FILE", rich_help_panel=BAGS, help="A second one: side by side, with a paired test."),
     ] = None,
     block: Annotated[
         float,
@@ -176,7 +179,7 @@ def evaluate(
         options = evaluate_bags.options_of(
             truth, parse_topics(topic), rig, sensors, reference, rate, truth_tolerance, device
         )
-        evaluate_bags.run(bags, checkpoint, compare, options, block, workers, ray, out)
+        evaluate_bags.run(bags, checkpoint, compare, options, backend, block, workers, ray, out)
         return
 
     from spike_depth_core.cli.console import console, print_table, track
@@ -190,7 +193,7 @@ def evaluate(
     from spike_depth_core.inference import DepthEstimator
     from spike_depth_core.samples.readers import open_dataset
 
-    estimator = DepthEstimator.load(checkpoint, device)
+    estimator = DepthEstimator.load(checkpoint, device, backend)
     known = estimator.sensors
     chosen = parse_sensors(sensors, known)
     if reference is not None and reference not in known:
@@ -229,6 +232,7 @@ def evaluate(
         "source": where,
         "seeds": [world, world + frames - 1] if world is not None else None,
         "checkpoint": {"file": str(checkpoint or "default"), "sha256": estimator.info.sha256},
+        "backend": estimator.backend,
         "command": command,
         "elapsed_s": elapsed,
     }

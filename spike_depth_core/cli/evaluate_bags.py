@@ -21,6 +21,7 @@ from spike_depth_core.evaluation.bags import (
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.inference.estimator import checked_device
+from spike_depth_core.inference.onnx_export import load_export
 from spike_depth_core.metrics.paired import FEWEST, PairedTest
 from spike_depth_core.networks.checkpoint import read_info
 from spike_depth_core.resources import default_checkpoint
@@ -31,6 +32,7 @@ def run(
     checkpoint: Path | None,
     compare: Path | None,
     options: BagOptions,
+    backend: str | None,
     block_s: float,
     workers: int,
     ray: str | None,
@@ -54,9 +56,9 @@ def run(
         threads = 1
     chosen: list[Path | None] = [checkpoint] if compare is None else [checkpoint, compare]
     paths = [None if path is None else str(path.resolve()) for path in chosen]
-    hashes = [read_info(path or default_checkpoint()).sha256 for path in paths]
+    hashes = [_hash_of(path or default_checkpoint()) for path in paths]
     jobs = [
-        BagJob(str(bag), path, label, sha256, options, threads)
+        BagJob(str(bag), path, label, sha256, options, threads, backend)
         for bag in bags
         for label, path, sha256 in zip(CHECKPOINTS, paths, hashes, strict=False)
     ]
@@ -78,6 +80,12 @@ def run(
         write(out, BagTable(results, block_s), [str(path or "default") for path in chosen], hashes, failed)
     if failed:
         raise ValueError(f"{len(failed)} of {len(jobs)} could not be measured: {', '.join(dict.fromkeys(failed))}")
+
+
+def _hash_of(checkpoint: str | Path) -> str:
+    """Of the weights in a checkpoint's file or in a folder of `export`."""
+    info = load_export(Path(checkpoint))[1] if Path(checkpoint).is_dir() else read_info(checkpoint)
+    return info.sha256
 
 
 def write(out: Path, table: BagTable, checkpoints: list[str], hashes: list[str], failed: list[str]) -> None:

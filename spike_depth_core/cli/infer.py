@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.options import Backend
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -43,13 +45,7 @@ def infer(
     height: Annotated[int | None, typer.Option(help="Height in pixels of a .dat recording; 250 when left out.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels of a .dat recording; 400 when left out.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help="What computes the network: torch, onnxruntime (CPU), or auto for the faster one. Default: "
-            "onnxruntime for a folder of `export`, else torch."
-        ),
-    ] = None,
+    backend: Backend = None,
 ) -> None:
     """Metric depth from any non-empty set of sensors.
 
@@ -108,7 +104,7 @@ def infer(
                 f"warning: no --rig and no --focal: a focal length of {used:.0f} px is assumed; depth scales with it",
                 err=True,
             )
-    estimator = DepthEstimator.load(checkpoint, *place_of(checkpoint, device, backend))
+    estimator = DepthEstimator.load(checkpoint, device, backend)
     if "spikes" in images:
         first = max(0, last - estimator.spike_planes)
         images["spikes"] = images["spikes"].slice(first, last)
@@ -164,29 +160,6 @@ def infer(
     if truth is not None:
         rows += [("AbsRel", f"{metrics['abs_rel']:.4f}"), ("RMSE", f"{metrics['rmse']:.2f} m")]
     print_facts(f"Depth in {out}", rows)
-
-
-def place_of(checkpoint: Path | None, device: str, backend: str | None) -> tuple[str, str]:
-    """(device, backend) for a checkpoint: a folder of graphs is ONNX Runtime's, which runs on the CPU.
-
-    Raises:
-        ValueError: for a folder without graphs, and for one that PyTorch is to run.
-    """
-    from spike_depth_core.inference.estimator import ONNX_RUNTIME, TORCH
-    from spike_depth_core.inference.onnx_export import DESCRIPTION
-
-    if checkpoint is None or not checkpoint.is_dir():
-        return device, backend or TORCH
-    if not (checkpoint / DESCRIPTION).is_file():
-        raise ValueError(
-            f"{checkpoint} is a folder that holds no exported graphs ({DESCRIPTION}); "
-            "expected one that `spike-depth export` wrote, or a .safetensors"
-        )
-    if backend == TORCH:
-        raise ValueError(
-            f"{checkpoint} is a folder of ONNX graphs, which --backend {TORCH} does not run; leave --backend out"
-        )
-    return "cpu" if device == "auto" else device, backend or ONNX_RUNTIME
 
 
 def size_of(image: Any) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spike_depth_core.cli.options import Backend
+
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
     from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
@@ -32,7 +34,10 @@ class DepthOutput(StrEnum):
 def replay(
     bag: Annotated[Path, typer.Argument(help="A rosbag2 bag: its folder, or one .mcap or .db3 file.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .safetensors checkpoint; the shipped one by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A .safetensors checkpoint, or a folder of `export`; the shipped one by default."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/replay"),
     truth: Annotated[
@@ -88,6 +93,7 @@ def replay(
         int | None, typer.Option(min=1, help="How many of them; as many as in adaptation_node by default.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    backend: Backend = None,
 ) -> None:
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
 
@@ -122,7 +128,9 @@ def replay(
         raise ValueError(
             f"{bag} has no messages: {'; '.join(str(damage) for damage in reader.damage) or 'it is empty'}"
         )
-    estimator = DepthEstimator.load(checkpoint, device)
+    if adapt and checkpoint is not None and checkpoint.is_dir():
+        raise ValueError(f"--adapt learns, which exported graphs cannot: {checkpoint} is a folder; give a .safetensors")
+    estimator = DepthEstimator.load(checkpoint, device, backend)
     topics = find_sensors(reader, parse_topics(topic))
     truth_topic = find_truth(reader, truth)
     prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None

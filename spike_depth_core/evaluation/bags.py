@@ -67,11 +67,12 @@ class BagJob:
 
     Attributes:
         bag: its path.
-        checkpoint: path of its file; the shipped one when None.
+        checkpoint: path of its file, or of a folder of `export`; the shipped one when None.
         label: which of `CHECKPOINTS` it is.
         sha256: of the checkpoint's weights.
         options: see there.
         threads: of PyTorch; 0 leaves them as they are.
+        backend: what computes the network, as of `DepthEstimator.load`.
     """
 
     bag: str
@@ -80,6 +81,7 @@ class BagJob:
     sha256: str
     options: BagOptions
     threads: int = 0
+    backend: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def evaluate_bag(job: BagJob) -> dict[str, Any]:
         torch.set_num_threads(job.threads)
     options = job.options
     bag = BagReader(job.bag)
-    estimator = DepthEstimator.load(job.checkpoint, options.device)
+    estimator = DepthEstimator.load(job.checkpoint, options.device, job.backend)
     if estimator.info.sha256 != job.sha256:
         raise ValueError(f"{job.checkpoint or 'the shipped checkpoint'} is not what it was: its sha256 has changed")
     topics = find_sensors(bag, options.topics)
@@ -167,7 +169,8 @@ class BagStore:
         """Where the result of a job is or will be. Raises OSError where the bag or the rig is not there."""
         rig = None if job.options.rig is None else hashlib.sha256(Path(job.options.rig).read_bytes()).hexdigest()
         options = asdict(job.options) | {"rig": rig}  # its content, whatever the file is called
-        about = [__version__, fingerprint(Path(job.bag)), job.sha256, options]
+        exported = job.checkpoint is not None and Path(job.checkpoint).is_dir()  # equal weights, other arithmetic
+        about = [__version__, fingerprint(Path(job.bag)), job.sha256, options, job.backend, exported]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return self.folder / f"{Path(job.bag).stem}-{digest[:16]}.json"
 

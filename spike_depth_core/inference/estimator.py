@@ -72,27 +72,32 @@ class DepthEstimator:
 
     @classmethod
     def load(
-        cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu", backend: str = TORCH
+        cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu", backend: str | None = None
     ) -> DepthEstimator:
         """Load a checkpoint; the one shipped with the package when none is named.
 
         Args:
             checkpoint: a checkpoint, or a folder that `spike-depth export` wrote.
-            device: see `checked_device`.
-            backend: one of `BACKENDS`. ONNX Runtime uses as many threads as PyTorch is set to.
+            device: see `checked_device`; "auto" is the CPU where ONNX Runtime is to compute.
+            backend: one of `BACKENDS`; None is PyTorch for a checkpoint, ONNX Runtime for a folder. ONNX Runtime uses
+                as many threads as PyTorch is set to.
 
         Raises:
             CheckpointError, ExportError: naming the file, or the package that is missing, and what is wrong.
             ValueError: for a device this machine does not have or the backend does not use. There is no silent fall
                 back to the CPU.
         """
-        if backend not in BACKENDS:
+        if backend not in (None, *BACKENDS):
             raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
-        path, place = Path(checkpoint or default_checkpoint()), checked_device(device)
+        path = Path(checkpoint or default_checkpoint())
         exported = path.is_dir()
         if exported and backend == TORCH:
-            raise ValueError(f"{path} is a folder of ONNX graphs, which the backend {TORCH} does not run")
-        if place.type != "cpu" and (exported or backend == ONNX_RUNTIME):
+            raise ValueError(
+                f"{path} is a folder, as of ONNX graphs, which the backend {TORCH} does not run; leave the backend out"
+            )
+        by_onnx = exported or backend == ONNX_RUNTIME
+        place = checked_device("cpu" if by_onnx and device == AUTO else device)
+        if place.type != "cpu" and by_onnx:
             raise ValueError(f"the backend {ONNX_RUNTIME} runs on the CPU, but the device is {str(device)!r}")
         threads = torch.get_num_threads()
         if exported:
@@ -102,7 +107,7 @@ class DepthEstimator:
         if backend == AUTO:
             able = place.type == "cpu" and installed() and is_exportable(info.architecture)
             backend = ONNX_RUNTIME if able else TORCH
-        if backend == TORCH:
+        if backend in (None, TORCH):
             return cls(network, info, place)
         return cls(OnnxNetwork(export(network), info.architecture, threads), info)
 

@@ -64,13 +64,14 @@ def test_a_folder_of_graphs_needs_no_backend_and_a_checkpoint_is_pytorchs(files,
     np.testing.assert_allclose(*depths, rtol=1e-3)
     result = run(files, tmp_path / "c", "--focal", 50, "--backend", "torch", checkpoint=graphs)
     assert result.exit_code == 2
-    assert "--backend torch does not run" in result.stderr
+    assert "which the backend torch does not run" in result.stderr
 
 
 def test_a_folder_without_graphs_is_told_from_one_with_them(files, tmp_path):
     result = run(files, tmp_path / "out", "--focal", 50, checkpoint="")
     assert result.exit_code == 2
-    assert f"{files} is a folder that holds no exported graphs" in result.stderr
+    assert f"{files}/export.json" in result.stderr
+    assert "a folder that `spike-depth export` wrote has it" in result.stderr
 
 
 @pytest.mark.parametrize("focal", [0, -5, "nan"])

@@ -166,6 +166,27 @@ def test_another_rig_under_the_same_name_is_another_one(folder, store):
     assert store.path(job) == path
 
 
+def test_exported_graphs_are_measured_beside_the_checkpoint_they_are_of(folder, tmp_path):
+    pytest.importorskip("onnx", reason="requirements/export.txt is not installed")
+    pytest.importorskip("onnxruntime", reason="requirements/export.txt is not installed")
+    graphs, checkpoint = tmp_path / "onnx", folder / "old.safetensors"
+    exported = CliRunner().invoke(app, ["export", "--checkpoint", str(checkpoint), "--out", str(graphs)])
+    assert exported.exit_code == 0, exported.output
+    bag, rig = folder / "a.mcap", folder / "rig.yaml"
+    arguments = ["--rig", rig, "--checkpoint", checkpoint, "--compare", graphs, "--out", tmp_path / "both"]
+    result = CliRunner().invoke(app, ["evaluate", *map(str, [bag, *arguments])])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert found["checkpoints"]["A"]["sha256"] == found["checkpoints"]["B"]["sha256"]
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "both" / "bags").iterdir()]
+    first, second = (np.array(one["scores"]["network"]["abs_rel"]) for one in kept)  # two files, not one twice
+    np.testing.assert_allclose(first, second, rtol=1e-3)
+    assert (first != second).any()
+    result = CliRunner().invoke(app, ["replay", str(bag), "--checkpoint", str(graphs), "--adapt"])
+    assert result.exit_code == 2
+    assert f"--adapt learns, which exported graphs cannot: {graphs} is a folder" in result.stderr
+
+
 def test_lidar_is_a_truth(folder, tmp_path):
     path = write_recording(tmp_path / "lidar.mcap", with_lidar(small_recording(rig=RIG)))
     (job, _) = jobs_of(folder, ["a"], truth=LIDAR)
