@@ -113,7 +113,7 @@ class BagReader:
         self.start_ns: int | None = None
         self.end_ns: int | None = None
         self._verify = verify
-        self._counts: dict[str, int] = {}  # by metadata.yaml
+        self._told: dict[str, StoredTopic] = {}  # topics by metadata.yaml
         self._spans: dict[str, tuple[int, int]] = {}  # of its files, by metadata.yaml
         self._paths = self._find_files()
         self._look_around()
@@ -210,7 +210,8 @@ class BagReader:
             about = yaml.safe_load(text)["rosbag2_bagfile_information"]
             names = [PurePath(str(name)).name for name in about["relative_file_paths"]]
             for entry in about["topics_with_message_count"]:
-                self._counts[str(entry["topic_metadata"]["name"])] = int(entry["message_count"])
+                topic = _told(entry["topic_metadata"], int(entry["message_count"]))
+                self._told[topic.name] = topic
             by_file = {PurePath(str(entry["path"])).name: entry for entry in about.get("files") or ()}
             for name in names:
                 # Files that were compressed after they had been listed are listed without their suffix.
@@ -224,7 +225,8 @@ class BagReader:
         return names
 
     def _look_around(self) -> None:
-        """Take in topics and times of the files; of compressed ones only of the first, the others take long to open."""
+        """Take in topics and times of the files. Compressed ones after the first take long to open: they have what
+        `metadata.yaml` says."""
         found: dict[str, list[StoredTopic]] = {}
         starts: list[int] = []
         ends: list[int | None] = []
@@ -246,7 +248,10 @@ class BagReader:
                     found.setdefault(topic.name, []).append(topic)
         if not readable:
             raise BagError(f"{self.path} cannot be read: {self.damage[-1].what}")
-        self.topics = {name: _merged(name, topics, self._counts.get(name)) for name, topics in sorted(found.items())}
+        if any(path.suffix == ".zstd" for path in self._paths[1:]):
+            found |= {name: [topic] for name, topic in self._told.items() if name not in found}
+        counts = {name: topic.count for name, topic in self._told.items()}
+        self.topics = {name: _merged(name, topics, counts.get(name)) for name, topics in sorted(found.items())}
         self.start_ns = min(starts, default=None)
         known = [end_ns for end_ns in ends if end_ns is not None]
         if starts and len(known) == len(ends):
@@ -331,6 +336,19 @@ def _span(about: Any) -> tuple[int, int] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return (start_ns, end_ns) if EARLIEST_NS <= start_ns <= end_ns < LATEST_NS else None  # at the latest: no messages
+
+
+def _told(about: Any, count: int) -> StoredTopic:
+    """A topic as `metadata.yaml` describes it."""
+    qos = about.get("offered_qos_profiles") or ""
+    return StoredTopic(
+        str(about["name"]),
+        str(about["type"]),
+        digest=str(about.get("type_description_hash") or ""),
+        serialization=str(about["serialization_format"]),
+        count=count,
+        qos=qos if isinstance(qos, str) else yaml.safe_dump(qos),  # as text until version 8
+    )
 
 
 def _by_number(path: Path) -> tuple[int, str]:

@@ -26,6 +26,8 @@ from spike_depth_core.bags.types import type_store
 from test.core.bags.recordings import START_NS, Written, small_recording, write_compressed_files, write_recording
 from test.core.factories import small_rig
 
+LATE, LATCHED = "/map/image", "- history: keep_last\n  depth: 1\n  durability: transient_local\n"
+
 
 @pytest.fixture(scope="module")
 def recording() -> list[Written]:
@@ -215,6 +217,23 @@ def test_metadata_without_times_says_no_end(tmp_path, recording, contents, times
     found, reader = read(path)
     assert found == contents
     assert (reader.start_ns, reader.end_ns) == (contents[0][0], None)
+
+
+@pytest.mark.parametrize("qos", [LATCHED, yaml.safe_load(LATCHED)], ids=["text", "list"])
+def test_a_topic_that_appears_in_a_later_compressed_file_is_known_by_the_metadata(tmp_path, recording, qos):
+    late = (LATE, types.IMAGE, next(w[2] for w in recording if w[1] == types.IMAGE), recording[-1][3] + 10_000_000_000)
+    path = write_compressed_files(tmp_path / "drive", [*recording, late], 5)
+    assert LATE not in BagReader(path).topics
+    metadata = yaml.safe_load((path / "metadata.yaml").read_text())
+    described = {"name": LATE, "type": types.IMAGE, "serialization_format": "cdr", "offered_qos_profiles": qos}
+    metadata["rosbag2_bagfile_information"]["topics_with_message_count"] = [
+        {"topic_metadata": described, "message_count": 1}
+    ]
+    (path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    reader = BagReader(path)
+    assert (reader.topics[LATE].kind, reader.topics[LATE].count) == (types.IMAGE, 1)
+    assert reader.topics[LATE].latched
+    assert [message.time_ns for message in reader.messages([LATE])] == [late[3]]
 
 
 def test_compressed_files_of_other_times_are_left_alone(tmp_path, recording):
