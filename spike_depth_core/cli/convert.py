@@ -50,7 +50,7 @@ def convert(
         int | None, typer.Option(help="How many planes (of a video: frames) to take; all if left out.", min=1)
     ] = None,
     period_ns: Annotated[
-        int | None, typer.Option(help="Nanoseconds from plane to plane, where the file does not say.", min=1)
+        int | None, typer.Option(help="Nanoseconds from plane to plane, whatever the file says.", min=1)
     ] = None,
     planes_per_frame: Annotated[
         int, typer.Option(help="Of a video: planes from frame to frame.", min=4)

@@ -64,14 +64,6 @@ class PinholeCamera:
             cy=(self.cy + 0.5) * sy - 0.5,
         )
 
-    def cropped(self, left: int, top: int, width: int, height: int) -> PinholeCamera:
-        """The camera of a window of this image. The window may reach beyond the image (padding)."""
-        return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
-
-    def flipped(self) -> PinholeCamera:
-        """The camera of the image mirrored left to right."""
-        return replace(self, cx=self.width - 1 - self.cx)
-
     def slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """Slopes x/z of each column [W] and y/z of each row [H] of the undistorted viewing rays, float64."""
         return (

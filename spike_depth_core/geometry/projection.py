@@ -68,7 +68,8 @@ def carry_depth(
     depth: np.ndarray, source: PinholeCamera, target: PinholeCamera, target_from_source: np.ndarray
 ) -> np.ndarray:
     """A dense depth image of a rectified camera as another camera's, see `depth_of_points`."""
-    return depth_of_points(points_of_depth(depth, source), target_from_source, target, target.fx / source.fx)
+    footprint = max(target.fx / source.fx, target.fy / source.fy)
+    return depth_of_points(points_of_depth(depth, source), target_from_source, target, footprint)
 
 
 @njit(cache=True, nogil=True)

@@ -89,6 +89,12 @@ class SensorRig:
         for name, matrix in self.poses.items():
             if np.shape(matrix) != (4, 4) or not np.isfinite(matrix).all():
                 raise ValueError(f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}")
+        own = self.poses.get(self.reference)
+        if own is not None and not np.allclose(own, np.eye(4), atol=1e-6):
+            raise ValueError(
+                f"sensors are placed in the frame of the reference, {self.reference!r}, which has no pose of its own; "
+                f"found a translation of {[round(float(v), 4) for v in np.asarray(own)[:3, 3]]} m for it"
+            )
         if self.height is not None and not 0.1 <= self.height <= 10.0:
             raise ValueError(f"height is that of the reference over the road, 0.1 to 10 m; found {self.height}")
 

@@ -107,6 +107,8 @@ class SpikeKittiMaker:
         if root == out:
             return
         wanted = [root / drive / name for drive in self.drives for name in _LINKED]
+        # Improved depth comes in an archive of its own, which may lie elsewhere in the root.
+        wanted += [self.kitti.improved_folder(drive).resolve() for drive in self.drives]
         for date in {drive.split("/")[0] for drive in self.drives}:
             wanted += (root / date).glob("calib*.txt")
         for source in wanted:

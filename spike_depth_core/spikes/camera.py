@@ -69,7 +69,8 @@ class SpikeCameraParameters:
 
     @property
     def is_ideal(self) -> bool:
-        """Whether constant light I gives exactly floor(T I gain / threshold) spikes in T planes."""
+        """Whether constant light I gives floor(T I gain / threshold) spikes in T planes, but for the rounding of the
+        camera that computes it: one spike in float32, and in the real-time camera a rate rounded to 2^-15 a plane."""
         return self == self.ideal(self.gain, self.threshold)
 
     def fixed_pattern(self, height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,21 +141,23 @@ class SpikeCamera:
         return torch.cat(packed, dim=1)
 
     def _expose(self, light: Tensor, planes: int) -> Tensor:
-        # At most a threshold is collected a plane (saturation), so that the number of spikes so far is the
-        # whole part of the charge so far, and nothing has to be computed plane after plane.
-        rate = (self._gain * light + self._dark).clamp_(min=0.0)
+        rate = (self._gain * light + self._dark).clamp_(min=0.0, max=16.0)
+        steps = torch.arange(1, planes + 1, device=rate.device, dtype=torch.float64).view(1, -1, 1, 1)
         if math.isfinite(self.parameters.electrons):
-            mean = (rate.clamp_(max=16.0) * self._whole)[:, None].expand(-1, planes, -1, -1)
-            collected = torch.poisson(mean, generator=self._generator).clamp_(max=self._whole)
+            mean = (rate * self._whole)[:, None].expand(-1, planes, -1, -1)
+            collected = torch.poisson(mean, generator=self._generator)
             total = self._charge[:, None] + collected.cumsum(1, dtype=torch.float64)
             threshold = self._whole
         else:
-            steps = torch.arange(1, planes + 1, device=rate.device, dtype=torch.float64).view(1, -1, 1, 1)
-            total = self._charge[:, None] + steps * rate.clamp_(max=1.0).double()[:, None]
+            total = self._charge[:, None] + steps * rate.clamp_(max=1.0).double()[:, None]  # more saturates
             threshold = 1
-        fired = torch.div(total, threshold, rounding_mode="floor")
+        # One spike a plane, and what is above it stays: F_t = min(F_t-1 + 1, floor(Q_t)) for the charge Q_t so far.
+        # Unrolled that is t + min(0, min over u <= t of floor(Q_u) - u), so nothing is computed plane after plane.
+        spare = torch.div(total, threshold, rounding_mode="floor") - steps
+        fired = steps + torch.cummin(spare, dim=1).values.clamp(max=0.0)
         spikes = torch.diff(fired, dim=1, prepend=torch.zeros_like(fired[:, :1])) > 0
-        self._charge = total[:, -1] - threshold * fired[:, -1]
+        # In the dark after glaring light a pixel has a threshold or less to give off, not all that it was sent.
+        self._charge = (total[:, -1] - threshold * fired[:, -1]).clamp_(max=threshold)
         return pack_planes(spikes)
 
 

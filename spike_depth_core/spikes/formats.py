@@ -15,9 +15,9 @@ A `.dat` plane is read row by row, eight pixels a byte, the least significant bi
 | `with_head` | W + 16 bits, the last 16 are not pixels (416 for 400; USB cameras) | bottom to top |
 | `sps100` | 1024 bits: twice 500 pixels and 12 to drop (1000x1000; PCIe cameras) | top to bottom |
 
-Of `sps100`, planes that follow one another without gaps are read. A raw capture, in which planes have to be
-found by a start pattern, is not: the pattern is not published, so a file that is no whole number of planes is
-refused.
+Of `sps100`, planes that follow one another without gaps, from the first row of one on, are read. A raw capture,
+in which rows have to be found by the counters between the pixels (SpikeCV, `sps_parser.py`), is not: cut it to
+whole planes first. A file that is no whole number of planes is refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def read_spikes(
         period_ns: time from plane to plane; by default what the file says, or 50,000.
 
     Returns:
-        The planes. Those of a `.dat` are mapped from the file, not read: what is not looked at costs nothing.
+        The planes. Those of a `.dat` are mapped from the file, not read: what is not looked at costs nothing. Only
+        `sps100`, whose columns have to be put together, is read whole.
 
     Raises:
         ValueError: the file is not what it should be; says what was expected and found.
@@ -197,8 +198,9 @@ def _dat_size(height: int | None, width: int | None, layout: str) -> tuple[int, 
     if layout not in get_args(DatLayout):
         raise ValueError(f"a .dat layout is one of {', '.join(get_args(DatLayout))}, found {layout!r}")
     if layout == "sps100":
-        if (height or 1000, width or 1000) != _SPS100_SIZE:
-            raise ValueError(f"layout sps100 is of 1000x1000 pixels, found {width}x{height}")
+        found = height or 1000, width or 1000
+        if found != _SPS100_SIZE:
+            raise ValueError(f"layout sps100 is of 1000x1000 pixels, found {found[1]}x{found[0]}")
         return 1000, 1000, 128
     height, width = height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1]
     if height < 1 or width < 8 or width % 8:
@@ -207,7 +209,7 @@ def _dat_size(height: int | None, width: int | None, layout: str) -> tuple[int, 
 
 
 def _sps100_padding() -> np.ndarray:
-    # SpikeCV removes columns 500 to 511, and from what is left columns 1000 to 1011.
+    # Each half row of 512 bits ends in 12 that are no pixels.
     return np.r_[500:512, 1012:1024]
 
 

@@ -48,7 +48,7 @@ def check_packet(height: int, width: int, count: int, period_ns: int, encoding: 
 
     Returned faults are in the order encoding, size, count, period, length: the first that applies.
     """
-    if encoding not in PACKET_ENCODINGS:
+    if not isinstance(encoding, str) or encoding not in PACKET_ENCODINGS:
         shown = repr(encoding)
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
         return PacketFault("encoding", f"unknown encoding {shown}, expected one of {', '.join(PACKET_ENCODINGS)}")

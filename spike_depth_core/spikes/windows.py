@@ -63,7 +63,9 @@ def spike_counts(spikes: PackedSpikes, windows: Sequence[int]) -> np.ndarray:
     Returns:
         uint16 [len(windows), H, W].
     """
-    return _counts(spikes.data, spikes.width, _backwards(len(spikes)), windows)
+    # What is not looked at is left in the file: planes that are mapped upside down would all be copied.
+    data = spikes.data[-max((*windows, 1)) :] if all(1 <= w <= len(spikes) for w in windows) else spikes.data
+    return _counts(data, spikes.width, _backwards(len(data)), windows)
 
 
 def interval_image(spikes: PackedSpikes, plane: int, reach: int = 128) -> IntervalImage:
@@ -78,9 +80,10 @@ def interval_image(spikes: PackedSpikes, plane: int, reach: int = 128) -> Interv
         raise ValueError(f"the interval image's plane must be one of the {len(spikes)} there are, found {plane}")
     if not 1 <= reach < MAX_PLANES // 2:
         raise ValueError(f"reach must be 1 to {MAX_PLANES // 2 - 1} planes, found {reach}")
-    before = np.arange(plane, max(-1, plane - reach - 1), -1)
-    after = np.arange(plane + 1, min(len(spikes), plane + reach + 1))
-    return _intervals(spikes.data, spikes.width, before, after, reach)
+    first, last = max(0, plane - reach), min(len(spikes), plane + reach + 1)
+    before = np.arange(plane - first, -1, -1)
+    after = np.arange(plane + 1 - first, last - first)
+    return _intervals(spikes.data[first:last], spikes.width, before, after, reach)
 
 
 def network_input(spikes: PackedSpikes) -> np.ndarray:
@@ -111,8 +114,8 @@ def network_input(spikes: PackedSpikes) -> np.ndarray:
     """
     if len(spikes) < 1:
         raise ValueError("the network input needs at least one spike plane, found none")
-    order = _backwards(len(spikes))[:NETWORK_WINDOW]
-    return _network_input(spikes.data, spikes.width, order)
+    data = spikes.data[-NETWORK_WINDOW:]
+    return _network_input(data, spikes.width, _backwards(len(data)))
 
 
 def network_input_torch(packed: Tensor, width: int) -> Tensor:

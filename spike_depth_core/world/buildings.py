@@ -19,8 +19,8 @@ def facade_style(rng: np.random.Generator, modern: bool, town: Town = FIRST) -> 
 
     storey height, window pitch, window width and height as shares of their cell, wall pattern (0 plaster, 1 brick,
     2 planks, 3 panels, 4 tiles), ground floor (0 as above, 1 shops, 2 gates and doors), share of lit windows, panes,
-    shutters, bands between storeys, curtain brightness, phase, walls without windows (0 none, 1 those at the sides,
-    2 all).
+    shutters, bands between storeys, curtain brightness, a number that is no longer
+    read, walls without windows (0 none, 1 those at the sides, 2 all).
     """
     return np.array(
         [

@@ -18,7 +18,7 @@ from spike_depth_core.world.render import RenderPass, render
 from spike_depth_core.world.scene import Scene, build_scene
 from spike_depth_core.world.sensors import ImageSensor, SensorSuite, SpikeSensor
 
-RAIN_SPAN_S = 0.013  # drops are gathered for: the spike planes of a sample, and half of any exposure
+RAIN_SPAN_S = 0.013  # drops are gathered for at least: the spike planes of a sample, and half of any exposure
 MAX_TILT = np.pi / 6
 MAX_HEADING = np.pi / 2  # what lies behind the vehicle is built for the length of a shadow only
 _NOISE_EPOCH_NS = 10**10  # seeds are not negative, times may be
@@ -90,8 +90,9 @@ class World:
         places = [self.scene.world_from_reference(time_s + sign * step)[:3, 3] for sign in (-1, 1)]
         return float(np.linalg.norm(places[1] - places[0]) / (2 * step))
 
-    def render(self, time_s: float, sensors: Sequence[str]) -> dict[str, RenderPass]:
-        """What perfect cameras in the sensors' places would measure; the same object where they coincide."""
+    def render(self, time_s: float, sensors: Sequence[str], span_s: float = RAIN_SPAN_S) -> dict[str, RenderPass]:
+        """What perfect cameras in the sensors' places would measure; the same object where they coincide. Rain is there
+        within `span_s` of the time."""
         snapshot = self.scene.snapshot(time_s)
         passes: list[tuple[PinholeCamera, np.ndarray, RenderPass]] = []
         by_sensor = {}
@@ -116,7 +117,7 @@ class World:
                 )
                 if self._rain is not None:
                     done.rain = self._rain.in_view(
-                        camera, looking, time_s, RAIN_SPAN_S, done.depth, self.scene.light, snapshot.lamps
+                        camera, looking, time_s, span_s, done.depth, self.scene.light, snapshot.lamps
                     )
                 by_sensor[sensor] = done
                 passes.append((camera, pose, by_sensor[sensor]))
@@ -145,7 +146,8 @@ class World:
             raise ValueError(f"sensors must be some of {IMAGES}, found {tuple(sensors)}")
         time_ns = round(time_s * 1e9)
         noise = noise_seed(self.scene.seed, time_ns)
-        passes = self.render(time_s, sensors)
+        span_s = max(RAIN_SPAN_S, planes * self.suite.spikes.period_ns * 1e-9)
+        passes = self.render(time_s, sensors, span_s)
         return DepthSample(
             rig=self.rig,
             time_ns=time_ns,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike
 
 from spike_depth_core.world.compilation import JIT
 from spike_depth_core.world.noise import hash_unit, noise3
@@ -31,7 +29,6 @@ from spike_depth_core.world.primitives import (
     POLYHEDRON,
     SHAPE,
     SPOKES,
-    PrimitiveTable,
 )
 
 FAR = 1e30
@@ -243,49 +240,3 @@ def hit(shape, count, row, planes, seed, ox, oy, oz, dx, dy, dz, near, limit, pi
         t = leaf_march(enter, leave, row[CUT_A], row[CUT_B], reach, seed, ox, oy, oz, dx, dy, dz, near, limit, pixel)
         return t if near < t < limit else MISS
     return enter if enter > near else MISS
-
-
-@njit(**JIT)
-def hit_one(kind, row, planes, seed, origin, direction, near, limit, pixel):
-    """`hit` for a single ray given as arrays [3]."""
-    return hit(
-        kind[0],
-        kind[3],
-        row,
-        planes,
-        seed,
-        origin[0],
-        origin[1],
-        origin[2],
-        direction[0],
-        direction[1],
-        direction[2],
-        near,
-        limit,
-        pixel,
-    )
-
-
-def intersect(
-    table: PrimitiveTable,
-    index: int,
-    origin: ArrayLike,
-    direction: ArrayLike,
-    near: float = 0.0,
-    limit: float = FAR,
-    seed: int = 0,
-) -> float:
-    """Distance, in units of `direction`, to one primitive of a table, or -1 where it is missed."""
-    return float(
-        hit_one(
-            table.kind[index],
-            table.data[index],
-            table.planes[index],
-            seed,
-            np.asarray(origin, dtype=np.float64),
-            np.asarray(direction, dtype=np.float64),
-            near,
-            limit,
-            0.0,
-        )
-    )

@@ -22,7 +22,7 @@ class Side:
         parking: offset of the middle of the parking strip, or None.
         kerb, walk: offsets of the kerb and the outer edge of the pavement (equal: no pavement).
         property: where gardens or facades begin. setback: how much farther back the buildings stand.
-        parked, trees, houses, fences, people, clutter: densities, 0 to 1.
+        parked, trees, houses, people, clutter: densities, 0 to 1.
         boundary: what stands on the property line: "none", "fence", "hedge", "wall", "rail", "barrier".
         woods: density of thickets behind.
     """

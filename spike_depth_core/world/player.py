@@ -121,6 +121,8 @@ class DrivePlayer:
                 the work.
             supersample: of the rendering: 2 takes nearly twice the time.
         """
+        if rig is not None and "spikes" not in rig.cameras:
+            raise ValueError(f"a drive is played for a spike camera; the rig has only {', '.join(rig.cameras)}")
         options["supersample"] = supersample
         frames = max(1, math.ceil(duration_s * rate_hz - 1e-9))
         world = World(seed, condition, rig, **options)

@@ -199,7 +199,7 @@ def shade(
                 index, primitive, t = instances[k, v, u], primitives[k, v, u], depths[k, v, u]
                 same = -1
                 for j in range(k):
-                    # Foliage and ground keep their own colour a sample; anything else is shaded once a pixel.
+                    # Whatever several rays of a pixel hit is shaded once.
                     if instances[j, v, u] == index and primitives[j, v, u] == primitive:
                         same = j
                         break

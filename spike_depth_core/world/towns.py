@@ -47,7 +47,6 @@ class Town:
         lamp_spacing, lamp_height, wires: as they say.
         kinds: of trees, to draw from.
         traffic, parked: kinds of vehicles. band: kinds of things on the pavement.
-        headway: more gap between vehicles, where traffic is thin.
         walls, ground_floors, blank: shares of facade patterns, see `buildings.facade_style`; without `blank` there are
             windows everywhere. shutters, bands: of houses with them. storey: height.
         wall, tiles, leaves, finish: colours of walls, roofs, foliage, vehicles. land: palette [8, 4] of the ground.

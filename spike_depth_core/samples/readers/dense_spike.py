@@ -89,6 +89,9 @@ class DenseSpike(Dataset):
             path = self._spikes_folder(frame.sequence) / "timestamps.txt"
             raise ValueError(f"{path} has {len(stamps)} frames, none before and at number {number}")
         spikes = read_spikes(self._spikes_folder(frame.sequence) / f"spike_{number:010d}.npy")
+        if len(spikes) != self.planes:
+            path = self._spikes_folder(frame.sequence) / f"spike_{number:010d}.npy"
+            raise ValueError(f"{path}: {self.planes} planes were expected, found {len(spikes)}")
         end = round(stamps[number] * 1e9)
         period = max(1, round((stamps[number] - stamps[number - 1]) * 1e9 / len(spikes)))
         spikes = dataclasses.replace(spikes, period_ns=period, start_ns=end - len(spikes) * period)

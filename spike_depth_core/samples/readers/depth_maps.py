@@ -39,12 +39,14 @@ def read_depth_npy(path: str | Path, sky: float | None = None) -> np.ndarray:
         stored = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: not a readable .npy of depth: {error}") from error
+    if not isinstance(stored, np.ndarray):
+        raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")
     if stored.ndim == 3 and stored.shape[2] == 1:
         stored = stored[..., 0]
     if stored.ndim != 2 or stored.dtype.kind != "f":
         raise ValueError(f"{path}: depth is a float array [H, W], found {stored.dtype} {list(stored.shape)}")
     depth = positive(stored)
-    return depth if sky is None else np.where(depth >= sky, np.float32(np.inf), depth)
+    return depth if sky is None else np.where(stored >= sky, np.float32(np.inf), depth)
 
 
 def read_pfm(path: str | Path) -> np.ndarray:
@@ -63,7 +65,10 @@ def read_pfm(path: str | Path) -> np.ndarray:
     values = data[header.end() :]
     if len(values) != 4 * width * height:
         raise ValueError(f"{path}: {width}x{height} values take {4 * width * height} bytes, found {len(values)}")
-    order = "<f4" if float(header[4]) < 0 else ">f4"
+    try:
+        order = "<f4" if float(header[4]) < 0 else ">f4"
+    except ValueError as error:
+        raise ValueError(f"{path}: its scale is a number, found {header[4].decode()!r}") from error
     return np.frombuffer(values, order).reshape(height, width)[::-1].astype(np.float32)
 
 

@@ -107,11 +107,10 @@ class DrivingStereo(Dataset):
         if part in WEATHERS:
             found = [path for path in found if path.parent.name.startswith(kind)]
         sizes = [self.size] if self.size else ["half", "full"]
-        for size in sizes:
-            sized = [path for path in found if path.parent.name == f"{kind}-{size}-size"]
-            if sized:
-                found = sized
-                break
+        by_size = {size: [path for path in found if path.parent.name == f"{kind}-{size}-size"] for size in sizes}
+        if self.size and not by_size[self.size] and any(path.parent.name.endswith("-size") for path in found):
+            found = []  # there are those of the other size
+        found = next((sized for sized in by_size.values() if sized), found)
         files = {path.stem: path for path in found if _STEM.fullmatch(path.stem)}
         self._cache[part, what] = dict(sorted(files.items()))
         return self._cache[part, what]
@@ -129,17 +128,17 @@ class DrivingStereo(Dataset):
         name, _, share = self.split.partition("_")
         if name == "bicross":
             wanted = _BICROSS[share]
-            there = self._sessions("train")
+            there = self._sessions(share)
             missing = [session for session in wanted if session not in there]
             if missing and not (self.partial and len(missing) < len(wanted)):
+                place = self.root / f"{share}-left-image"
                 raise ValueError(
-                    f"{self.root / 'train-left-image'}: split {self.split} takes {len(wanted)} sessions, missing are "
-                    + ", ".join(missing)
+                    f"{place}: split {self.split} takes {len(wanted)} sessions, missing are {', '.join(missing)}"
                 )
             chosen = {session: there[session] for session in wanted if session in there}
         else:
             chosen = self._sessions(name)
-        part = "train" if name == "bicross" else name
+        part = share if name == "bicross" else name  # its test session is one of those of the official test
         frames = [
             Frame(f"{part}/{session}", number) for session, stems in chosen.items() for number in range(len(stems))
         ]

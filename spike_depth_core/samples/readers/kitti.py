@@ -28,7 +28,11 @@ def read_matrices(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> di
         ValueError: naming the file and the matrix that is missing or has the wrong number of values.
     """
     entries = {}
-    for line in Path(path).read_text().splitlines():
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a calibration is text, found byte 0x{error.object[error.start]:02x}") from error
+    for line in text.splitlines():
         key, colon, values = line.partition(":")
         if colon:
             entries[key.strip()] = values.split()

@@ -271,7 +271,8 @@ class KittiRaw(Dataset):
     def _sweep(self, drive: str, number: int) -> Path:
         return self.root / drive / "velodyne_points" / "data" / f"{number:010d}.bin"
 
-    def _improved_folder(self, drive: str) -> Path:
+    def improved_folder(self, drive: str) -> Path:
+        """Where the improved depth of a drive lies, or would lie."""
         name = drive.split("/")[1]
         places = [self.root / drive, *(self.root / part / name for part in ("", "train", "val"))]
         inside = Path("proj_depth/groundtruth/image_02")
@@ -280,7 +281,7 @@ class KittiRaw(Dataset):
     def usable(self, drive: str, number: int) -> bool:
         """Whether a frame has all that is wanted of it; of whole drives, those that have not are left out."""
         if self.depth == "improved":
-            return (self._improved_folder(drive) / f"{number:010d}.png").is_file()
+            return (self.improved_folder(drive) / f"{number:010d}.png").is_file()
         return self.depth == "none" or self._sweep(drive, number).is_file()
 
     def depth_points(self, frame: Frame) -> np.ndarray:
@@ -290,7 +291,7 @@ class KittiRaw(Dataset):
             points = kitti.read_points(self._sweep(frame.sequence, frame.number))
             return kitti.project(points, calibration.left @ calibration.rectified_from_lidar)
         if self.depth == "improved":
-            path = self._improved_folder(frame.sequence) / f"{frame.number:010d}.png"
+            path = self.improved_folder(frame.sequence) / f"{frame.number:010d}.png"
             depth = read_depth_png(path, 256)
             if depth.shape != calibration.size[::-1]:
                 raise ValueError(

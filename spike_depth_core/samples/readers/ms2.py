@@ -14,7 +14,7 @@ millimetres.
 
 Sources: Shin, Park and Kweon, "Deep depth estimation from thermal image" (CVPR 2023); loaders, lists of sequences and
 readme of github.com/UkcheolShin/MS2-MultiSpectralStereoDataset; how many frames of a list are taken, of
-github.com/UkcheolShin/BridgeMultiSpectralDepth.
+github.com/UkcheolShin/BridgeMultiSpectralDepth, whose slices leave out the very last frame; it is read here.
 """
 
 from __future__ import annotations

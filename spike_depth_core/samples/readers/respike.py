@@ -65,7 +65,17 @@ class Respike(Dataset):
         if sequence not in self._names:
             place, part, scene = sequence.split("/")
             folder = self.root / place / "spike" / part / scene / "left"
-            self._names[sequence] = tuple(sorted(path.stem for path in folder.glob("*.npy")))
+            depth = self.root / place / "depth_trans" / part / scene
+            pictures = self.root / place / "reconstruction" / part / scene / "left"
+            # As BiCross has it: a recording without depth, or without a picture where there are some, is left out.
+            self._names[sequence] = tuple(
+                sorted(
+                    path.stem
+                    for path in folder.glob("*.npy")
+                    if (depth / f"{path.stem}.pfm").is_file()
+                    and (not pictures.is_dir() or (pictures / f"{path.stem}.png").is_file())
+                )
+            )
         return self._names[sequence]
 
     def list_frames(self) -> Iterator[Frame]:

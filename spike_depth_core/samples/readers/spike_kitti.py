@@ -59,19 +59,33 @@ class SpikeKitti(KittiRaw):
     """Frames of KITTI raw, as `KittiRaw` reads them, with `spikes` and `spikes_right`, and depth for the spikes too.
 
     Attributes:
-        planes: how many a frame has: which of the folders `r128`, `r32` is read.
+        planes: how many a frame has: which of the folders `r128`, `r32` is read. By default that of the only such
+            folder there is, else 128.
     """
 
-    planes: int = PLANES
+    planes: int = 0
     name: ClassVar[str] = "spike_kitti"
 
+    def __post_init__(self) -> None:
+        if not self.planes:
+            folders = {path.name for path in Path(self.root).glob("*/*/image_04/data/spike/r*")}
+            only = folders.pop() if len(folders) == 1 else ""
+            object.__setattr__(self, "planes", int(only[1:]) if only[1:].isdecimal() else PLANES)
+        super().__post_init__()
+
     def list_frames(self) -> Iterator[Frame]:
-        return (frame for frame in super().list_frames() if frame.number > 0)
+        for frame in super().list_frames():
+            if frame.number > 0:
+                if not self._has_spikes(frame):
+                    path = self._paths(frame, "image_04")[0]
+                    raise ValueError(f"split {self.split} has a frame without spikes: there is no {path}")
+                yield frame
 
     def usable(self, drive: str, number: int) -> bool:
-        return super().usable(drive, number) and any(
-            path.is_file() for path in self._paths(Frame(drive, number), "image_04")
-        )
+        return super().usable(drive, number) and self._has_spikes(Frame(drive, number))
+
+    def _has_spikes(self, frame: Frame) -> bool:
+        return any(path.is_file() for path in self._paths(frame, "image_04"))
 
     def _paths(self, frame: Frame, camera: str) -> tuple[Path, Path]:
         """Where the planes of a frame may lie: in today's form, and in the older one."""

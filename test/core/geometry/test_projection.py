@@ -80,3 +80,10 @@ def test_a_lens_bends_where_points_fall():
 def test_a_depth_image_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"depth is \(60, 80\), its camera \(90, 120\)"):
         points_of_depth(np.ones((60, 80)), TARGET)
+
+
+def test_no_background_shows_through_where_pixels_are_not_square():
+    source = PinholeCamera.from_focal(60, 40, 50)
+    target = PinholeCamera(60, 120, 50.0, 150.0, 29.5, 59.5)
+    found = carry_depth(np.full((40, 60), 7.0, np.float32), source, target, np.eye(4))
+    assert np.isfinite(found[3:-3, 3:-3]).all()

@@ -29,15 +29,18 @@ def test_transform_between_sensors_moves_a_point_through_the_reference():
 
 def test_yaml_round_trip_keeps_every_number(tmp_path):
     rig = SensorRig(
-        {"spikes": PinholeCamera(400, 250, 331.5, 330.25, 199.5, 124.0, (0.1, -0.2, 0.001, 0.002, 0.05))},
-        {"spikes": pose((0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.9))},
+        {
+            "spikes": PinholeCamera(400, 250, 331.5, 330.25, 199.5, 124.0),
+            "rgb": PinholeCamera(400, 250, 331.5, 330.25, 199.5, 124.0, (0.1, -0.2, 0.001, 0.002, 0.05)),
+        },
+        {"rgb": pose((0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.9))},
         height=1.43,
     )
     rig.save(tmp_path / "rig.yaml")
     again = SensorRig.load(tmp_path / "rig.yaml")
     assert again.cameras == rig.cameras
     assert again.height == rig.height
-    np.testing.assert_allclose(again.poses["spikes"], rig.poses["spikes"], atol=1e-12)
+    np.testing.assert_allclose(again.poses["rgb"], rig.poses["rgb"], atol=1e-12)
 
 
 def test_a_sensor_on_the_roof_is_higher_over_the_road_than_the_reference():
@@ -150,3 +153,12 @@ def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
         "sensors: {rgb: {width: 800, height: 600, fx: 1e3, fy: 1e3, cx: 399.5, cy: 299.5}}"
     )
     assert SensorRig.load(tmp_path / "r.yaml").cameras["rgb"].fx == 1000.0
+
+
+def test_a_reference_with_a_pose_of_its_own_is_refused():
+    """Places from the base link would be taken for places from the reference, and its height for another."""
+    camera = PinholeCamera.from_focal(40, 30, 30)
+    said = r"'rgb', which has no pose of its own; found a translation of \[0.0, 1.0, 0.0\] m"
+    with pytest.raises(ValueError, match=said):
+        SensorRig({"rgb": camera}, {"rgb": pose((0.0, 1.0, 0.0))}, "rgb", 1.65)
+    assert SensorRig({"rgb": camera}, {"rgb": pose()}, "rgb", 1.65).height_of("rgb") == 1.65

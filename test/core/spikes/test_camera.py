@@ -131,3 +131,25 @@ def test_wrong_light_and_parameters_are_refused():
         SpikeCameraParameters(electrons=3)
     with pytest.raises(ValueError, match="gain and threshold must be positive"):
         SpikeCameraParameters(gain=0)
+
+
+@pytest.mark.parametrize("electrons", [100.0, 800.0])
+@pytest.mark.parametrize("light", [0.6, 0.9, 0.97, 1.0])
+def test_both_cameras_fire_as_often_near_saturation(light, electrons):
+    """What a plane collects above a threshold is not lost: the next one has it."""
+    planes, height, width = 512, 16, 64
+    parameters = noisy(electrons=electrons)
+    field = np.full((height, width), light, np.float32)
+    compiled = RealtimeSpikeCamera(height, width, parameters).expose(field, planes).planes().mean()
+    assert torch_planes(SpikeCamera(1, height, width, parameters), field, planes).mean() == pytest.approx(
+        compiled, abs=0.012
+    )
+
+
+def test_charge_above_a_threshold_is_kept_from_call_to_call():
+    camera = SpikeCamera(1, 1, 1, noisy(electrons=100.0))
+    dark = torch.zeros(1, 1, 1, 1)
+    camera._charge[:] = 250.0
+    assert [int(camera(dark, 1)) for _ in range(4)] == [1, 1, 0, 0]
+    camera(torch.full((1, 1, 1, 1), 9.0), 50)
+    assert camera(dark, 5).sum() <= 1  # of all that light a pixel has held one threshold

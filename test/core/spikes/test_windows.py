@@ -1,5 +1,7 @@
 """Window statistics against naive twins on unpacked planes, and against a real recording's picture."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,13 @@ from spike_depth_core.spikes import (
     NETWORK_CHANNELS,
     PackedSpikes,
     SpikeWindow,
+    bitslice,
     interval_image,
     network_input,
     network_input_torch,
+    read_spikes,
     spike_counts,
+    write_spikes,
 )
 from spike_depth_core.spikes.windows import _network_input_expanded
 
@@ -176,3 +181,23 @@ def test_a_stream_forgets_what_came_before_a_gap():
     assert len(window) == 3
     with pytest.raises(ValueError, match="8x4 pixels, found planes of 8x5"):
         window.add(PackedSpikes.from_planes(np.zeros((1, 5, 8), np.uint8)))
+
+
+rows = bitslice._rows
+
+
+def test_only_the_planes_that_are_asked_for_are_read(tmp_path):
+    """Of a mapped recording the others stay in the file."""
+    planes = np.random.default_rng(0).integers(0, 2, (3000, 16, 64), dtype=np.uint8)
+    write_spikes(tmp_path / "a.dat", PackedSpikes.from_planes(planes))
+    recording = read_spikes(tmp_path / "a.dat", 16, 64)
+    copied = []
+    with mock.patch.object(bitslice, "_rows", side_effect=lambda data: copied.append(len(data)) or rows(data)):
+        counts = spike_counts(recording, [16, 5])
+        image = interval_image(recording, 1000, 20)
+        tensor = network_input(recording)
+    assert max(copied) <= 256
+    np.testing.assert_array_equal(counts[0], planes[-16:].sum(0))
+    part = interval_image(PackedSpikes.from_planes(planes[900:1100]), 100, 20)
+    np.testing.assert_array_equal(image.interval, part.interval)
+    np.testing.assert_array_equal(tensor, network_input(PackedSpikes.from_planes(planes[-256:])))

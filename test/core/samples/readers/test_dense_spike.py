@@ -8,6 +8,7 @@ from PIL import Image
 
 from spike_depth_core.samples.readers.dataset import Frame
 from spike_depth_core.samples.readers.dense_spike import DenseSpike
+from spike_depth_core.samples.readers.depth_maps import read_depth_npy
 
 SEQUENCE = "train/train_sequence_00_town01"
 HEIGHT, WIDTH = 26, 34
@@ -84,3 +85,22 @@ def test_what_is_missing_or_broken_is_named(root):
         stamps.write_text(text)
         with pytest.raises(ValueError, match=rf"timestamps.txt.*{message}"):
             DenseSpike(root, "train", planes=PLANES)[0]
+
+
+def test_another_number_of_planes_than_the_folder_says_is_refused(root):
+    data = DenseSpike(root, "train", planes=PLANES)
+    path = next((root / "train").glob(f"*/spike/r{PLANES}/spike_0000000002.npy"))
+    np.save(path, np.concatenate([planes_of(2), planes_of(2)]))
+    with pytest.raises(ValueError, match=rf"spike_0000000002.npy: {PLANES} planes were expected, found {2 * PLANES}"):
+        [sample.spikes for sample in data]
+
+
+def test_infinite_depth_is_sky_where_the_sky_has_a_value(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1.0, 1000.0, np.inf, np.nan, 0.0]]))
+    found = read_depth_npy(tmp_path / "a.npy", sky=1000.0)
+    np.testing.assert_array_equal(found, [[1.0, np.inf, np.inf, np.nan, np.nan]])
+    assert np.isnan(read_depth_npy(tmp_path / "a.npy")[0, 2])
+    with open(tmp_path / "b.npy", "wb") as file:
+        np.savez(file, depth=np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"b.npy: named .npy, but it is an archive"):
+        read_depth_npy(tmp_path / "b.npy")

@@ -65,6 +65,24 @@ def test_training_sessions(tmp_path):
     assert {f.sequence for f in DrivingStereo(tmp_path, "bicross_train", partial=True).frames} == {f"train/{other}"}
 
 
+def test_the_session_that_bicross_tests_with_is_of_the_official_test(tmp_path):
+    session = "2018-08-01-11-13-14"
+    places = [tmp_path / f"test-{kind}" / f"{kind}-half-size" for kind in ("left-image", "right-image", "depth-map")]
+    write_frames(*places, [stem(session, 1), stem(SESSION, 2)])
+    write_calibration(tmp_path / "half-image-calib", session)
+    data = DrivingStereo(tmp_path, "bicross_test")
+    assert data.frames == (Frame(f"test/{session}", 0),)
+    assert data[0].meta["file"] == stem(session, 1)
+
+
+def test_pictures_of_the_other_size_are_not_taken_for_those_asked_for(tmp_path):
+    places = [tmp_path / "foggy" / f"{kind}-half-size" for kind in ("left-image", "right-image", "depth-map")]
+    write_frames(*places, [stem(SESSION, 1)], ".png")
+    assert len(DrivingStereo(tmp_path, "foggy", size="half")) == 1
+    with pytest.raises(ValueError, match="there are no frames of split 'foggy'"):
+        DrivingStereo(tmp_path, "foggy", size="full")
+
+
 def test_weathers_come_in_two_sizes(tmp_path):
     stems = [stem(SESSION, second) for second in range(10)]
     for size in ("full", "half"):

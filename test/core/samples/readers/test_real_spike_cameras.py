@@ -144,9 +144,11 @@ def test_faults_of_respike_are_named(respike):
         pfm.write_bytes(content)
         with pytest.raises(ValueError, match=rf"0001.pfm.*{message}"):
             data[0]
-    pfm.unlink()
-    with pytest.raises(OSError, match=r"0001.pfm"):
+    pfm.write_bytes(b"Pf\n1 1\ne\n1234")
+    with pytest.raises(ValueError, match=r"0001.pfm: its scale is a number, found 'e'"):
         data[0]
+    pfm.unlink()
+    assert [sample.meta["file"] for sample in Respike(respike, "indoor_val", planes=4)] == ["0003"]  # as BiCross has it
 
 
 # PKU-Spike-Stereo

@@ -87,10 +87,12 @@ def test_the_older_form_is_found_beside_the_frames(root):
 
 def test_what_is_missing_or_broken_is_named(root):
     (root / "list.txt").write_text(f"{DRIVE} 1 l\n{DRIVE} 0 l\n")
-    with pytest.raises(OSError, match=r"image_04/data/spike/r128/0000000001.npy"):
-        SpikeKitti(root, str(root / "list.txt"))[0]
+    said = r"frame without spikes: there is no .*image_04/data/spike/r128/0000000001.npy"
+    with pytest.raises(ValueError, match=said):
+        SpikeKitti(root, str(root / "list.txt"), planes=128)
     with pytest.raises(ValueError, match="no frames of split 'all' of spike_kitti"):
-        SpikeKitti(root, "all")
+        SpikeKitti(root, "all", planes=128)
+    assert SpikeKitti(root, "all").planes == PLANES  # of the only folder that there is
     data = SpikeKitti(root, "all", planes=PLANES)
     path = spikes_path(root, DRIVE, "image_04", 1, PLANES)
     np.save(path, planes_of(1)[:3])
