@@ -50,7 +50,9 @@ def blend(
             f"{second} was not trained from {first}: its parent is {about_after.parent}, found {about_before.sha256}"
         )
     tried = shares or SHARES
-    by_folder = {folder: scored(before, after, tried, validations_in(folder)) for folder in data}
+    by_folder = {
+        folder: scored(before, after, tried, validations_in(folder), about_after.calibrated) for folder in data
+    }
     found: dict[float, dict[str, float]] = {}
     means: dict[float, float] = {}
     for share in tried:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spike_depth_core.geometry.cameras import PinholeCamera
+from spike_depth_core.geometry.precision import full_precision
 
 
 def intrinsics(camera: PinholeCamera) -> Tensor:
@@ -44,6 +45,7 @@ def distort(x: Tensor, y: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]
     )
 
 
+@full_precision
 def infinity_grid(
     source: Tensor,
     target: Tensor,

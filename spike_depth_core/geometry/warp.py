@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spike_depth_core.geometry.precision import full_precision
 from spike_depth_core.geometry.resample import inside, resized_intrinsics, sample_at
 
 
@@ -27,6 +28,7 @@ def back_project(depth: Tensor, camera: Tensor) -> Tensor:
     return torch.stack([(u - cx) / fx * depth, (v - cy) / fy * depth, depth], dim=-1)
 
 
+@full_precision
 def transform(points: Tensor, matrix: Tensor) -> Tensor:
     """Points [B, H, W, 3] moved by rigid transforms [B, 4, 4]."""
     moved = torch.einsum("bij,bhwj->bhwi", matrix[:, :3, :3].to(points.dtype), points)

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+HEADS = 4
+"""Of the attention over all positions; they share its channels."""
+
 
 def hold_statistics(module: nn.Module) -> None:
     """Let batch normalisation use its running statistics and leave them as they are, until `train` is called again."""
@@ -87,8 +90,10 @@ class GlobalContext(nn.Module):
     Scale and pitch are properties of the whole picture; convolutions at this depth do not yet see all of it.
     """
 
-    def __init__(self, channels: int, heads: int = 4):
+    def __init__(self, channels: int, heads: int = HEADS):
         super().__init__()
+        if channels % heads:
+            raise ValueError(f"{channels} channels cannot be shared by {heads} heads")
         self.heads = heads
         self.norm_in = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)

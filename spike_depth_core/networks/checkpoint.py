@@ -67,6 +67,9 @@ class CheckpointInfo:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else data
             raise ValueError(f"schema {SCHEMA} expected, found {found!r}")
+        for name in ("row_prior", "training"):
+            if not isinstance(data.get(name, {}), dict):
+                raise ValueError(f"{name} has to be a mapping, found {data[name]!r}")
         near, far = (float(v) for v in data["depth_range"])
         return cls(
             architecture=Architecture.from_dict(data["architecture"]),
@@ -131,7 +134,7 @@ def read_info(path: str | Path) -> CheckpointInfo:
         if not given.exists() and not path.with_suffix(".safetensors").exists():
             raise CheckpointError(f"there is no checkpoint {given}") from error
         raise CheckpointError(f"cannot read the checkpoint's description {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error
 
 
@@ -190,7 +193,10 @@ def load_checkpoint(path: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
         CheckpointError: naming the file, what was expected and what was found.
     """
     tensors, info = read_weights(path)
-    network = build_network(info.architecture)
+    try:
+        network = build_network(info.architecture)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{Path(path).with_suffix('.json')} describes no network: {error}") from error
     expected = network.state_dict()
     wrong = sorted(set(expected) ^ set(tensors)) or sorted(k for k in expected if expected[k].shape != tensors[k].shape)
     if wrong:

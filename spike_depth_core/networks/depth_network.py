@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spike_depth_core.geometry.parallax import depth_from_beside, parallax_warp
-from spike_depth_core.networks.blocks import ConvNormAct, GlobalContext, Residual
+from spike_depth_core.networks.blocks import HEADS, ConvNormAct, GlobalContext, Residual
 from spike_depth_core.networks.decoder import DepthDecoder
 from spike_depth_core.networks.encoder import RAY_CHANNELS, SensorEncoder, level_road, ray_maps
 from spike_depth_core.networks.fusion import SIMILARITY, check_fusion, fusion_module
@@ -52,6 +52,11 @@ class Architecture:
             raise ValueError(f"sensors must be some of {sorted(CHANNELS)}, found {self.sensors}")
         if len(self.widths) != 5:
             raise ValueError(f"widths are five numbers (1/2 to 1/32), found {self.widths}")
+        if any(width < 1 for width in self.widths) or any(width % HEADS for width in self.widths[3:]):
+            raise ValueError(
+                f"widths are positive, and those at 1/16 and 1/32 multiples of {HEADS}, the heads of their attention; "
+                f"found {self.widths}"
+            )
         check_fusion(self.fusion, self.sensors)
         if self.by_similarity and any(width % 2 for width in self.widths[:4]):
             raise ValueError(f"features that have two halves are of even widths, found {self.widths}")
@@ -145,10 +150,11 @@ class DepthNetwork(nn.Module):
         found = {}
         for sensor in self.architecture.sensors:
             if sensor in inputs.images:
+                own = rays
                 if self.architecture.by_similarity and sensor in inputs.centres:  # each from its own place
                     height = inputs.height - inputs.centres[sensor][:, 1]
-                    rays = ray_maps(inputs.camera, height, (size[0], size[1]), 4)
-                found[sensor] = self.encoder(sensor, inputs.images[sensor], rays)
+                    own = ray_maps(inputs.camera, height, (size[0], size[1]), 4)
+                found[sensor] = self.encoder(sensor, inputs.images[sensor], own)
         return found
 
     def decode(

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spike_depth_core.geometry.precision import full_precision
 from spike_depth_core.networks.encoder import RAY_CHANNELS
 
 TRANSLATION_UNIT = 0.1
@@ -54,6 +55,8 @@ class PoseNetwork(nn.Module):
         # Begin with hardly any motion: a random one of a few decimetres takes longer to unlearn than none to learn.
         nn.init.normal_(self.head.weight, std=1e-3)
 
+    # bfloat16 knows a motion to one part in 250, and its gradients for maps of one pixel are noise on some CPUs.
+    @full_precision
     def forward(self, target: Tensor, neighbours: Sequence[Tensor], rays: Tensor) -> list[Tensor]:
         """The transforms `neighbour_from_target` [B, 4, 4], float32, one for each neighbour.
 
@@ -66,8 +69,7 @@ class PoseNetwork(nn.Module):
             raise ValueError(
                 f"this network compares {self.neighbours} neighbours to a picture, found {len(neighbours)}"
             )
-        out = self.head(self.layers(torch.cat([target, *neighbours, rays], dim=1))).float().mean(dim=(2, 3))
+        out = self.head(self.layers(torch.cat([target, *neighbours, rays], dim=1))).mean(dim=(2, 3))
         motions = out.unflatten(1, (self.neighbours, 6))
-        with torch.autocast(out.device.type, enabled=False):
-            transforms = rigid_transform(ROTATION_UNIT * motions[..., 3:], TRANSLATION_UNIT * motions[..., :3])
+        transforms = rigid_transform(ROTATION_UNIT * motions[..., 3:], TRANSLATION_UNIT * motions[..., :3])
         return list(transforms.unbind(1))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spike_depth_core.geometry.precision import full_precision
 from spike_depth_core.geometry.resample import average_pool, infinity_grid, inside, resized_intrinsics, sample_at
 from spike_depth_core.geometry.warp import back_project
 from spike_depth_core.samples import SENSORS, modality
@@ -127,6 +128,7 @@ def to_camera(
     return torch.cat([sample_at(image, pixels) * seen, seen], dim=1)
 
 
+@full_precision
 def prepare(
     batch: SampleBatch, reference: str, sensors: tuple[str, ...], camera: Tensor, size: tuple[int, int]
 ) -> NetworkInput:
@@ -157,6 +159,7 @@ def prepare(
     return NetworkInput(images, camera, batch.heights[reference], centres=centres, reference=reference)
 
 
+@full_precision
 def depth_in_camera(
     batch: SampleBatch, reference: str, camera: Tensor, size: tuple[int, int], sensor: str | None = None
 ) -> Tensor:

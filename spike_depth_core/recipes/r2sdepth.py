@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spike_depth_core.geometry.precision import full_precision
 from spike_depth_core.geometry.warp import scaled_camera, warp
 from spike_depth_core.losses.activation import SURROGATES, activation_pattern, pattern_distance
 from spike_depth_core.losses.depth import laplace_nll, silog
@@ -141,6 +142,7 @@ class ViewSynthesis(AugmentedRecipe):
         """Whether view synthesis teaches the motion alone."""
         return self.motion == "network" and step.progress < self.settle
 
+    @full_precision
     def views(self, batch: SampleBatch, generator: torch.Generator) -> Views:
         """One random camera for all that a step looks at, mirrored or not."""
         reference = self.sensors[0]
@@ -197,6 +199,7 @@ class ViewSynthesis(AugmentedRecipe):
         target, *others = ((x[:, :3] - RGB_MEAN) / RGB_STD * x[:, 3:] for x in (views.target, *views.others))
         return target, others
 
+    @full_precision
     def synthesis(
         self, prediction: Prediction, views: Views, motions: Sequence[Tensor], held: bool = False
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -211,31 +214,29 @@ class ViewSynthesis(AugmentedRecipe):
             The terms of the loss by name, and the photometric error [B, H, W] of the better neighbour at full size,
             +inf where no neighbour sees the point.
         """
-        # bfloat16 has steps of half a pixel at 128: geometry stays in float32 whatever precision the network runs in.
-        with torch.autocast(prediction.log_depth.device.type, enabled=False):
-            log_depth = prediction.log_depth.float()
-            inverse = torch.exp(-(log_depth.detach() if held else log_depth))
-            size = (inverse.shape[1], inverse.shape[2])
-            terms, errors, pictures = [], [], []
-            for scale in range(self.scales):
-                target, *others = (pooled(x, 2**scale) for x in (views.target, *views.others))
-                depth = 1 / pooled(inverse[:, None], 2**scale)[:, 0]
-                camera = scaled_camera(views.inputs.camera, size, (depth.shape[1], depth.shape[2]))
-                picture, seen, moved, still = compare(depth, target, others, camera, motions, views.rgb_from_reference)
-                least = least_error(*moved)
-                if held:
-                    terms.append(mean_error(*moved, still[0], seen))
-                else:
-                    terms.append(auto_masked(least, least_error(*still), seen))
-                errors.append(least)
-                pictures.append(picture)
-            lane = lane_ahead(views.inputs.camera, views.inputs.height, size)
-            level = level_road(views.inputs.camera, views.inputs.height, size)
-            parts = {
-                "photometric": torch.stack(terms).mean(),
-                "smoothness": edge_aware_smoothness(torch.exp(-log_depth), pictures[0].detach()),
-                "road": road_anchor(log_depth - level, lane),
-            }
+        log_depth = prediction.log_depth.float()
+        inverse = torch.exp(-(log_depth.detach() if held else log_depth))
+        size = (inverse.shape[1], inverse.shape[2])
+        terms, errors, pictures = [], [], []
+        for scale in range(self.scales):
+            target, *others = (pooled(x, 2**scale) for x in (views.target, *views.others))
+            depth = 1 / pooled(inverse[:, None], 2**scale)[:, 0]
+            camera = scaled_camera(views.inputs.camera, size, (depth.shape[1], depth.shape[2]))
+            picture, seen, moved, still = compare(depth, target, others, camera, motions, views.rgb_from_reference)
+            least = least_error(*moved)
+            if held:
+                terms.append(mean_error(*moved, still[0], seen))
+            else:
+                terms.append(auto_masked(least, least_error(*still), seen))
+            errors.append(least)
+            pictures.append(picture)
+        lane = lane_ahead(views.inputs.camera, views.inputs.height, size)
+        level = level_road(views.inputs.camera, views.inputs.height, size)
+        parts = {
+            "photometric": torch.stack(terms).mean(),
+            "smoothness": edge_aware_smoothness(torch.exp(-log_depth), pictures[0].detach()),
+            "road": road_anchor(log_depth - level, lane),
+        }
         return parts, errors[0].detach()
 
     def total(self, parts: Mapping[str, Tensor], held: bool) -> Tensor:

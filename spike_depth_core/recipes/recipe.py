@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -128,3 +128,8 @@ class Stage:
             raise ValueError(f"a stage's share of the steps is more than 0, found {self.share}")
         if not 0 < self.learning_rate <= 1:
             raise ValueError(f"a stage's share of the learning rate is in (0, 1], found {self.learning_rate}")
+
+
+def description(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's class and all its settings."""
+    return {"class": f"{type(recipe).__module__}.{type(recipe).__qualname__}", **asdict(recipe)}  # type: ignore[call-overload]

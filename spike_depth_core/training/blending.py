@@ -14,7 +14,8 @@ from torch import Tensor
 
 from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
-from spike_depth_core.training.validation import Validation
+from spike_depth_core.networks.stereo import build_network
+from spike_depth_core.training.validation import Validation, median
 
 
 def blended(first: DepthNetwork, second: DepthNetwork, share: float) -> DepthNetwork:
@@ -36,7 +37,7 @@ def blended(first: DepthNetwork, second: DepthNetwork, share: float) -> DepthNet
         )
     if not 0 <= share <= 1:
         raise ValueError(f"a share is 0 to 1, found {share}")
-    network = DepthNetwork(first.architecture)
+    network = build_network(first.architecture)
     after = second.state_dict()
     network.load_state_dict(
         {
@@ -53,15 +54,21 @@ def served(prediction: Prediction) -> Tensor:
 
 
 def scored(
-    first: DepthNetwork, second: DepthNetwork, shares: Sequence[float], validations: Mapping[str, Validation]
+    first: DepthNetwork,
+    second: DepthNetwork,
+    shares: Sequence[float],
+    validations: Mapping[str, Validation],
+    calibrated: bool = True,
 ) -> dict[float, dict[str, float]]:
-    """AbsRel on validation samples by share, named as in a training's log, of the answer that is served."""
+    """AbsRel on validation samples by share, named as in a training's log, of the answer that is served: of networks
+    whose uncertainty is not `calibrated` the median."""
+    answer = served if calibrated else median
     found: dict[float, dict[str, float]] = {}
     for share in shares:
         network = blended(first, second, share)
         found[share] = {
             f"{name}/{sensors}": score
             for name, validation in validations.items()
-            for sensors, score in validation.score(network, torch.device("cpu"), served).items()
+            for sensors, score in validation.score(network, torch.device("cpu"), answer).items()
         }
     return found

@@ -39,11 +39,22 @@ class SampleFolder:
 
     Consecutive frames of a sequence lie one after the other with the same `meta["sequence"]`, and a `meta["frame"]`
     that rises by one where they are numbered.
+
+    Args:
+        folder: of the samples.
+        count: how many of them, the first; all when None.
+
+    Raises:
+        ValueError: for a folder that holds fewer.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, count: int | None = None):
         self.folder = Path(folder)
         self.paths = list_samples(folder)
+        if count is not None:
+            if len(self.paths) < count:
+                raise ValueError(f"{folder} holds {len(self.paths)} samples, {count} expected")
+            self.paths = self.paths[:count]
         self.images = load_sample(self.paths[0]).images
         self._usable: dict[tuple[tuple[int, ...], frozenset[str], float], np.ndarray] = {}
 
@@ -119,14 +130,14 @@ class SampleFolders:
     """Folders of samples; a batch comes from one of them.
 
     Args:
-        folders: where `samples.files` wrote them.
+        folders: where `samples.files` wrote them, or a part of what is there.
         weights: how often each is drawn; by the number of its samples when None.
     """
 
-    def __init__(self, folders: Sequence[str | Path], weights: Sequence[float] | None = None):
+    def __init__(self, folders: Sequence[str | Path | SampleFolder], weights: Sequence[float] | None = None):
         if not folders:
             raise ValueError("training needs at least one folder of samples")
-        self.folders = [SampleFolder(folder) for folder in folders]
+        self.folders = [f if isinstance(f, SampleFolder) else SampleFolder(f) for f in folders]
         drawn = np.array([len(f.paths) for f in self.folders] if weights is None else weights, dtype=float)
         if len(drawn) != len(folders) or not (drawn > 0).all():
             raise ValueError(f"weights are a positive number a folder; found {list(drawn)} for {len(folders)}")
@@ -169,7 +180,13 @@ class Draws(Dataset):
 
     def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
         usable = folder.usable(request.neighbours, request.depth, request.moved)
-        chosen = rng.choice(usable, size=min(self.batch_size, len(usable)), replace=False)
+        size = min(self.batch_size, len(usable) // self.processes * self.processes)  # as many for each process
+        if not size:
+            raise ValueError(
+                f"{folder.folder} has {len(usable)} samples that can be learned from, fewer than there are processes, "
+                f"{self.processes}"
+            )
+        chosen = rng.choice(usable, size=size, replace=False)
         return Draw(
             request,
             tuple(folder.paths[i] for i in chosen),

@@ -15,11 +15,19 @@ from torch import Tensor, nn
 
 
 def start(device: torch.device) -> None:
-    """Join the group that `torchrun` describes; without one there is a single process and nothing to do."""
+    """Join the group that `torchrun` describes; without one there is a single process and nothing to do. Of several
+    GPUs each process takes the one of its number on the machine."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda" and device.index is None:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group(backend_of(device))
         if device.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // dist.get_world_size()))
+
+
+def backend_of(device: torch.device) -> str:
+    """What carries tensors between processes that train on a device; flags are on the CPU in any case."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
 
 
 def stop() -> None:
@@ -61,5 +69,4 @@ def any_process(flag: bool) -> bool:
 
 def barrier() -> None:
     """Wait for all processes."""
-    if dist.is_initialized():
-        dist.barrier()
+    any_process(False)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from spike_depth_core.networks.checkpoint import write_atomically
+
 
 class Journal:
     """`log.jsonl` in a folder, and `tensorboard/` beside it.
@@ -23,8 +25,9 @@ class Journal:
             return
         lines = read_log(folder)
         kept = [line for line in lines if line["step"] <= step]
-        if len(kept) < len(lines):
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        if self.path.exists() and text != self.path.read_text():
+            write_atomically(self.path, text.encode())
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # it is an extra
@@ -55,9 +58,18 @@ def scalars(values: dict[str, Any]) -> dict[str, float]:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The learning curve so far: training losses now and then, and validations."""
+    """The learning curve so far: training losses now and then, and validations. A line that was not written to its end
+    is left out.
+
+    Raises:
+        ValueError: naming the file, for what is no log.
+    """
     path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []  # what follows the last end of line is cut
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise ValueError(f"{path} is not a training's log: {error}") from error
 
 
 def validations_since_best(lines: list[dict[str, Any]]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from spike_depth_core.networks.blocks import hold_statistics
 from spike_depth_core.networks.checkpoint import write_atomically
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Step
+from spike_depth_core.recipes.recipe import description
 from spike_depth_core.samples.batch import SampleBatch
 from spike_depth_core.training import distributed
 from spike_depth_core.training.ema import ExponentialMovingAverage
@@ -74,6 +75,8 @@ class Trainer:
         options: see `LoopOptions`.
         device: where to train.
         start: the student to start from; the recipe's own fresh one when None.
+        origin: JSON values that say what is learned from, and beginning with what: a state is resumed only where they
+            are equal.
 
     Attributes:
         next_step: number of the step to come.
@@ -87,8 +90,10 @@ class Trainer:
         options: LoopOptions,
         device: torch.device | str = "cpu",
         start: DepthNetwork | None = None,
+        origin: Mapping[str, Any] | None = None,
     ):
         self.recipe, self.options, self.device = recipe, options, torch.device(device)
+        self.origin = dict(origin or {})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             modules = recipe.modules(start)
@@ -120,7 +125,8 @@ class Trainer:
     def step(self, batches: Sequence[SampleBatch], requests: Sequence[Request]) -> dict[str, torch.Tensor]:
         """One optimiser step. Returns the loss and its parts as tensors still on the device.
 
-        A step whose gradient is not finite changes no weight; it is counted in `skipped`.
+        A step whose gradient is not finite changes neither weights nor statistics of normalisation; it is counted in
+        `skipped`.
         """
         generator = torch.Generator(self.device)
         rank, processes = distributed.place()
@@ -131,6 +137,7 @@ class Trainer:
             hold_statistics(self.modules)
         step = Step(self.next_step, self.options.steps, generator)
         batches = [batch.to(self.device) for batch in batches]
+        before = self._statistics()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             total, parts = self.recipe.loss(self.modules, batches, requests, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -143,8 +150,16 @@ class Trainer:
             self.average.update(self.student, self.next_step)
         else:
             self.skipped += 1
+            for buffer, value in zip(self._buffers(), before, strict=True):  # the forward pass has moved them already
+                buffer.copy_(value)
         self.next_step += 1
         return {"loss": total.detach(), **{k: v.detach() for k, v in parts.items()}, "gradient": norm}
+
+    def _buffers(self) -> list[torch.Tensor]:
+        return [buffer for buffer in self.modules.buffers() if buffer.is_floating_point()]
+
+    def _statistics(self) -> list[torch.Tensor]:
+        return [buffer.clone() for buffer in self._buffers()]
 
     def save(self, path: str | Path) -> None:
         """Write everything a resumed run needs into one safetensors file."""
@@ -155,12 +170,7 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors |= {f"sums.{k}": v for k, v in self.sums.items()}
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-        about = {
-            "recipe": self.recipe.name,
-            "options": asdict(self.options),
-            "next_step": self.next_step,
-            "skipped": self.skipped,
-        }
+        about = {**self._identity(), "next_step": self.next_step, "skipped": self.skipped}
         # One file, so that weights and step number can never be of two different moments.
         write_atomically(path.with_suffix(".safetensors"), save(tensors, {"about": json.dumps(about)}))
 
@@ -168,10 +178,9 @@ class Trainer:
         """Go on from what `save` wrote. Raises ValueError when it belongs to another training."""
         path = Path(path).with_suffix(".safetensors")
         about = read_metadata(path)
-        expected = {"recipe": self.recipe.name, "options": asdict(self.options)}
-        for key, value in expected.items():
-            if about[key] != value:
-                raise ValueError(f"{path} is of another training: {key} was {about[key]}, is now {value}")
+        for key, value in self._identity().items():
+            if about.get(key) != value:
+                raise ValueError(f"{path} is of another training: {_difference(key, about.get(key), value)}")
         tensors = load_file(path)
 
         def part(prefix: str) -> dict[str, torch.Tensor]:
@@ -187,6 +196,28 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.next_step, self.skipped = about["next_step"], about["skipped"]
         self.sums = {k: v.to(self.device) for k, v in part("sums.").items()}
+
+    def _identity(self) -> dict[str, Any]:
+        """What has to be equal for a training to go on, as JSON values."""
+        identity = {
+            "recipe": description(self.recipe),
+            "architecture": self.student.architecture.to_dict(),
+            "options": asdict(self.options),
+            "origin": self.origin,
+        }
+        return json.loads(json.dumps(identity))
+
+
+def _difference(what: str, before: Any, now: Any) -> str:
+    """In words; of two mappings only of what differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = [
+            _difference(f"{what}.{key}", before.get(key), now.get(key))
+            for key in dict.fromkeys((*before, *now))
+            if before.get(key) != now.get(key)
+        ]
+        return "; ".join(parts)
+    return f"{what} was {before}, is now {now}"
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -70,7 +70,9 @@ class TrainingRun:
         begin = time.monotonic()
         self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.safetensors"
-        trainer = Trainer(self.recipe, self.options, self.device, self.start)
+        samples = {domain: {f.folder.name: len(f.paths) for f in data.folders} for domain, data in self.data.items()}
+        origin = {"parent": self.parent, "samples": samples}
+        trainer = Trainer(self.recipe, self.options, self.device, self.start, origin)
         first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         if state.exists():
             trainer.load(state)

@@ -12,12 +12,19 @@ from spike_depth_core.recipes import Stage
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, summary_of
 from spike_depth_core.training import distributed
-from spike_depth_core.training.data import Draws, SampleFolders
+from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
 from spike_depth_core.training.domain_needs import DomainNeeds, needed_domain
 from spike_depth_core.training.extracted import ExtractedSet, is_extracted
 from spike_depth_core.training.validation import Validation
-from spike_depth_core.training.world_data import FORMATS, TRAIN_SEED, VALIDATION_SEED, render_samples
+from spike_depth_core.training.world_data import (
+    FORMATS,
+    TRAIN_SEED,
+    VALIDATION_SEED,
+    counts_of,
+    render_samples,
+    seeds_of,
+)
 
 _TRUTHS = 500  # about so many of a folder, evenly spaced, are what the row prior is fitted to
 _TRIED_STEPS = 200
@@ -85,27 +92,39 @@ def rendered_streets(
             progress(split, done, total)
 
     def source() -> Source:
-        folders = [folder / "train" / f.name for f in FORMATS]
+        counts = counts_of(frames)
+        folders = [SampleFolder(folder / "train" / f.name, counts[f.name]) for f in FORMATS]
         return Source(
             {"source": SampleFolders(folders, [f.weight for f in FORMATS])},
-            streets_validations(folder),
+            streets_validations(folder, validation_frames),
             {
                 "samples": frames,
                 "formats": [dataclasses.asdict(f) for f in FORMATS],
-                "scene_seeds": [TRAIN_SEED, TRAIN_SEED + frames - 1],
+                "scene_seeds": seeds_of(frames, TRAIN_SEED),
             },
         )
 
     return source
 
 
-def streets_validations(folder: Path) -> dict[str, Validation]:
-    """What a training on rendered streets is judged by: each kind of street and of view that it learns from."""
+def streets_validations(folder: Path, frames: int | None = None) -> dict[str, Validation]:
+    """What a training on rendered streets is judged by: each kind of street and of view that it learns from.
+
+    Args:
+        folder: of the samples.
+        frames: for how many in all they were rendered; all that are there when None.
+    """
+    counts = None if frames is None else counts_of(frames)
     several = [("spikes", "rgb", "nir", "thermal"), ("spikes",), ("rgb",), ("thermal",), ("spikes", "thermal")]
-    frames = {"wide": "wide_frames", "aside": "wide_aside", "yards": "wide_yards"}
+    kinds = {"wide": "wide_frames", "aside": "wide_aside", "yards": "wide_yards"}
+
+    def of(kind: str, subsets: Sequence[tuple[str, ...]]) -> Validation:
+        paths = list_samples(folder / "validation" / kind)
+        return Validation(paths if counts is None else paths[: counts[kind]], subsets)
+
     return {
-        "vehicle": Validation(folder / "validation" / "vehicle_small", several),
-        **{name: Validation(folder / "validation" / kind, [("rgb",)]) for name, kind in frames.items()},
+        "vehicle": of("vehicle_small", several),
+        **{name: of(kind, [("rgb",)]) for name, kind in kinds.items()},
     }
 
 
@@ -172,14 +191,11 @@ def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Sourc
             + " --data ".join(f"{domain}=DIR" for domain in domains)
         )
     sets = {domain: ExtractedSet(known[domain]) for domain in domains}
-    validations: dict[str, Validation] = {}
-    for domain, data in sets.items():
+    for data in sets.values():
         data.check_complete()
-        for name, validation in extracted_validations(data).items():
-            validations[name if len(sets) == 1 else f"{domain}/{name}"] = validation
     return Source(
         {domain: SampleFolders(data.folders("train")) for domain, data in sets.items()},
-        validations,
+        extracted_validations(sets[domains[0]]),  # whatever another domain's labels say chooses nothing
         {
             "data": {
                 domain: {

@@ -55,7 +55,7 @@ def run_stages(
         progress: called with the number of steps done in all stages, and figures to show.
 
     Returns:
-        Whether the last stage's last step was reached within the time limit.
+        Whether the last stage came to its end, by its last step or by patience, within the time limit.
     """
     begin = time.monotonic()
     start, parent, before = run.start, run.parent, 0

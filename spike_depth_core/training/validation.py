@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
@@ -37,7 +39,7 @@ class Validation:
         batch_size: int = 8,
     ):
         paths = list_samples(samples) if isinstance(samples, str | Path) else samples
-        paths = paths[:: max(1, len(paths) // limit)][:limit]
+        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int)]
         loaded = [load_sample(path) for path in paths]
         self.batches = [collate(loaded[i : i + batch_size]) for i in range(0, len(loaded), batch_size)]
         available = set(loaded[0].images)
@@ -46,12 +48,14 @@ class Validation:
     def score(
         self, network: DepthNetwork, device: torch.device, answer: Callable[[Prediction], torch.Tensor] = median
     ) -> dict[str, float]:
-        """AbsRel by set of sensors, named `spikes+rgb` and so on; sets that the network cannot use are left out."""
-        return {
+        """AbsRel by set of sensors, named `spikes+rgb` and so on; sets that the network cannot use, or of which no
+        sample has a truth in range, are left out."""
+        scores = {
             "+".join(subset): mean_abs_rel(network, self.batches, subset[0], subset, device, answer=answer)
             for subset in self.subsets
             if network.architecture.usable(subset) == subset
         }
+        return {name: score for name, score in scores.items() if not math.isnan(score)}
 
 
 @torch.inference_mode()
@@ -67,7 +71,8 @@ def mean_abs_rel(
 ) -> float:
     """Mean over frames of |d - d*| / d* over true depths d* in [near, far] metres, at the network's resolution.
 
-    `answer` says which depth [B, H, W] of what was predicted is d.
+    `answer` says which depth [B, H, W] of what was predicted is d. Frames without such a truth do not count; NaN where
+    none has one.
     """
     scores = []
     for batch in batches:
@@ -78,5 +83,5 @@ def mean_abs_rel(
         truth = depth_in_camera(batch, reference, camera, size)
         mask = torch.isfinite(truth) & (truth >= near) & (truth <= far)
         error = torch.where(mask, (answer(prediction).clamp(near, far) - truth).abs() / truth, 0.0)
-        scores.append(error.flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
-    return float(torch.cat(scores).mean())
+        scores.append(error.flatten(1).sum(1) / mask.flatten(1).sum(1))  # NaN where there is none
+    return float(torch.cat(scores).nanmean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from spike_depth_core.spikes.windows import NETWORK_WINDOW
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 500_000, 700_000
 """First scene seed of each split. From 900,000 up they belong to outsiders' tests: nothing here uses them."""
-SEEDS_PER_SPLIT = 200_000
+SEEDS_PER_FORMAT = 25_000
+"""Each format has seeds of its own, so that its files are the same however many there are of the others."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,36 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def counts_of(count: int, formats: Sequence[Format] = FORMATS) -> dict[str, int]:
+    """By format, how many of `count` samples are of it, by its share: of each one at least.
+
+    Raises:
+        ValueError: for fewer samples than formats, or more of one than it has seeds.
+    """
+    if count < len(formats):
+        raise ValueError(f"at least {len(formats)} samples, one of each format, asked for {count}")
+    total = sum(f.share for f in formats)
+    counts = {f.name: max(1, round(count * f.share / total)) for f in formats}
+    largest = max(counts, key=counts.__getitem__)
+    counts[largest] += count - sum(counts.values())  # what rounding has added or taken
+    if counts[largest] > SEEDS_PER_FORMAT:
+        most = SEEDS_PER_FORMAT * count // counts[largest]
+        raise ValueError(f"at most {most} samples, for which each format has its seeds, asked for {count}")
+    return counts
+
+
+def seeds_of(count: int, first_seed: int, formats: Sequence[Format] = FORMATS) -> dict[str, tuple[int, int]]:
+    """By format, the first and the last scene seed of its samples, of `count` in all."""
+    sizes = counts_of(count, formats)
+    starts = {f.name: first_seed + SEEDS_PER_FORMAT * number for number, f in enumerate(formats)}
+    return {name: (first, first + sizes[name] - 1) for name, first in starts.items()}
+
+
 def render_samples(
     folder: str | Path, count: int, first_seed: int, formats: tuple[Format, ...] = FORMATS, workers: int = 0
 ) -> Iterator[tuple[int, int]]:
-    """Render `count` samples, each of a street of its own; those that exist already are left as they are.
+    """Render `count` samples, each of a street of its own; those that exist already are left as they are: file k of a
+    format is the same street however many are asked for.
 
     Args:
         folder: gets a sub-folder a format.
@@ -183,17 +210,13 @@ def render_samples(
     Yields:
         (done, count) after each sample, for a progress bar.
     """
-    if count > SEEDS_PER_SPLIT:
-        raise ValueError(f"at most {SEEDS_PER_SPLIT} samples a split, asked for {count}")
     jobs: list[_Job] = []
-    seed = first_seed
-    total = sum(f.share for f in formats)
-    for number, kind in enumerate(formats):
+    ranges = seeds_of(count, first_seed, formats)
+    for kind in formats:
         path = Path(folder) / kind.name
         path.mkdir(parents=True, exist_ok=True)
-        size = round(count * kind.share / total) if number < len(formats) - 1 else count - len(jobs)
-        jobs += [_Job(kind, seed + i, sample_path(path, i)) for i in range(size)]
-        seed += size
+        first, last = ranges[kind.name]
+        jobs += [_Job(kind, seed, sample_path(path, seed - first)) for seed in range(first, last + 1)]
     missing = [job for job in jobs if not job.path.exists()]
     done = len(jobs) - len(missing)
     yield done, len(jobs)

@@ -126,3 +126,27 @@ def test_verification_needs_no_network_and_names_what_differs(saved):
     rewrite(path, lambda t: t["rays.bias"].fill_(float("nan")))
     with pytest.raises(CheckpointError, match=r"not finite, first in rays\.bias"):
         verify_checkpoint(path, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architecture", []),
+        ("architecture", {"sensors": ["rgb"], "fusion": 3}),
+        ("architecture", {"sensors": ["rgb"], "widths": ["a", 8, 16, 16, 16]}),
+        ("architecture", {"sensors": ["rgb"], "trunk_blocks": "2"}),
+        ("training", []),
+    ],
+)
+def test_a_description_of_no_network_is_refused_by_name(saved, field, value):
+    path = saved[2].with_suffix(".json")
+    about = json.loads(path.read_text())
+    changed = {**about["architecture"], **value} if isinstance(value, dict) else value
+    path.write_text(json.dumps({**about, field: changed}))
+    with pytest.raises(CheckpointError, match=r"net\.json"):
+        load_checkpoint(saved[2])
+
+
+def test_widths_that_the_heads_cannot_share_are_refused():
+    with pytest.raises(ValueError, match="multiples of 4"):
+        Architecture(widths=(8, 8, 8, 6, 8))

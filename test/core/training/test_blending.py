@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from spike_depth_core.cli.main import app
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
+from spike_depth_core.networks.stereo import StereoNetwork
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.training import sources
-from spike_depth_core.training.blending import blended, served
-from spike_depth_core.training.validation import Validation
+from spike_depth_core.training.blending import blended, scored, served
+from spike_depth_core.training.validation import Validation, median
 from spike_depth_core.training.world_data import FORMATS
 from test.core.factories import small_sample
 
@@ -41,6 +42,20 @@ def test_weights_and_statistics_lie_on_the_straight_line():
     assert (c["trunk.0.norm.running_mean"] == 1.0).all()
     for share, end in ((0.0, a), (1.0, b)):
         assert all(torch.equal(v, end[k]) for k, v in blended(first, second, share).state_dict().items())
+
+
+def test_stereo_networks_are_blended_too():
+    architecture = dataclasses.replace(SMALL, stereo=True)
+    found = blended(StereoNetwork(architecture), StereoNetwork(architecture), 0.5)
+    assert isinstance(found, StereoNetwork)
+
+
+def test_of_an_uncalibrated_network_the_median_is_judged(streets):
+    first, second = network(), network(1)
+    for calibrated, answer in ((True, served), (False, median)):
+        found = scored(first, second, [0.0], {"vehicle": streets}, calibrated)
+        expected = streets.score(first, torch.device("cpu"), answer)
+        assert found[0.0] == pytest.approx({f"vehicle/{name}": value for name, value in expected.items()})
 
 
 def test_what_cannot_be_blended_is_refused():

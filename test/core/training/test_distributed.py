@@ -61,3 +61,17 @@ def test_alone_nothing_changes():
     assert distributed.place() == (0, 1)
     assert distributed.any_process(True)
     assert not distributed.any_process(False)
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
+    """Flags are on the CPU, which NCCL does not carry."""
+    done = {}
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: done.update(gpu=number))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: done.update(backend=backend))
+    distributed.start(torch.device("cuda"))
+    assert done == {"gpu": 3, "backend": "cpu:gloo,cuda:nccl"}
+    done.clear()
+    distributed.start(torch.device("cuda:1"))
+    assert "gpu" not in done

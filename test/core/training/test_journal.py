@@ -26,6 +26,23 @@ def test_lines_stay_until_their_step_and_go_after_it(tmp_path):
     assert read_log(tmp_path / "nowhere") == []
 
 
+def test_a_line_that_was_not_written_to_its_end_is_dropped(tmp_path):
+    """The machine went down while it was written, and the next one must not be glued to it."""
+    journal = Journal(tmp_path)
+    journal.write(LOSS)
+    journal.close()
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 50, "val')
+    assert read_log(tmp_path) == [LOSS]
+    journal = Journal(tmp_path, 50)
+    journal.write(SCORE)
+    journal.close()
+    assert read_log(tmp_path) == [LOSS, SCORE]
+    (tmp_path / "log.jsonl").write_text("no log\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl is not a training's log"):
+        read_log(tmp_path)
+
+
 def test_curves_have_names():
     assert scalars(LOSS) == {"train/seconds": 1.5, "train/l1": 0.25}
     assert scalars(SCORE) == {"validation/a/spikes": 0.5, "validation/a/rgb": 0.3, "validation/mean": 0.4}

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from spike_depth_core.networks.checkpoint import load_checkpoint
-from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
 from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.training import distributed
 from spike_depth_core.training import run as run_module
-from spike_depth_core.training.data import Draws, SampleFolders
+from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
 from spike_depth_core.training.ema import ExponentialMovingAverage
 from spike_depth_core.training.journal import read_log
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.stages import placed, run_stages
-from spike_depth_core.training.validation import Validation
+from spike_depth_core.training.validation import Validation, mean_abs_rel
 from test.core.factories import small_sample
 
 SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1)
@@ -107,14 +108,36 @@ def test_a_state_of_another_training_is_refused(folder, tmp_path):
         make_run(folder, tmp_path, steps=3)()
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipe": Supervised(SMALL, sky_weight=0.5)}, r"recipe.sky_weight was 0\.2, is now 0\.5"),
+        ({"recipe": Supervised(dataclasses.replace(SMALL, pixels=999))}, "architecture.pixels was 40960, is now 999"),
+        ({"parent": "abc"}, "origin.parent was None, is now abc"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(folder, tmp_path, changes, said):
+    make_run(folder, tmp_path, steps=2)()
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(make_run(folder, tmp_path, steps=2), **changes)()
+
+
+def test_a_state_of_other_samples_is_refused(folder, tmp_path):
+    make_run(folder, tmp_path, steps=2)()
+    fewer = {"source": SampleFolders([SampleFolder(folder, 6)])}
+    with pytest.raises(ValueError, match=r"samples\.source.* was 8, is now 6"):
+        dataclasses.replace(make_run(folder, tmp_path, steps=2), data=fewer)()
+
+
 def test_a_gradient_that_is_not_finite_changes_nothing():
     trainer = Trainer(Supervised(SMALL), LoopOptions(steps=4))
-    before = {k: v.clone() for k, v in trainer.student.named_parameters()}
+    before = {k: v.clone() for k, v in trainer.student.state_dict().items() if v.is_floating_point()}
     batch = collate([small_sample(i, planes=16) for i in range(2)])
     batch.images["thermal"][:] = torch.nan
     trainer.step([batch], [Request("thermal", ("thermal",), ("thermal",))])
     assert trainer.skipped == 1
-    assert all(torch.equal(v, before[k]) for k, v in trainer.student.named_parameters())
+    after = trainer.student.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())  # statistics of normalisation too
 
 
 def test_the_draw_of_a_step_depends_on_its_number_alone(folder):
@@ -275,3 +298,36 @@ def test_every_module_with_gradients_learns_and_the_others_follow(folder):
     assert trainer.modules["extra"].weight.square().sum() < before.square().sum()
     student, teacher = (trainer.modules[name].state_dict() for name in ("student", "teacher"))
     assert all(torch.equal(student[k], teacher[k]) for k in student)
+
+
+def test_every_process_gets_as_many_samples(folder, monkeypatch):
+    for processes, expected in ((3, 6), (4, 8)):
+        monkeypatch.setattr(distributed, "place", lambda n=processes: (n - 1, n))
+        draws = Draws({"source": SampleFolders([folder])}, Supervised(SMALL), 12, 10, seed=0)
+        assert len(draws.draw(0)[0].paths) == expected
+    monkeypatch.setattr(distributed, "place", lambda: (8, 9))
+    with pytest.raises(ValueError, match="8 samples that can be learned from, fewer than there are processes, 9"):
+        Draws({"source": SampleFolders([folder])}, Supervised(SMALL), 18, 10, seed=0).draw(0)
+
+
+def test_validation_looks_evenly_over_all_samples(tmp_path):
+    for i in range(7):
+        save_sample(sample_path(tmp_path, i), dataclasses.replace(small_sample(i, planes=8), time_ns=i))
+    for limit, expected in ((4, [0, 2, 4, 6]), (7, list(range(7))), (50, list(range(7)))):
+        found = Validation(tmp_path, [("rgb",)], limit=limit)
+        assert sum(len(batch) for batch in found.batches) == len(expected)
+        pictures = torch.cat([batch.images["rgb"] for batch in found.batches])
+        assert all(
+            (picture.numpy() == small_sample(i, 8).rgb).all() for picture, i in zip(pictures, expected, strict=True)
+        )
+
+
+def test_a_frame_without_a_truth_in_range_is_no_perfect_one(folder):
+    samples = [small_sample(i, planes=8) for i in range(2)]
+    blank = dataclasses.replace(samples[1], depth={s: np.full_like(d, np.inf) for s, d in samples[1].depth.items()})
+    torch.manual_seed(0)
+    network, cpu = DepthNetwork(SMALL).eval(), torch.device("cpu")
+    whole = mean_abs_rel(network, [collate([samples[0], blank])], "rgb", ("rgb",), cpu)
+    assert whole == pytest.approx(mean_abs_rel(network, [collate(samples[:1])], "rgb", ("rgb",), cpu), rel=1e-4)
+    assert whole > 0.01
+    assert np.isnan(mean_abs_rel(network, [collate([blank])], "rgb", ("rgb",), cpu))

@@ -88,6 +88,11 @@ def test_a_recipe_of_two_domains_learns_from_two_sets(labelled, unlabelled, tmp_
         extracted_sets(parse_data([str(labelled)]), domains)
 
 
+def test_labels_of_the_second_domain_judge_nothing(labelled):
+    source = extracted_sets(parse_data([f"source={labelled}", f"target={labelled}"]), ("source", "target"))
+    assert set(source.validations) == {"spikes64x48_rgb96x64"}
+
+
 def test_view_synthesis_takes_no_label(unlabelled, tmp_path):
     source = extracted_sets({"": unlabelled}, ("source",))
     assert source.validations == {}
