@@ -46,6 +46,7 @@ NIGHT_SUBSETS: tuple[tuple[str, ...], ...] = (
     ("rgb",),
     ("thermal",),
 )
+COMPARED = (("spikes", "thermal"), ("rgb",))
 COLUMNS = ("sensors", *HEADINGS, "95% interval of AbsRel", "of the row prior's", "certain half", "near sky")
 
 
@@ -176,7 +177,7 @@ def main(
         mixed = run_subsets(estimator, lambda s: StoredFrames(folder / "mixed", s), SUBSETS, prior, "mixed light")
         night = run_subsets(estimator, lambda s: StoredFrames(folder / "night", s), NIGHT_SUBSETS, prior, "night")
     real = None
-    if kitti.is_dir():
+    if kitti.is_dir() and "rgb" in known:
         source = KittiFrames(kitti)
         real = Evaluation(prior, crop="garg").run(track(source, "KITTI", len(source)), estimator, ("rgb",))
 
@@ -213,7 +214,7 @@ def main(
         "![AbsRel by distance](../images/accuracy_by_distance.png)\n",
         f"## {frames} unseen streets by night\n",
         markdown_table(COLUMNS, rows_with_priors(night)),
-        advantage(night, ("spikes", "thermal"), ("rgb",)),
+        advantage(night, *COMPARED) if set(COMPARED) <= set(night) else "",
     ]
     if real:
         parts += [

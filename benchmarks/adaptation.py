@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -166,8 +168,7 @@ def main(
     console.print(f"at most {ALLOWED:.0%} of rate and median latency: {'met' if met else 'MISSED'}")
     if out is not None:
         write_json(out / "adaptation_cost.json", result)
-        command = f"python benchmarks/adaptation.py --seconds {seconds:g} --turns {turns}"
-        command += ("" if budget is None else f" --budget {budget:g}") + f" --out {out}"
+        command = shlex.join(["python", "benchmarks/adaptation.py", *sys.argv[1:]])
         text = f"# What learning on the road costs\n\n`{command}` on {result['machine']}.\n\n"
         (out / "adaptation_cost.md").write_text(text + markdown_table(columns, rows) + "\n")
 

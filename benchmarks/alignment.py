@@ -9,6 +9,8 @@ the images with that rig. Writes `alignment.json` and `alignment.md`. Rendering 
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,7 +134,7 @@ def main(
     if out is not None:
         table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         write_json(out / "alignment.json", {"streets": streets, "degrees": degrees, "metres": metres, "rows": table})
-        command = f"python benchmarks/alignment.py --streets {streets} --out {out}"
+        command = shlex.join(["python", "benchmarks/alignment.py", *sys.argv[1:]])
         about = (
             f"`{command}`: {streets} streets of {len(TIMES_S)} moments, by day, dusk and night; depth by the network "
             "from the same, wrong rig; each error in both directions.\n\n"

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -192,9 +194,7 @@ def main(
     print_table("The live graph", ("", ""), rows)
     if out is not None:
         write_json(out / "graph.json", result)
-        command = (
-            f"python benchmarks/graph.py --seconds {seconds:g} --sensors {sensors} --threads {threads} --out {out}"
-        )
+        command = shlex.join(["python", "benchmarks/graph.py", *sys.argv[1:]])
         about = f"{sensors.replace(',', ', ')}; network by {result['backend']}, threads: {threads}"
         heading = f"# Speed of the live graph\n\n`{command}` on {result['machine']}. {about}.\n\n"
         (out / "graph.md").write_text(heading + markdown_table(("", ""), rows))

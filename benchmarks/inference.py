@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,7 +130,7 @@ def main(
     write_json(out / "inference.json", about | {"results": results})
     text = (
         "# What computes the network\n\n"
-        f"`python benchmarks/inference.py --turns {turns} --out {out}` on {about['machine']}, one thread: the "
+        f"`{shlex.join(['python', 'benchmarks/inference.py', *sys.argv[1:]])}` on {about['machine']}, one thread: the "
         f"processor's time, the least of {turns} turns, in milliseconds. The network sees {width}x{height} pixels; an "
         "estimate begins with packed spikes and raw images of the sizes of `config/rigs/vehicle.yaml` and ends with "
         f"depth of {spikes.width}x{spikes.height}. PyTorch {torch.__version__} (channels last, normalisation folded), "

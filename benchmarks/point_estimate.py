@@ -10,6 +10,8 @@ the street, which neither of them sees. About three minutes on two cores.
 
 from __future__ import annotations
 
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -54,9 +56,10 @@ def main(
                 cells += [f"{mean['abs_rel']:.4f}", f"{mean['a1']:.3f}", f"{evaluation.near_sky_share:.1%}"]
             rows.append(cells)
     columns = ["bound", *(f"{what}, {sensor_names(s)}" for s in subsets for what in MEASURES)]
+    command = shlex.join(["python", "benchmarks/point_estimate.py", *sys.argv[1:]])
     page = [
         "# The bound of the point estimate\n",
-        f"Made by `python benchmarks/point_estimate.py` with the checkpoint of sha256 `{estimator.info.sha256[:16]}…`: "
+        f"Made by `{command}` with the checkpoint of sha256 `{estimator.info.sha256[:16]}…`: "
         f"{frames} validation streets, scene seeds from {VALIDATION_SEED}. *Near sky*: share of the sky's pixels told "
         f"nearer than {SKY_FROM_M:g} m. A bound of 0 is the median.\n",
         markdown_table(columns, rows),

@@ -282,4 +282,6 @@ def verdict(summary: dict[str, Any]) -> str:
         parts.append(f"its most certain half {summary['certain_half_ratio']:.2f} of the whole")
     if summary["skipped_frames"]:
         parts.append(f"{len(summary['skipped_frames'])} frames without a truth in range left out")
+    if summary["unanswered_frames"]:
+        parts.append(f"{len(summary['unanswered_frames'])} frames WITHOUT A DEPTH where there is a truth left out")
     return "; ".join(parts)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry.resample import infinity_grid, intrinsics
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.metrics import (
     FAR_M,
@@ -23,6 +25,7 @@ from spike_depth_core.metrics import (
     garg_crop,
     scored_pixels,
     sparsification,
+    valid_mask,
 )
 from spike_depth_core.samples import DepthSample
 
@@ -77,6 +80,7 @@ class Evaluation:
     Attributes:
         frames: scores of the frames, in order.
         skipped: names of the frames that had no truth to be scored against.
+        unanswered: names of those that had, but no depth anywhere there: they are in no mean, and that has to be told.
         sensors: the sensors that `run` used last.
     """
 
@@ -88,6 +92,7 @@ class Evaluation:
         self.row_prior, self.near, self.far, self.crop = row_prior, near, far, crop
         self.frames: list[FrameScore] = []
         self.skipped: list[str] = []
+        self.unanswered: list[str] = []
         self.sensors: tuple[str, ...] = ()
         methods = [NETWORK] + ([ROW_PRIOR] if row_prior else [])
         self.averages = {(m, s): MetricAverage(near, far, s) for m in methods for s in SCALINGS}
@@ -125,7 +130,8 @@ class Evaluation:
             name, condition, meta: kept with the frame's score.
 
         Returns:
-            The frame's score; None where no pixel has a truth to be scored against, which is counted in `skipped`.
+            The frame's score; None where no pixel has a truth to be scored against, which is noted in `skipped`, or
+            none of those that have has a depth, which is noted in `unanswered`.
         """
         make_crop = CROPS[self.crop]
         mask = None if make_crop is None else make_crop(*truth.shape)
@@ -134,7 +140,10 @@ class Evaluation:
         except ValueError:
             if depth.shape != truth.shape:
                 raise
-            self.skipped.append(name)
+            asked = valid_mask(truth, self.near, self.far)
+            if mask is not None:
+                asked &= mask
+            (self.unanswered if asked.any() else self.skipped).append(name)
             return None
         maps = {NETWORK: depth}
         if self.row_prior is not None:
@@ -156,7 +165,8 @@ class Evaluation:
             self._sparsifications.append((curve.by_uncertainty, curve.by_error))
             self._ause.append(curve.ause)
             self.reliability.add(p, t, u)
-        frame = FrameScore(len(self.frames) + len(self.skipped), name, condition, scores, meta or {})
+        index = len(self.frames) + len(self.skipped) + len(self.unanswered)
+        frame = FrameScore(index, name, condition, scores, meta or {})
         self.frames.append(frame)
         return frame
 
@@ -203,7 +213,7 @@ class Evaluation:
             self.sensors = estimate.sensors
             self.add(
                 estimate.depth,
-                truth_of(sample, estimate.reference),
+                rectified_truth(sample, estimate.reference),
                 estimate.camera,
                 estimate.uncertainty,
                 frame_name(sample, index),
@@ -211,7 +221,8 @@ class Evaluation:
                 sample.meta,
             )
         if not self.frames:
-            raise ValueError(f"nothing to score: no frame has true depth between {self.near:g} and {self.far:g} m")
+            what = "no frame has a depth where there is a truth" if self.unanswered else "no frame has true depth"
+            raise ValueError(f"nothing to score: {what} between {self.near:g} and {self.far:g} m")
         return self
 
     def mean(self, method: str = NETWORK, scaling: str = "none") -> dict[str, Any]:
@@ -307,6 +318,7 @@ class Evaluation:
         result["range_m"] = [self.near, self.far]
         result["crop"] = self.crop
         result["skipped_frames"] = self.skipped
+        result["unanswered_frames"] = self.unanswered
         result["per_frame"] = [
             {
                 "name": frame.name,
@@ -337,6 +349,20 @@ def truth_of(sample: DepthSample, reference: str) -> np.ndarray:
             f"the sample has no true depth for {reference!r}; it has it for {', '.join(sample.depth) or 'no sensor'}"
         )
     return truth
+
+
+def rectified_truth(sample: DepthSample, reference: str) -> np.ndarray:
+    """The sample's true depth for a sensor at the pixels of its rectified picture, which depth is estimated for: the
+    nearest of those of the picture as it is, NaN outside of it. Raises as `truth_of` does."""
+    truth, camera = truth_of(sample, reference), sample.rig.cameras[reference]
+    if not any(camera.distortion):
+        return truth
+    own = intrinsics(camera)[None]
+    coefficients = torch.tensor([[*camera.distortion, 0.0][:5]], dtype=torch.float32)
+    pixels, _ = infinity_grid(own, own, truth.shape, distortion=coefficients)
+    u, v = pixels[0].round().long().numpy().transpose(2, 0, 1)
+    inside = (u >= 0) & (u < truth.shape[1]) & (v >= 0) & (v < truth.shape[0])
+    return np.where(inside, truth[v.clip(0, truth.shape[0] - 1), u.clip(0, truth.shape[1] - 1)], np.float32(np.nan))
 
 
 def frame_name(sample: DepthSample, index: int) -> str:

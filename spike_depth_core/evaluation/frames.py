@@ -6,14 +6,17 @@ hundreds of frames keeps none of them, and takes the best, the median and the wo
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.samples.readers import Dataset, kitti_object
@@ -31,6 +34,10 @@ class Frames(ABC):
 
     def __iter__(self) -> Iterator[DepthSample]:
         return (self[index] for index in range(len(self)))
+
+    def about(self) -> dict[str, Any]:
+        """What tells these frames from others, as JSON values."""
+        return {"frames": type(self).__name__, "count": len(self)}
 
 
 class WorldFrames(Frames):
@@ -62,6 +69,10 @@ class WorldFrames(Frames):
 
     def __len__(self) -> int:
         return self.frame_count
+
+    def about(self) -> dict[str, Any]:
+        chosen = {"seed": self.seed, "condition": self.condition, "sensors": list(self.sensors), "planes": self.planes}
+        return super().about() | chosen
 
     def __getitem__(self, index: int) -> DepthSample:
         if not 0 <= index < self.frame_count:
@@ -100,6 +111,15 @@ class DatasetFrames(Frames):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def about(self) -> dict[str, Any]:
+        data = self.dataset
+        return super().about() | {
+            "dataset": type(data).__name__,
+            "root": str(data.root),
+            "split": data.split,
+            "size": None if self.size is None else list(self.size),
+        }
+
     def __getitem__(self, index: int) -> DepthSample:
         sample = self.dataset[index]
         return sample if self.size is None else resize_sample(sample, *self.size)
@@ -134,13 +154,23 @@ def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]
 
     Args:
         frames: picklable, as those above are.
-        folder: gets one file a frame; files that are there already are kept.
+        folder: gets one file a frame, and `frames.json`, which says what they are; files that are there already are
+            kept.
         workers: processes; all cores when 0. With one, this process does the work.
 
     Yields:
         How many frames are there, after each.
+
+    Raises:
+        ValueError: for a folder that has other frames.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
+    note, about = Path(folder) / "frames.json", frames.about()
+    there = json.loads(note.read_text()) if note.exists() else None
+    if there != about:
+        if there is not None or any(sample_path(folder, i).exists() for i in range(len(frames))):
+            raise ValueError(f"{folder} has frames of {there or 'unknown origin'}, asked for those of {about}")
+        write_json(note, about)
     jobs = [(frames, i, sample_path(folder, i)) for i in range(len(frames)) if not sample_path(folder, i).exists()]
     done = len(frames) - len(jobs)
     workers = min(workers or os.cpu_count() or 1, len(jobs))

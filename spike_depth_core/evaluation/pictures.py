@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
 
 NEAR_M, FAR_M = 2.0, 80.0
@@ -368,17 +367,3 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], rate_hz: float
         for packet in stream.encode():
             container.mux(packet)
     return path
-
-
-def align_to(depth_camera: PinholeCamera, camera: PinholeCamera, picture: np.ndarray) -> np.ndarray:
-    """Show one camera's picture over another's field of view (same optical axis): what a depth map's pixels
-    saw.
-
-    Translation between the two is ignored, which is fine for looking. Unseen parts are near-black.
-    """
-    slopes_x, slopes_y = depth_camera.slopes()
-    u = np.round(slopes_x * camera.fx + camera.cx).astype(int)
-    v = np.round(slopes_y * camera.fy + camera.cy).astype(int)
-    inside = ((v >= 0) & (v < camera.height))[:, None] & ((u >= 0) & (u < camera.width))[None]
-    taken = picture[np.clip(v, 0, camera.height - 1)[:, None], np.clip(u, 0, camera.width - 1)[None]]
-    return np.where(inside[:, :, None], taken, np.array(UNKNOWN, np.uint8))

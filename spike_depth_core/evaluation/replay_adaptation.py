@@ -107,8 +107,8 @@ class ReplayAdaptation:
         for sensors, before in views.items():
             after = self._serving.estimate(frame.sample, frame.estimate.reference, sensors).depth
             self._hash.update(np.ascontiguousarray(after).data)
-            if frame.truth is None:
-                continue
+            if frame.truth is None or frame.abs_rel is None:
+                continue  # no truth, or none in range
             errors = [frame_metrics(depth, frame.truth)["abs_rel"] for depth in (before, after)]
             if np.isfinite(errors).all():
                 view = self.views.setdefault("+".join(sensors), View("+".join(sensors)))

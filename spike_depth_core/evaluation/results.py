@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from spike_depth_core.networks.checkpoint import write_atomically
+
 
 def _plain(value: Any) -> Any:
     """The value in types that JSON has."""
@@ -25,9 +27,10 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write JSON that every reader accepts: NaN and infinities, which JSON does not have, become null."""
+    """Write JSON that every reader accepts, whole or not at all: NaN and infinities, which JSON does not have, become
+    null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(data), indent=2, allow_nan=False) + "\n")
+    write_atomically(path, (json.dumps(_plain(data), indent=2, allow_nan=False) + "\n").encode())
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

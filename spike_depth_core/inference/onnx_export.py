@@ -42,7 +42,6 @@ OPSET = 17  # the first that has layer normalisation; what is newer, older runti
 SCHEMA = 1
 DESCRIPTION = "export.json"
 LEVELS = ("half", "quarter", "eighth", "sixteenth")
-PLACE = ("camera", "height")
 RESULTS = ("log_depth", "log_scale")
 DECODE = "decode"
 # (height, width) at which an export is compared with its network: the shipped one's, a smaller one, a tall one.

@@ -16,12 +16,12 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def scores(results: Results, metric: str = "abs_rel") -> dict[str, dict[str, np.ndarray]]:
-    """A metric by row and view, one value for each seed that every row with results has."""
-    complete = [rows for rows in results.values() if rows]
-    seeds = min((len(rows) for rows in complete), default=0)
+    """A metric by row and view, one value for each seed that every row with results has, in the order of results."""
+    complete = [{result["seed"] for result in done} for done in results.values() if done]
+    seeds = set.intersection(*complete) if complete else set()
     return {
         row: {
-            view: np.array([result["views"][view][metric] for result in done[:seeds]], dtype=float)
+            view: np.array([r["views"][view][metric] for r in done if r["seed"] in seeds], dtype=float)
             for view in done[0]["views"]
         }
         for row, done in results.items()

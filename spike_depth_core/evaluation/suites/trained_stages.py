@@ -18,7 +18,8 @@ from typing import Any
 
 from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.networks.checkpoint import load_checkpoint
-from spike_depth_core.recipes import Recipe, Stage
+from spike_depth_core.recipes import Stage
+from spike_depth_core.recipes.recipe import description
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.stages import placed
@@ -68,11 +69,6 @@ def plan(
         }
         planned.append(PlannedStage(stage, own, digest(about)))
     return tuple(planned)
-
-
-def description(recipe: Recipe) -> dict[str, Any]:
-    """A recipe's class and all its settings."""
-    return {"class": f"{type(recipe).__module__}.{type(recipe).__qualname__}", **asdict(recipe)}  # type: ignore[call-overload]
 
 
 def digest(value: Any) -> str:

@@ -1,10 +1,12 @@
 """Evaluation on samples whose errors are known, with an estimator that makes errors to order."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from spike_depth_core.cli.evaluate import verdict
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import DISTANCE_BANDS, NETWORK, ROW_PRIOR, Evaluation
 from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
@@ -13,6 +15,7 @@ from spike_depth_core.evaluation.sheets import estimate_sheet
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
+from test.core.factories import ground_depth, undistorted
 
 CAMERA = PinholeCamera.from_focal(60, 40, 50)
 
@@ -182,3 +185,40 @@ def test_report_holds_the_table(evaluated):
     html = render_report(evaluation_report(evaluation, "Depth", "five streets", "RGB", command="make it"))
     for text in (*HEADINGS[:3], "five streets", "row prior, median-scaled", "By light", "uncertainty worth", "make it"):
         assert text in html
+
+
+def test_no_depth_where_there_is_a_truth_is_told():
+    evaluation = Evaluation()
+    truth = np.full((4, 6), 10.0, np.float32)
+    blank = np.full((4, 6), np.nan, np.float32)
+    camera = PinholeCamera.from_focal(6, 4, 5)
+    assert evaluation.add(blank, truth, camera, name="a") is None
+    assert evaluation.add(truth, blank, camera, name="b") is None
+    evaluation.add(truth, truth, camera, name="c")
+    found = evaluation.summary()
+    assert (found["unanswered_frames"], found["skipped_frames"], found["frames"]) == (["a"], ["b"], 1)
+    assert evaluation.frames[0].index == 2
+    assert "1 frames WITHOUT A DEPTH" in verdict({**found, "ratio_to_row_prior": None})
+
+
+class Perfect:
+    """Says the depth of the level road at the pixels of the rectified picture."""
+
+    def estimate(self, sample, reference=None, sensors=None):
+        camera = dataclasses.replace(sample.rig.cameras["rgb"], distortion=())
+        depth = ground_depth(camera)
+        return DepthEstimate(depth, np.ones_like(depth), camera, "rgb", ("rgb",), sample.time_ns)
+
+
+@pytest.mark.parametrize("distortion", [(), (-0.3, 0.05, 0.0, 0.0), (-0.3, 0.05, 0.01, -0.01, 0.0)])
+def test_the_truth_of_a_lens_is_compared_at_the_rectified_pixels(distortion):
+    """A sample's depth lies at the pixels of its picture, as the lens bends it."""
+    camera = PinholeCamera(240, 160, 200.0, 200.0, 119.5, 79.5, distortion)
+    u, v = np.meshgrid(np.arange(240), np.arange(160))
+    _, slope = undistorted((u - 119.5) / 200, (v - 79.5) / 200, (*distortion, 0.0)[:5] if distortion else ())
+    with np.errstate(divide="ignore"):
+        depth = np.where(slope > 1e-6, 1.65 / slope, np.inf).astype(np.float32)
+    blank = np.zeros((160, 240, 3), np.uint8)
+    sample = DepthSample(SensorRig.single("rgb", camera), rgb=blank, depth={"rgb": depth})
+    evaluation = Evaluation(far=20.0).run([sample], Perfect())
+    assert evaluation.mean()["abs_rel"] < 0.01  # a half of a row

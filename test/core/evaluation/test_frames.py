@@ -54,6 +54,17 @@ def test_stored_frames_are_made_once_and_read_often(tmp_path):
     assert StoredFrames(tmp_path / "a", ("rgb",))[0].sensors == ()
 
 
+def test_a_folder_of_other_frames_is_refused(tmp_path):
+    list(store(Numbers(3), tmp_path / "a", workers=1))
+    with pytest.raises(ValueError, match=r"has frames of .*'count': 3.*, asked for those of .*'count': 2"):
+        next(store(Numbers(2), tmp_path / "a", workers=1))
+    (tmp_path / "a" / "frames.json").unlink()
+    with pytest.raises(ValueError, match="has frames of unknown origin"):
+        next(store(Numbers(3), tmp_path / "a", workers=1))
+    night, dusk = (WorldFrames(1_234, 2, light, ("thermal",)).about() for light in ("night", "dusk"))
+    assert night != dusk
+
+
 def test_several_processes_store_the_same(tmp_path):
     assert list(store(Numbers(4), tmp_path, workers=2)) == [1, 2, 3, 4]
     assert [int(sample.nir[0, 0]) for sample in StoredFrames(tmp_path)] == [0, 1, 2, 3]

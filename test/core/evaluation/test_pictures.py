@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from spike_depth_core.evaluation import pictures
-from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
 
 
@@ -124,13 +123,3 @@ def test_png_roundtrip(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     pictures.write_png(tmp_path / "deep" / "a.png", picture)
     assert (np.asarray(Image.open(tmp_path / "deep" / "a.png")) == picture).all()
-
-
-def test_align_to_shows_the_same_rays():
-    wide, narrow = PinholeCamera.from_focal(80, 60, 40), PinholeCamera.from_focal(40, 30, 80)
-    slope = np.repeat(wide.slopes()[0][None], 60, axis=0)
-    picture = np.repeat((slope * 100 + 128)[..., None], 3, axis=2).astype(np.uint8)
-    seen = pictures.align_to(narrow, wide, picture)
-    assert seen.shape == (30, 40, 3)
-    assert np.abs(seen[15, :, 0] - (narrow.slopes()[0] * 100 + 128)).max() < 3.5  # one pixel of the wide camera
-    assert tuple(pictures.align_to(wide, narrow, seen)[0, 0]) == pictures.UNKNOWN

@@ -103,6 +103,18 @@ def test_before_and_after_over_time_and_the_same_again(bag, checkpoint, example,
     assert again.session.service.sha256 == adaptation.session.service.sha256
 
 
+def test_a_frame_without_a_truth_in_range_is_passed_over(checkpoint, example, tmp_path):
+    """As LiDAR points beside the picture leave one."""
+    recording = small_recording(rig=RIG)
+    number = [i for i, written in enumerate(recording) if written[0] == TRUTH][1]
+    topic, kind, message, time_ns = recording[number]
+    blank = np.full(message.height * message.width, np.inf, np.float32).view(np.uint8)
+    recording[number] = (topic, kind, dataclasses.replace(message, data=blank), time_ns)
+    _, adaptation, frames = learned(write_recording(tmp_path / "a.mcap", recording), checkpoint, tmp_path, example)
+    assert len(frames) == 5
+    assert len(adaptation.views["spikes"].times_ns) == 4
+
+
 def test_the_summary_by_hand():
     second = 1_000_000_000
     view = View("spikes", [k * 4 * second for k in range(6)], [0.4] * 6, [0.4, 0.4, 0.4, 0.5, 0.2, 0.2])

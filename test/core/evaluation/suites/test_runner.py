@@ -206,13 +206,21 @@ def test_the_page_shows_mean_and_spread_and_what_was_wanted(done, tmp_path):
 
 
 def test_the_doubtful_half_has_what_the_certain_half_has_not():
-    def result(whole, ratio):
-        return {"views": {"spikes": {"abs_rel": whole, "certain_half_ratio": ratio}}}
+    def result(seed, whole, ratio):
+        return {"seed": seed, "views": {"spikes": {"abs_rel": whole, "certain_half_ratio": ratio}}}
 
-    found = doubtful_halves({"row prior": [{"views": {}}], "first": [result(0.3, 0.5), result(0.2, 1.0)]})
+    found = doubtful_halves({"row prior": [{"views": {}}], "first": [result(0, 0.3, 0.5), result(1, 0.2, 1.0)]})
     # certain 0.15 and doubtful 0.45 make 0.3
     np.testing.assert_allclose(found["first"]["spikes, doubtful half"], [0.45, 0.2])
     assert set(found) == {"first"}
+
+
+def test_rows_are_compared_by_seeds_that_all_have():
+    def result(seed, value):
+        return {"seed": seed, "views": {"spikes": {"abs_rel": value}}}
+
+    found = scores({"a": [result(0, 0.1), result(2, 0.3)], "b": [result(k, k / 10) for k in range(3)], "c": []})
+    assert {row: list(by_view["spikes"]) for row, by_view in found.items()} == {"a": [0.1, 0.3], "b": [0.0, 0.2]}
 
 
 def test_a_gain_within_its_spread_is_not_met():
