@@ -22,10 +22,17 @@ import torch
 from spike_depth_core.adaptation.agreement import edge_agreement
 from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
 from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
-from spike_depth_core.adaptation.lessons import Lesson, from_teacher, from_truth, network_input, restricted
+from spike_depth_core.adaptation.lessons import (
+    Lesson,
+    by_the_surer,
+    from_teacher,
+    from_truth,
+    network_input,
+    restricted,
+)
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
-from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.samples import DepthSample
 
 
@@ -39,13 +46,14 @@ class AdaptationOptions:
         follow: share by which the teacher's weights move towards those in service at each swap: 0 keeps the first
             network as the teacher for good (frozen), 1 makes the one in service teach (mean teacher at its extreme).
         learning_rate: of Adam; CoMoDA's.
-        live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training.
+        live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training,
+            every second one of these with all sensors.
         reservoir: lessons of the stream that are remembered.
         held_out: every how many accepted moments, and every how many original examples, one is kept for the guard and
             not learned from: what is learned by heart says nothing of what is forgotten.
         held_out_size: how many of the moments are kept, the newest.
         review_every: steps between the guard's reviews.
-        screen: share of a picture's pixels, the teacher's surest, that are labels.
+        screen: share of a picture's pixels, those that teacher or student is surest of, that are learned from.
         max_loss: steps with a larger loss, or one that is not finite, change nothing.
         back_off: reviews that are waited after a refusal; doubles with each in a row, up to 64.
         uncertainty_weight: of the likelihood that teaches the uncertainty.
@@ -59,12 +67,12 @@ class AdaptationOptions:
     learning_rate: float = 1e-4
     live: int = 1
     replay: int = 1
-    original: int = 2
+    original: int = 3
     reservoir: int = 64
     held_out: int = 5
     held_out_size: int = 16
     review_every: int = 25
-    screen: float = 0.6
+    screen: float = 0.9
     max_loss: float = 3.0
     back_off: int = 1
     uncertainty_weight: float = 0.1
@@ -102,7 +110,7 @@ class AdaptationEngine:
         loss: of the last step.
         gain: share of the error on held-out moments that the weights in service have taken off, each swap measured on
             the moments held out by then.
-        kept: mean share of pixels of the last live lesson that were labels.
+        kept: share of the last moment's pixels where the teacher was heard, see `by_the_surer`.
         waiting: due reviews that are passed over, after a refusal.
     """
 
@@ -127,7 +135,8 @@ class AdaptationEngine:
         asked = self._known(original[:: options.held_out])
         self.guard = Guard(self._first, [replace(own, whole=whole) for own, whole in asked], options=options.guard)
         learned = [sample for i, sample in enumerate(original) if i % options.held_out]
-        self.original = [own for own, _ in self._known(learned)]
+        known = self._known(learned)
+        self.original, self._whole = [own for own, _ in known], [whole for _, whole in known]
         self.gate = Gate(options.gate)
         self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
         self.held_out: list[Lesson] = []
@@ -190,26 +199,34 @@ class AdaptationEngine:
             return self._reject("the teacher's answer is not finite")
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
-        said = from_teacher(inputs, self.reference, teacher, answer, options.screen, sample.time_ns)
+        said = from_teacher(inputs, self.reference, teacher, answer, sample.time_ns)
         if not said.mask.any():
             return self._reject("the teacher sees nothing")
-        lesson = self.lesson(sample, said)
-        self.kept = float(lesson.mask.float().mean())
         # Both have turns of their own: where there are five students, every fifth moment would be the same one's.
-        if (self._asked + self._learned + 1) % options.held_out == 0:
-            lesson = replace(lesson.seen_by(students[self._asked % len(students)]), whole=said.seen_by(teacher))
+        held = (self._asked + self._learned + 1) % options.held_out == 0
+        student = students[(self._asked if held else self._learned) % len(students)]
+        lesson, heard = self.lesson(sample, said, answer, student)
+        if not heard.any():
+            return self._reject("the teacher is nowhere surer than the student")
+        self.kept = float(heard.float().mean())
+        if held:  # what is asked is whether it has come closer to the teacher, not whether it has stayed elsewhere
             self._asked += 1
-            self.held_out = [*self.held_out, lesson][-options.held_out_size :]
+            asked = replace(lesson, mask=heard, whole=said.seen_by(teacher))
+            self.held_out = [*self.held_out, asked][-options.held_out_size :]
         else:
-            lesson = lesson.seen_by(students[self._learned % len(students)])
             self._learned += 1
             self.memory.offer(lesson)
             self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
 
-    def lesson(self, sample: DepthSample, said: Lesson) -> Lesson:
-        """What is to be learned from a moment, with all sensors, of which the teacher has said `said`."""
-        return said
+    def lesson(
+        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...]
+    ) -> tuple[Lesson, torch.Tensor]:
+        """What a student is to learn from a moment of which the teacher has said `said`, its answer; and where in it
+        the teacher is heard."""
+        own = self.service(restricted(said.inputs, student))
+        lesson, heard = by_the_surer(said, answer.log_scale, own, self.options.screen)
+        return lesson.seen_by(student), heard
 
     def _reject(self, reason: str) -> str:
         self.gate.reject(reason)
@@ -224,7 +241,8 @@ class AdaptationEngine:
             return False
         lessons = [*self._newest, *self.memory.draw(options.replay)]
         chosen = self._rng.permutation(len(self.original))[: options.original]
-        lessons += [self.original[i] for i in chosen]
+        # In turn by a student and by all sensors: what runs by day is to stay what it was, too.
+        lessons += [(self._whole if k % 2 else self.original)[i] for k, i in enumerate(chosen)]
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for lesson in lessons:  # one by one: their pictures differ in size

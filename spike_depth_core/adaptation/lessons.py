@@ -63,27 +63,41 @@ def restricted(inputs: NetworkInput, sensors: tuple[str, ...]) -> NetworkInput:
 
 
 def from_teacher(
-    inputs: NetworkInput,
-    reference: str,
-    teacher: tuple[str, ...],
-    answer: Prediction,
-    screen: float,
-    time_ns: int,
+    inputs: NetworkInput, reference: str, teacher: tuple[str, ...], answer: Prediction, time_ns: int
 ) -> Lesson:
-    """A live lesson with all sensors: the teacher's depth, where it is among its own surest.
+    """A live lesson with all sensors: the teacher's depth, wherever both it and the reference see.
 
     Args:
         inputs: with all sensors.
         reference: in whose frame depth is, one of them.
         teacher: those that the teacher had.
         answer: the teacher's.
-        screen: the share of pixels, the surest ones, that become labels (BiCross's pseudo labels take a half).
         time_ns: of the moment.
     """
     seen = (inputs.images[reference][:, -1] > 0.5) & in_sight(restricted(inputs, teacher))
-    bound = torch.quantile(answer.log_scale[seen].float(), screen) if bool(seen.any()) else answer.log_scale.min()
-    mask = seen & (answer.log_scale <= bound) & torch.isfinite(answer.log_depth)
+    mask = seen & torch.isfinite(answer.log_depth)
     return Lesson(inputs, answer.log_depth.nan_to_num(), mask, "live", time_ns)
+
+
+def by_the_surer(said: Lesson, teacher: Tensor, own: Prediction, screen: float) -> tuple[Lesson, Tensor]:
+    """What a student is to learn of a teacher: its depth where the teacher is the surer of the two, and elsewhere to
+    stay by its own. Where a teacher is among its own surest, as pseudo labels are screened elsewhere, the student is
+    right already, and there is nothing to learn; and what no label speaks of would drift.
+
+    Args:
+        said: the teacher's depth.
+        teacher: its log scale of error, [1, H, W].
+        own: what the student says now.
+        screen: the share of pixels, those that either is surest of, that are learned from.
+
+    Returns:
+        The lesson, and where in it the teacher is heard, bool [1, H, W].
+    """
+    scale = torch.minimum(teacher, own.log_scale).float()
+    mask = said.mask & (scale <= torch.quantile(scale[said.mask], screen)) & torch.isfinite(own.log_depth)
+    heard = teacher < own.log_scale
+    depth = torch.where(heard, said.log_depth, own.log_depth.nan_to_num())
+    return replace(said, log_depth=depth, mask=mask), mask & heard
 
 
 def from_truth(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
 from spike_depth_core.adaptation.lessons import Lesson, from_truth
@@ -28,7 +29,7 @@ from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
-from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.world import CONDITIONS, World
 
@@ -165,8 +166,11 @@ class Learner:
 class TaughtByTruth(AdaptationEngine):
     """The same adaptation with true depth for labels: what the stream could teach at best, by the same schedule."""
 
-    def lesson(self, sample: DepthSample, said: Lesson) -> Lesson:
-        return from_truth(sample, self.reference, said.sensors, self.pixels, self.depth_range, self.device)
+    def lesson(
+        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...]
+    ) -> tuple[Lesson, Tensor]:
+        lesson = from_truth(sample, self.reference, student, self.pixels, self.depth_range, self.device)
+        return lesson, lesson.mask
 
 
 class _Driver:

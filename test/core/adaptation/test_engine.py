@@ -103,7 +103,7 @@ def test_what_runs_by_day_is_judged_too(network, original):
     inputs = [network_input(sample, "spikes", ALL, SMALL.pixels) for sample in toy_stream(9)[2::3]]
     with torch.no_grad():
         moved = [
-            float((bad(whole).depth / network(whole).depth - 1).abs()[lesson.mask].mean())
+            float((bad(whole).depth / network(whole).depth - 1).abs()[lesson.whole.mask].mean())
             for whole, lesson in zip(inputs, engine.held_out, strict=True)
         ]
     assert verdict.drift == pytest.approx(sum(moved) / len(moved), rel=1e-4)
@@ -112,6 +112,24 @@ def test_what_runs_by_day_is_judged_too(network, original):
     status = engine.status()
     assert (status["swaps"], status["rollbacks"]) == (0, 1)
     assert (status["fused_ratio"], status["fused_drift"]) == (verdict.fused, verdict.drift)
+
+
+def test_of_the_original_training_students_and_all_sensors_learn_in_turn(network, original):
+    engine = AdaptationEngine(
+        network, [*original, *original], options=dataclasses.replace(BOLD, original=3, held_out=4)
+    )
+    engine.observe(toy_stream(1)[0])
+    seen = []
+    engine.candidate.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].images)))
+    engine.step()
+    live, replayed = ("spikes",), ("spikes",)
+    assert seen == [live, replayed, ("spikes",), ALL, ("spikes",)]
+
+
+def test_a_teacher_that_is_nowhere_surer_is_not_heard(network, original):
+    engine = AdaptationEngine(network, original, options=dataclasses.replace(BOLD, teacher_sensors=("spikes",)))
+    assert engine.observe(toy_stream(1)[0]) == "the teacher is nowhere surer than the student"
+    assert not engine.memory.items
 
 
 def test_every_student_is_taught_and_judged_whatever_their_number(network):
@@ -179,8 +197,10 @@ def test_a_teacher_that_does_not_see_with_the_students_sensors_teaches_them(netw
     assert engine.observe(sample) == ACCEPTED
     (lesson,) = engine.memory.items
     assert lesson.sensors == ("spikes",)
-    said = network(network_input(sample, "spikes", ("rgb", "nir"), SMALL.pixels))
-    assert torch.equal(lesson.log_depth, said.log_depth)
+    said, own = (network(network_input(sample, "spikes", s, SMALL.pixels)) for s in (("rgb", "nir"), ("spikes",)))
+    surer = said.log_scale < own.log_scale
+    assert torch.equal(lesson.log_depth, torch.where(surer, said.log_depth, own.log_depth))
+    assert surer[lesson.mask].any()
     for sample in toy_stream(7)[1:]:
         engine.observe(sample)
     verdict = engine.guard.judge(copy.deepcopy(network), network, engine.held_out)
