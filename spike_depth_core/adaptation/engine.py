@@ -135,8 +135,8 @@ class AdaptationEngine:
         asked = self._known(original[:: options.held_out])
         self.guard = Guard(self._first, [replace(own, whole=whole) for own, whole in asked], options=options.guard)
         learned = [sample for i, sample in enumerate(original) if i % options.held_out]
-        known = self._known(learned)
-        self.original, self._whole = [own for own, _ in known], [whole for _, whole in known]
+        pairs = self._known(learned)
+        self.original, self._whole = [own for own, _ in pairs], [whole for _, whole in pairs]
         self.gate = Gate(options.gate)
         self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
         self.held_out: list[Lesson] = []
