@@ -70,10 +70,11 @@ class SensorRig:
     Attributes:
         cameras: intrinsics of each sensor.
         poses: 4x4 `reference_from_sensor`: maps points in the sensor's optical frame to the reference's (metres).
-            A sensor left out sits at the reference.
+            A sensor left out sits at the reference. Of the sensors of a moment at which the rig's reference is missing
+            another one is it, and keeps its pose: then they are in the frame of the one that is missing.
         reference: the sensor in whose frame the others are placed.
-        height: of the reference over the road, metres; None where unknown. One picture tells ratios of lengths only:
-            metric depth is as right as this height.
+        height: of the frame that poses are in over the road, metres; None where unknown. One picture tells ratios of
+            lengths only: metric depth is as right as this height.
     """
 
     cameras: Mapping[str, PinholeCamera]
@@ -89,14 +90,18 @@ class SensorRig:
         for name, matrix in self.poses.items():
             if np.shape(matrix) != (4, 4) or not np.isfinite(matrix).all():
                 raise ValueError(f"pose of {name!r} must be a finite 4x4 matrix, found shape {np.shape(matrix)}")
-        own = self.poses.get(self.reference)
-        if own is not None and not np.allclose(own, np.eye(4), atol=1e-6):
-            raise ValueError(
-                f"sensors are placed in the frame of the reference, {self.reference!r}, which has no pose of its own; "
-                f"found a translation of {[round(float(v), 4) for v in np.asarray(own)[:3, 3]]} m for it"
-            )
         if self.height is not None and not 0.1 <= self.height <= 10.0:
             raise ValueError(f"height is that of the reference over the road, 0.1 to 10 m; found {self.height}")
+
+    def check_reference(self) -> None:
+        """Raise ValueError where the reference has a pose of its own. In a file that is a mistake: places from the base
+        link would be taken for places from the reference, and its height for another."""
+        own = self.reference_from(self.reference)
+        if not np.allclose(own, np.eye(4), atol=1e-6):
+            raise ValueError(
+                f"sensors are placed in the frame of the reference, {self.reference!r}, which has no pose of its own; "
+                f"found a translation of {[round(float(v), 4) for v in own[:3, 3]]} m, or a rotation, for it"
+            )
 
     def reference_from(self, sensor: str) -> np.ndarray:
         """4x4 transform from a sensor's optical frame to the reference's."""
@@ -123,7 +128,9 @@ class SensorRig:
         """Read a rig from YAML (see `config/rigs/`). Raises ValueError naming the file and the field at fault."""
         path = Path(path)
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            rig = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            rig.check_reference()
+            return rig
         except FileNotFoundError as error:
             raise ValueError(f"there is no file {path}") from error
         except OSError as error:

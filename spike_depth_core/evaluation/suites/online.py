@@ -341,11 +341,11 @@ def write_online_page(results: list[dict[str, Any]], out: Path, command: str) ->
         "day, against the frozen one with them. Swaps and roll-backs are of all drives together.",
         "",
     ]
-    for learner in dict.fromkeys((result["learner"], result["sha256"]) for result in results):
+    for number, learner in enumerate(dict.fromkeys((result["learner"], result["sha256"]) for result in results)):
         driven = [result for result in results if (result["learner"], result["sha256"]) == learner]
         lines += [f"## {learner[0]}", "", f"Weights {learner[1][:8]}.", "", markdown_table(*summary(driven))]
         for scenario, drives in _by_scenario(driven).items():
-            chart = f"online_{slug(learner[0])}_{slug(scenario.split(':')[0])}.png"
+            chart = f"online_{number}_{slug(scenario.split(':')[0])}.png"
             _chart(f"{learner[0]}: {scenario}", drives).savefig(out / chart, dpi=110)
             lines += [f"![{scenario}]({chart})", ""]
     (out / "online.md").write_text("\n".join(lines))

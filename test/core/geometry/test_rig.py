@@ -155,10 +155,12 @@ def test_numbers_that_yaml_takes_for_strings_are_numbers(tmp_path):
     assert SensorRig.load(tmp_path / "r.yaml").cameras["rgb"].fx == 1000.0
 
 
-def test_a_reference_with_a_pose_of_its_own_is_refused():
+def test_a_file_whose_reference_has_a_pose_of_its_own_is_refused(tmp_path):
     """Places from the base link would be taken for places from the reference, and its height for another."""
     camera = PinholeCamera.from_focal(40, 30, 30)
-    said = r"'rgb', which has no pose of its own; found a translation of \[0.0, 1.0, 0.0\] m"
+    SensorRig({"rgb": camera}, {"rgb": pose((0.0, 1.0, 0.0))}, "rgb", 1.65).save(tmp_path / "rig.yaml")
+    said = r"rig\.yaml .*'rgb', which has no pose of its own; found a translation of \[0.0, 1.0, 0.0\] m"
     with pytest.raises(ValueError, match=said):
-        SensorRig({"rgb": camera}, {"rgb": pose((0.0, 1.0, 0.0))}, "rgb", 1.65)
-    assert SensorRig({"rgb": camera}, {"rgb": pose()}, "rgb", 1.65).height_of("rgb") == 1.65
+        SensorRig.load(tmp_path / "rig.yaml")
+    SensorRig({"rgb": camera}, {"rgb": pose()}, "rgb", 1.65).save(tmp_path / "rig.yaml")
+    assert SensorRig.load(tmp_path / "rig.yaml").height_of("rgb") == 1.65

@@ -136,6 +136,6 @@ def test_a_short_drive_end_to_end(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     write_online_page([result], tmp_path, "spike-depth benchmark --suite online")
     assert "| night |" in (tmp_path / "online.md").read_text()
-    assert (tmp_path / "online_a_network_night.png").stat().st_size > 5000
+    assert (tmp_path / "online_0_night.png").stat().st_size > 5000
     assert "moments" not in json.loads((tmp_path / "online.json").read_text())["results"][0]
     assert dataclasses.asdict(PRESETS["smoke"])["scale"] == 0.25
