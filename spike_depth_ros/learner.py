@@ -150,6 +150,8 @@ class Learner:
             self._wake.wait(min(wait_s, 3600.0))
             return
         sample = None if self._owed_steps else self._sample(_LOOK_S)
+        if sample is None and not self._owed_steps:
+            return  # looking for a moment is not learning: of a budget of none it would take the first
         begin = self._spent()  # by the wall, where it is a GPU's time: the wait for a moment is not spent
         if self._owed_steps:
             self._owed_steps -= 1

@@ -100,3 +100,18 @@ def test_waiting_for_a_moment_is_not_spent(learn):
     spent_s = budget.spent_s
     go_on.set()
     assert spent_s == 0.25
+
+
+class Ticking(Time):
+    """Time that goes on whenever it is asked."""
+
+    def __call__(self):
+        self.now_s += 1e-6
+        return self.now_s
+
+
+def test_looking_in_vain_does_not_use_up_a_budget_of_none(learn):
+    heard = [None, None, object()]
+    session = Session(Ticking(), takes_s=0.1)
+    learn(session, lambda _: heard.pop(0) if heard else None, Budget(0.0, Time()))
+    assert session.looked.acquire(timeout=TIMEOUT_S)
