@@ -21,7 +21,7 @@ import torch
 
 from spike_depth_core.adaptation.agreement import edge_agreement
 from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
-from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict, wholes
+from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
 from spike_depth_core.adaptation.lessons import (
     Lesson,
     by_the_surer,
@@ -46,9 +46,8 @@ class AdaptationOptions:
         follow: share by which the teacher's weights move towards those in service at each swap: 0 keeps the first
             network as the teacher for good (frozen), 1 makes the one in service teach (mean teacher at its extreme).
         learning_rate: of Adam; CoMoDA's.
-        live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training.
-            Every second one of the original ones is with all sensors, and in every second step the newest, with the
-            teacher's sensors and its answer, take the place of older ones.
+        live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training,
+            every second one of these with all sensors.
         reservoir: lessons of the stream that are remembered.
         held_out: every how many accepted moments, and every how many original examples, one is kept for the guard and
             not learned from: what is learned by heart says nothing of what is forgotten.
@@ -210,14 +209,14 @@ class AdaptationEngine:
         if not heard.any():
             return self._reject("the teacher is nowhere surer than the student")
         self.kept = float(heard.float().mean())
-        whole = replace(lesson, whole=said.seen_by(teacher))
         if held:  # what is asked is whether it has come closer to the teacher, not whether it has stayed elsewhere
             self._asked += 1
-            self.held_out = [*self.held_out, replace(whole, mask=heard)][-options.held_out_size :]
+            asked = replace(lesson, mask=heard, whole=said.seen_by(teacher))
+            self.held_out = [*self.held_out, asked][-options.held_out_size :]
         else:
             self._learned += 1
             self.memory.offer(lesson)
-            self._newest = [*self._newest, whole][-options.live :]
+            self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
 
     def lesson(
@@ -240,11 +239,9 @@ class AdaptationEngine:
         options = self.options
         if not self.enabled or not self._newest:
             return False
-        taken = self.counts.steps + self.counts.skipped_steps
-        # In turn what a student has learned, and what all sensors say: they run by day, and are to stay what they were.
-        before = wholes(self._newest) if taken % 2 else self.memory.draw(options.replay)
-        lessons = [*self._newest, *before]
+        lessons = [*self._newest, *self.memory.draw(options.replay)]
         chosen = self._rng.permutation(len(self.original))[: options.original]
+        # In turn by a student and by all sensors: what runs by day is to stay what it was, too.
         lessons += [(self._whole if k % 2 else self.original)[i] for k, i in enumerate(chosen)]
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
