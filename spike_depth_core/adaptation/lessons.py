@@ -81,8 +81,7 @@ def from_teacher(
 
 def by_the_surer(said: Lesson, teacher: Tensor, own: Prediction, screen: float) -> tuple[Lesson, Tensor]:
     """What a student is to learn of a teacher: its depth where the teacher is the surer of the two, and elsewhere to
-    stay by its own. Where a teacher is among its own surest, as pseudo labels are screened elsewhere, the student is
-    right already, and there is nothing to learn; and what no label speaks of would drift.
+    stay by its own, since what no label speaks of would drift.
 
     Args:
         said: the teacher's depth.
