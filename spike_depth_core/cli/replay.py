@@ -85,6 +85,10 @@ def replay(
     adapt_interval: Annotated[
         float, typer.Option(min=0.0, help="Least seconds between moments that are looked at.")
     ] = 0.5,
+    odometry: Annotated[
+        str | None,
+        typer.Option(metavar="TOPIC", help="Poses of the vehicle, for --adapt; the only odometry there is by default."),
+    ] = None,
     original: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Sample files of the original training, for --adapt; rendered by default."),
@@ -107,6 +111,7 @@ def replay(
     spike-depth replay drive.mcap --out out/replay
     """
     from spike_depth_core.bags import BagReader
+    from spike_depth_core.bags.odometry import find_odometry
     from spike_depth_core.bags.playback import rig_of_bag
     from spike_depth_core.bags.recording import about_drive
     from spike_depth_core.bags.sensors import find_sensors, find_truth
@@ -146,6 +151,7 @@ def replay(
         reference,
         round(truth_tolerance * 1e9),
         str(about_drive(reader).get("condition", "")),
+        find_odometry(reader, odometry) if adapt else None,
     )
     out.mkdir(parents=True, exist_ok=True)
     start_ns = reader.start_ns + round(start * 1e9)

@@ -10,12 +10,13 @@ import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from spike_depth_core.bags import BagReader, MessageError
+from spike_depth_core.bags.odometry import OdometryTopic
 from spike_depth_core.bags.playback import Playback, PlayedMoment
 from spike_depth_core.bags.reader import BagMessage
 from spike_depth_core.bags.sensors import SensorTopics
@@ -24,7 +25,7 @@ from spike_depth_core.bags.truth import TOLERANCE_NS, TruthTopic
 from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimate, DepthEstimator
-from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.streams import Policy, Timing
 
@@ -95,6 +96,7 @@ class Replay:
         reference: in whose frame depth is; the first that delivers when None, as in the node.
         truth_tolerance_ns: the most that a truth may be from the moment that it is compared with.
         condition: for the tables by condition.
+        odometry: topic of the vehicle's poses, which the samples are given; None without.
 
     Attributes:
         timeline: of what has been replayed.
@@ -116,6 +118,7 @@ class Replay:
         reference: str | None = None,
         truth_tolerance_ns: int = TOLERANCE_NS,
         condition: str = "",
+        odometry: str | None = None,
     ):
         self.bag, self.estimator, self.topics = bag, estimator, topics
         self.evaluation = evaluation if evaluation is not None else Evaluation()
@@ -134,6 +137,7 @@ class Replay:
         self._policy = Policy(SENSORS, lambda: self._clock_ns, reference=reference)
         self._known = known
         self._truths = None if truth is None else TruthTopic(bag, truth, truth_tolerance_ns)
+        self._odometry = None if odometry is None else OdometryTopic(odometry)
         self._condition = condition
         self._clock_ns = 0
         self._hash = hashlib.sha256()
@@ -154,12 +158,13 @@ class Replay:
     def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
         """Depth images in order, each scored as soon as its truth is there."""
         waiting: deque[ReplayedFrame] = deque()
-        others = {} if self._truths is None else {self._truths.topic: "truth"}
+        others = {topic.topic: "" for topic in (self._truths, self._odometry) if topic is not None}
         for event in self._playback.play(others, start_ns, stop_ns):
             if isinstance(event, BagMessage):
                 self._clock_ns = max(self._clock_ns, event.time_ns)
-                assert self._truths is not None
-                self._truths.take(event)
+                for topic in (self._truths, self._odometry):
+                    if topic is not None and topic.topic == event.topic:
+                        topic.take(event)
             else:
                 self._clock_ns = event.complete_ns
                 frame = self._estimate(event)
@@ -196,8 +201,9 @@ class Replay:
     # Truth
 
     def _is_settled(self, frame: ReplayedFrame) -> bool:
-        """Whether no better truth can come for a frame."""
-        return self._truths is None or self._truths.is_settled(frame.estimate.time_ns, self._clock_ns)
+        """Whether no better truth or pose can come for a frame."""
+        time_ns, now_ns = frame.estimate.time_ns, self._clock_ns
+        return all(topic is None or topic.is_settled(time_ns, now_ns) for topic in (self._truths, self._odometry))
 
     def _score(self, frame: ReplayedFrame) -> ReplayedFrame:
         truth = self._truth_of(frame)
@@ -220,9 +226,17 @@ class Replay:
             # Frames that a camera sends between two moments are not wanted; what is lost or bad is.
             dropped = {reason: n for reason, n in counts["dropped"].items() if reason != "unused"}
             line.lost.setdefault(sensor, []).append(counts["lost"] + sum(dropped.values()))
-        return ReplayedFrame(
-            frame.sample, frame.estimate, frame.frame_id, frame.complete_ns, frame.inference_ms, truth, abs_rel
-        )
+        return replace(frame, sample=self._posed(frame.sample), truth=truth, abs_rel=abs_rel)
+
+    def _posed(self, sample: DepthSample) -> DepthSample:
+        """The sample with its place in the world, where odometry tells it."""
+        odometry, played = self._odometry, self._playback
+        world_from_child = None if odometry is None else odometry.pose(sample.time_ns)
+        if odometry is None or world_from_child is None:
+            return sample
+        child, transform = odometry.child_frame, played.frames.transform
+        pose = pose_of_reference(world_from_child, child, sample.rig, played.frame_ids, transform)
+        return replace(sample, world_from_reference=pose)
 
     def _truth_of(self, frame: ReplayedFrame) -> np.ndarray | None:
         """The truth nearest in time, in the frame of the depth."""

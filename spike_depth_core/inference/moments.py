@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,34 @@ def sample_from_moment(
     poses = {sensor: rig.reference_from(sensor) for sensor in known if sensor in rig.cameras}
     own = rig.reference if rig.reference in known else next(iter(known))
     return DepthSample(
-        rig=dataclasses.replace(rig, cameras=known, poses=poses, reference=own), time_ns=moment.time_ns, **images
+        rig=dataclasses.replace(rig, cameras=known, poses=poses, reference=own),
+        time_ns=moment.time_ns,
+        offsets_ns=moment.offsets_ns,
+        **images,
     )
+
+
+def pose_of_reference(
+    world_from_child: np.ndarray,
+    child: str,
+    rig: SensorRig,
+    frame_ids: Mapping[str, str],
+    transform: Callable[[str, str], np.ndarray | None],
+) -> np.ndarray | None:
+    """4x4 pose of a rig's reference in the world, metres; None where it is not known how the child lies to any sensor.
+
+    Args:
+        world_from_child: by odometry.
+        child: the frame that odometry tells the pose of.
+        rig: of the sample.
+        frame_ids: of its sensors, as far as they are known.
+        transform: 4x4 `target_from_source` of two frames, where that is known.
+    """
+    for sensor, frame in frame_ids.items():
+        child_from_sensor = transform(child, frame) if sensor in rig.cameras else None
+        if child_from_sensor is not None:
+            return world_from_child @ child_from_sensor @ np.linalg.inv(rig.reference_from(sensor))
+    return None
 
 
 def _camera_of(sensor: str, cameras: Mapping[str, PinholeCamera]) -> PinholeCamera:

@@ -38,6 +38,7 @@ class DepthSample:
             there is nothing to hit (sky), NaN where unknown.
         world_from_reference: pose of the rig's reference in a frame that all samples of a sequence share, 4x4
             (metres), or None.
+        offsets_ns: by image name, how much later than the moment it was taken, where that is known.
         meta: where the sample comes from (seed, condition, speed...): plain JSON values. Samples of one recording
             have the same `sequence`, and count its moments in `frame`.
     """
@@ -55,6 +56,7 @@ class DepthSample:
     nir_right: np.ndarray | None = None
     thermal_right: np.ndarray | None = None
     world_from_reference: np.ndarray | None = None
+    offsets_ns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.images:

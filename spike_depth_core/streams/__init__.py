@@ -4,6 +4,7 @@ from spike_depth_core.streams.collector import Frame
 from spike_depth_core.streams.ledger import Ledger
 from spike_depth_core.streams.meters import JitterMeter, Percentiles, RateMeter
 from spike_depth_core.streams.policy import Policy, Verdict
+from spike_depth_core.streams.poses import Poses
 from spike_depth_core.streams.spike_ring import SpikeRing
 from spike_depth_core.streams.synchronizer import Moment, SensorTiming, Synchronizer, Timing
 
@@ -14,6 +15,7 @@ __all__ = [
     "Moment",
     "Percentiles",
     "Policy",
+    "Poses",
     "RateMeter",
     "SensorTiming",
     "SpikeRing",

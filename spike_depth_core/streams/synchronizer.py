@@ -46,6 +46,14 @@ class Moment:
         """The sensors present."""
         return (*((SPIKES,) if self.spikes is not None else ()), *self.frames)
 
+    @property
+    def offsets_ns(self) -> dict[str, int]:
+        """By sensor, how far what it delivered is from the moment: after it where positive."""
+        offsets = {sensor: frame.time_ns - self.time_ns for sensor, frame in self.frames.items()}
+        if self.spikes is not None:
+            offsets[SPIKES] = self.spikes.end_ns - self.time_ns
+        return offsets
+
 
 @dataclass(frozen=True)
 class SensorTiming:

@@ -35,12 +35,12 @@ from spike_depth_core.bags.sensors import SensorTopics, find_sensors, find_truth
 from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS
 from spike_depth_core.bags.truth import TruthTopic
 from spike_depth_core.geometry import PinholeCamera, SensorRig
-from spike_depth_core.inference.moments import sample_from_moment
+from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.files import SampleSummary, encode_sample
 from spike_depth_core.samples.shards import ShardWriter, WrittenShard, partial_files, write_json
 from spike_depth_core.streams import Timing
-from spike_depth_core.training.filters import Filter, sync_errors_ns
+from spike_depth_core.training.filters import Filter
 from spike_depth_core.training.manifest import MANIFEST, UNITS, Extraction, ExtractionOptions, Recording, UnitJob
 from spike_depth_core.training.splits import BLOCK, Unit, divide
 
@@ -312,7 +312,7 @@ class _Part:
             "frame": self._frame,
             **({"condition": condition} if condition else {}),
             **about,
-            "sync_ns": sync_errors_ns(moment),
+            "sync_ns": sample.offsets_ns,
         }
         depth, pose = self._labels(sample), self._pose(sample)
         self.counts.update(samples=1, labelled=bool(depth), posed=pose is not None)
@@ -347,12 +347,13 @@ class _Part:
         world_from_child = None if self.odometry is None else self.odometry.pose(sample.time_ns)
         if self.odometry is None or world_from_child is None:
             return None
-        for sensor, frame in self.playback.frame_ids.items():
-            child_from_sensor = self.playback.frames.transform(self.odometry.child_frame, frame)
-            if child_from_sensor is not None and sensor in sample.rig.cameras:
-                return world_from_child @ child_from_sensor @ np.linalg.inv(sample.rig.reference_from(sensor))
+        child = self.odometry.child_frame
+        frame_ids, transform = self.playback.frame_ids, self.playback.frames.transform
+        pose = pose_of_reference(world_from_child, child, sample.rig, frame_ids, transform)
+        if pose is not None:
+            return pose
         frames = ", ".join(sorted(self.playback.frame_ids.values()))
-        self.complaints["pose"] = f"/tf_static does not say how {self.odometry.child_frame!r} lies to any of {frames}"
+        self.complaints["pose"] = f"/tf_static does not say how {child!r} lies to any of {frames}"
         return None
 
 

@@ -60,7 +60,7 @@ class Filter:
         """
         limits = self.limits
         if limits.sync_s is not None:
-            for sensor, error_ns in sync_errors_ns(moment).items():
+            for sensor, error_ns in moment.offsets_ns.items():
                 if abs(error_ns) > 1e9 * limits.sync_s:
                     return f"sync_{sensor}"
         if limits.clipped < 1:
@@ -79,14 +79,6 @@ class Filter:
                 return "unchanged"
             self._last = small
         return None
-
-
-def sync_errors_ns(moment: Moment) -> dict[str, int]:
-    """By sensor, how far what it delivered is from the moment: after it where positive."""
-    errors = {sensor: frame.time_ns - moment.time_ns for sensor, frame in moment.frames.items()}
-    if moment.spikes is not None:
-        errors["spikes"] = moment.spikes.end_ns - moment.time_ns
-    return errors
 
 
 def clipped_share(image: PackedSpikes | np.ndarray) -> float:

@@ -137,3 +137,19 @@ def with_lidar(recording: list[Written], placed: bool = True) -> list[Written]:
     steps = [("spikes_optical_frame", "lidar", SPIKES_FROM_LIDAR)]
     static = ("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, START_NS), START_NS)
     return [static, *found] if placed else found
+
+
+ODOMETRY = "/odometry"
+
+
+def with_odometry(recording: list[Written], metres: float = 0.3) -> list[Written]:
+    """The recording with poses of the spike camera, so far ahead from frame to frame."""
+    times_ns = [time_ns - 1_000_000 for topic, _, _, time_ns in recording if topic == TRUTH]
+    poses = [
+        messages.odometry_to_message(pose((0.0, 0.0, metres * k)), time_ns, "odom", "spikes_optical_frame")
+        for k, time_ns in enumerate(times_ns)
+    ]
+    return [
+        *recording,
+        *((ODOMETRY, types.ODOMETRY, place, time_ns) for place, time_ns in zip(poses, times_ns, strict=True)),
+    ]

@@ -7,9 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
 from spike_depth_core.bags import BagReader, BagWriter, messages, types
-from spike_depth_core.bags.odometry import OdometryTopic, find_odometry, interpolated
+from spike_depth_core.bags.odometry import OdometryTopic, find_odometry
 from spike_depth_core.bags.reader import BagMessage
 from spike_depth_core.geometry.rig import pose
+from spike_depth_core.streams.poses import interpolated
 
 STEP_NS = 100_000_000
 

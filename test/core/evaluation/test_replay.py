@@ -16,7 +16,16 @@ from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.networks.checkpoint import save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.streams import Frame, Moment
-from test.core.bags.recordings import FRAME_NS, START_NS, Written, small_recording, with_lidar, write_recording
+from test.core.bags.recordings import (
+    FRAME_NS,
+    ODOMETRY,
+    START_NS,
+    Written,
+    small_recording,
+    with_lidar,
+    with_odometry,
+    write_recording,
+)
 from test.core.factories import ground_depth, small_rig
 
 RIG = small_rig(64, 48)
@@ -129,6 +138,18 @@ def test_lidar_points_are_a_truth_too(tmp_path, estimator, recording):
         assert frame.abs_rel == pytest.approx(
             np.mean(np.abs(np.clip(frame.estimate.depth[seen], 1, 80) - 12) / 12), rel=1e-3
         )
+
+
+def test_samples_have_their_place_where_there_is_odometry(tmp_path, estimator, recording):
+    path = write_recording(tmp_path / "a.mcap", with_odometry(recording, 0.3))
+    _, frames = replayed(path, estimator, odometry=ODOMETRY)
+    begin_ns = START_NS + FRAME_NS
+    places = [frame.sample.world_from_reference for frame in frames]
+    driven = [0.3 * (frame.sample.time_ns - begin_ns) / FRAME_NS for frame in frames]
+    np.testing.assert_allclose([place[2, 3] for place in places], driven, atol=1e-6)
+    _, without = replayed(path, estimator)
+    assert all(frame.sample.world_from_reference is None for frame in without)
+    assert [frame.abs_rel for frame in frames] == [frame.abs_rel for frame in without]
 
 
 def test_fewer_depth_images_are_asked_for_by_their_rate(path, estimator):
