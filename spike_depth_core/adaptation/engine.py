@@ -24,15 +24,18 @@ from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
 from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
 from spike_depth_core.adaptation.lessons import (
     Lesson,
-    by_the_surer,
+    by_the_better,
     from_teacher,
     from_truth,
     network_input,
     restricted,
 )
+from spike_depth_core.adaptation.motion_stereo import MotionStereoOptions, OtherMoment, corrected
+from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, camera_pose, in_step
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
 
 
@@ -55,8 +58,12 @@ class AdaptationOptions:
         review_every: steps between the guard's reviews.
         screen: share of a picture's pixels, those that teacher or student is surest of, that are learned from.
         max_loss: steps with a larger loss, or one that is not finite, change nothing.
+        averaging: share that the average of the candidate's weights keeps of itself at each step; it is the average
+            that is judged and served (Polyak and Juditsky, 1992): single steps on single moments are noise.
         back_off: reviews that are waited after a refusal; doubles with each in a row, up to 64.
         uncertainty_weight: of the likelihood that teaches the uncertainty.
+        neighbours, parallax: which moments, where their poses are known, correct what the teacher says, and how; None
+            for no correction.
         gate, guard: what moments and weights have to pass.
         seed: of what is drawn.
     """
@@ -74,8 +81,11 @@ class AdaptationOptions:
     review_every: int = 25
     screen: float = 0.9
     max_loss: float = 3.0
+    averaging: float = 0.96
     back_off: int = 1
     uncertainty_weight: float = 0.1
+    neighbours: NeighbourOptions = field(default_factory=NeighbourOptions)
+    parallax: MotionStereoOptions | None = field(default_factory=MotionStereoOptions)
     gate: GateOptions = field(default_factory=GateOptions)
     guard: GuardOptions = field(default_factory=GuardOptions)
     seed: int = 0
@@ -90,6 +100,7 @@ class Counts:
     reviews: int = 0
     swaps: int = 0
     rollbacks: int = 0
+    measured: int = 0
 
 
 class AdaptationEngine:
@@ -110,7 +121,7 @@ class AdaptationEngine:
         loss: of the last step.
         gain: share of the error on held-out moments that the weights in service have taken off, each swap measured on
             the moments held out by then.
-        kept: share of the last moment's pixels where the teacher was heard, see `by_the_surer`.
+        kept: share of the last moment's pixels where the teacher was heard, see `by_the_better`.
         waiting: due reviews that are passed over, after a refusal.
     """
 
@@ -138,6 +149,7 @@ class AdaptationEngine:
         pairs = self._known(learned)
         self.original, self._whole = [own for own, _ in pairs], [whole for _, whole in pairs]
         self.gate = Gate(options.gate)
+        self._neighbours = Neighbours(options.neighbours)
         self.memory: Reservoir[Lesson] = Reservoir(options.reservoir, options.seed)
         self.held_out: list[Lesson] = []
         self.counts = Counts()
@@ -175,12 +187,22 @@ class AdaptationEngine:
 
     # The stream
 
+    def remember(self, sample: DepthSample) -> None:
+        """A moment that later ones may be compared with, and that is not learned from."""
+        self._neighbours.add(sample)
+
+    def has_neighbours(self, sample: DepthSample) -> bool:
+        """Whether it remembers moments that this one can be compared with, or compares none."""
+        return self.options.parallax is None or bool(self._neighbours.of(sample))
+
     @torch.no_grad()
     def observe(self, sample: DepthSample) -> str:
         """Take a moment of the stream; returns `accepted` or why it is not learned from."""
         if not self.enabled:
             return "disabled"
         options = self.options
+        neighbours = self._neighbours.of(sample)
+        self._neighbours.add(sample)
         verdict = self.gate.judge(sample)
         if verdict != ACCEPTED:
             return verdict
@@ -199,33 +221,60 @@ class AdaptationEngine:
             return self._reject("the teacher's answer is not finite")
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
+        answer, parallax = self._corrected(sample, inputs, answer, neighbours)
         said = from_teacher(inputs, self.reference, teacher, answer, sample.time_ns)
         if not said.mask.any():
             return self._reject("the teacher sees nothing")
         # Both have turns of their own: where there are five students, every fifth moment would be the same one's.
         held = (self._asked + self._learned + 1) % options.held_out == 0
         student = students[(self._asked if held else self._learned) % len(students)]
-        lesson, heard = self.lesson(sample, said, answer, student)
+        measured = bool(parallax.any())
+        lesson, heard = self.lesson(sample, said, answer, student, parallax)
         if not heard.any():
             return self._reject("the teacher is nowhere surer than the student")
         self.kept = float(heard.float().mean())
+        self.counts.measured += measured
+        # All sensors have something to learn, and to be judged by, where it is measured.
+        whole, better = (
+            self.lesson(sample, said, answer, teacher, parallax) if measured else (said.seen_by(teacher), said.mask)
+        )
         if held:  # what is asked is whether it has come closer to the teacher, not whether it has stayed elsewhere
             self._asked += 1
-            asked = replace(lesson, mask=heard, whole=said.seen_by(teacher))
+            whole = replace(whole, mask=better, source="measured" if measured else "live")
+            asked = replace(lesson, mask=heard, whole=whole)
             self.held_out = [*self.held_out, asked][-options.held_out_size :]
         else:
             self._learned += 1
+            lesson = replace(lesson, whole=whole if measured else None)
             self.memory.offer(lesson)
             self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
 
+    def _corrected(
+        self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
+    ) -> tuple[Prediction, torch.Tensor]:
+        """The teacher's answer with what parallax says of it, and where that says something."""
+        options = self.options.parallax
+        neighbours = [other for other in neighbours if self.reference in other.sensors]
+        if options is None or not neighbours:
+            return answer, torch.zeros_like(answer.log_depth, dtype=torch.bool)
+        here = camera_pose(sample, self.reference)
+        others = []
+        for other in neighbours:
+            motion = torch.from_numpy(np.linalg.inv(camera_pose(other, self.reference)) @ here)[None]
+            used = in_step(sample, other, self.options.neighbours.skew)
+            sensors = tuple(sensor for sensor in self._sensors(other) if sensor in used)
+            seen = network_input(other, self.reference, sensors, self.pixels, self.device)
+            others.append(OtherMoment(seen, motion.float().to(self.device)))
+        return corrected(answer, inputs, others, options)
+
     def lesson(
-        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...]
+        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...], parallax: torch.Tensor
     ) -> tuple[Lesson, torch.Tensor]:
         """What a student is to learn from a moment of which the teacher has said `said`, its answer; and where in it
         the teacher is heard."""
         own = self.service(restricted(said.inputs, student))
-        lesson, heard = by_the_surer(said, answer.log_scale, own, self.options.screen)
+        lesson, heard = by_the_better(said, answer.log_scale, parallax, own, self.options.screen)
         return lesson.seen_by(student), heard
 
     def _reject(self, reason: str) -> str:
@@ -239,7 +288,9 @@ class AdaptationEngine:
         options = self.options
         if not self.enabled or not self._newest:
             return False
-        lessons = [*self._newest, *self.memory.draw(options.replay)]
+        # The newest as the student sees it; what is remembered, with all sensors where it is measured: they learn, too.
+        remembered = self.memory.draw(options.replay)
+        lessons = [*self._newest, *(lesson.whole or lesson for lesson in remembered)]
         chosen = self._rng.permutation(len(self.original))[: options.original]
         # In turn by a student and by all sensors: what runs by day is to stay what it was, too.
         lessons += [(self._whole if k % 2 else self.original)[i] for k, i in enumerate(chosen)]
@@ -260,6 +311,7 @@ class AdaptationEngine:
             self.counts.skipped_steps += 1
         else:
             self._optimizer.step()
+            self._average()
             self.counts.steps += 1
         taken = self.counts.steps + self.counts.skipped_steps
         if taken % options.review_every == 0:
@@ -274,9 +326,9 @@ class AdaptationEngine:
     def review(self) -> Verdict | None:
         """Let the guard judge: a swap into service, or a roll-back to it. None while backing off, and where the weights
         are those in service."""
-        if self.waiting or _same(self.candidate, self.service):
+        if self.waiting or _same(self.averaged, self.service):
             return None
-        candidate = copy.deepcopy(self.candidate).eval().requires_grad_(False)
+        candidate = _frozen(self.averaged)
         verdict = self.guard.judge(candidate, self.service, self.held_out)
         self.counts.reviews += 1
         self.verdict = verdict
@@ -309,6 +361,7 @@ class AdaptationEngine:
         self._teacher = _between(self._first, self.service, self.options.follow)
         self.memory.clear()
         self.held_out, self._newest = [], []
+        self._neighbours.clear()
         self.verdict = None
         self.waiting, self._back_off = 0, self.options.back_off
         self._begin()
@@ -328,6 +381,7 @@ class AdaptationEngine:
             "swaps": counts.swaps,
             "rollbacks": counts.rollbacks,
             "waiting_reviews": self.waiting,
+            "measured_moments": counts.measured,
             "loss": self.loss,
             "kept": self.kept,
             "gain": self.gain,
@@ -336,14 +390,21 @@ class AdaptationEngine:
             "live_ratio": self.verdict.live if self.verdict else math.nan,
             "original_ratio": self.verdict.original if self.verdict else math.nan,
             "fused_ratio": self.verdict.fused if self.verdict else math.nan,
+            "measured_ratio": self.verdict.measured if self.verdict else math.nan,
             "fused_drift": self.verdict.drift if self.verdict else math.nan,
             "refused": list(self.verdict.reasons) if self.verdict else [],
             "moments": dict(self.gate.counts),
         }
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        for kept, new in zip(self.averaged.parameters(), self.candidate.parameters(), strict=True):
+            kept.lerp_(new, 1 - self.options.averaging)
+
     def _begin(self) -> None:
         """A fresh candidate and optimiser at the weights in service; statistics stay frozen (evaluation mode)."""
         self.candidate = copy.deepcopy(self.service).eval().requires_grad_(True)
+        self.averaged = _frozen(self.service)
         self._optimizer = torch.optim.Adam(self.candidate.parameters(), lr=self.options.learning_rate)
 
 

@@ -25,8 +25,9 @@ class GuardOptions:
             something else altogether is broken.
         least_held_out: held-out moments without which nothing is swapped.
         fused_bound: as `original_bound`, with all sensors: by day it is they that depth is made with.
-        drift_bound: the largest mean relative distance from the teacher's answer on held-out moments, with its sensors.
-            That is what depth would have been there without adaptation, so there is no error to compare.
+        drift_bound: the largest mean relative distance from the teacher's answer on the other held-out moments, with
+            its sensors. That is what depth would have been there without adaptation, so there is no error to compare.
+        measured_bound: as `fused_bound`, on held-out moments of which parallax has measured depth.
     """
 
     live_bound: float = 0.0
@@ -35,6 +36,7 @@ class GuardOptions:
     least_held_out: int = 4
     fused_bound: float = 0.02
     drift_bound: float = 0.15
+    measured_bound: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Verdict:
         live: error of the candidate over that of the weights in service, on held-out moments.
         original: error of the candidate over that of the first weights, on original examples.
         fused: the same with all sensors; NaN where no example has its `whole`.
-        drift: mean relative distance of the candidate from the teacher on held-out moments, with the teacher's sensors;
+        measured: error of the candidate over that of the first weights on held-out moments whose depth is measured,
+            with the teacher's sensors; NaN where there are none.
+        drift: mean relative distance of the candidate from the teacher on the other ones, with the teacher's sensors;
             NaN likewise.
     """
 
@@ -54,6 +58,7 @@ class Verdict:
     live: float = math.nan
     original: float = math.nan
     fused: float = math.nan
+    measured: float = math.nan
     drift: float = math.nan
 
     @property
@@ -83,6 +88,7 @@ class Guard:
         self.options = options or GuardOptions()
         self.original, self.known = list(original), known or original[0]
         self._fused = wholes(self.original)
+        self._first = first
         self._first_error = mean_error(first, self.original)
         self._first_fused = mean_error(first, self._fused)
         self._known_answer = answer(first, self.known)
@@ -105,18 +111,23 @@ class Guard:
         original = ratio(mean_error(candidate, self.original), self._first_error)
         if not original <= 1 + options.original_bound:
             reasons.append(f"error on original examples x {original:.3f}, {1 + options.original_bound:g} is allowed")
-        fused = drift = math.nan
+        fused = measured = drift = math.nan
         if self._fused:
             fused = ratio(mean_error(candidate, self._fused), self._first_fused)
             if not fused <= 1 + options.fused_bound:
                 allowed = f"{1 + options.fused_bound:g} is allowed"
                 reasons.append(f"error on original examples with all sensors x {fused:.3f}, {allowed}")
-        if as_the_teacher := wholes(held_out):
+        if known := [whole for whole in wholes(held_out) if whole.source == "measured"]:
+            measured = ratio(mean_error(candidate, known), mean_error(self._first, known))
+            if not measured <= 1 + options.measured_bound:
+                allowed = f"{1 + options.measured_bound:g} is allowed"
+                reasons.append(f"on measured moments with the teacher's sensors error x {measured:.3f}, {allowed}")
+        if as_the_teacher := [whole for whole in wholes(held_out) if whole.source != "measured"]:
             drift = mean_error(candidate, as_the_teacher)
             if not drift <= options.drift_bound:
                 allowed = f"{options.drift_bound:g} is allowed"
                 reasons.append(f"on held-out moments with the teacher's sensors {drift:.3f} from its answer, {allowed}")
-        return Verdict(tuple(reasons), live, original, fused, drift)
+        return Verdict(tuple(reasons), live, original, fused, measured, drift)
 
 
 @torch.no_grad()

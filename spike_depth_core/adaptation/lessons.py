@@ -21,7 +21,7 @@ class Lesson:
         inputs: of the student: the sensors it is to do with.
         log_depth: what it should answer, [1, H, W]; 0 where it is not known.
         mask: where that is known, [1, H, W].
-        source: `live` or `original`.
+        source: `live`, `original`, or `measured`: live, where parallax has corrected the teacher.
         time_ns: of the moment.
         whole: the same moment with all sensors, of a live one with the teacher's and its answer: what the guard asks
             besides; None where it is only learned from.
@@ -79,13 +79,16 @@ def from_teacher(
     return Lesson(inputs, answer.log_depth.nan_to_num(), mask, "live", time_ns)
 
 
-def by_the_surer(said: Lesson, teacher: Tensor, own: Prediction, screen: float) -> tuple[Lesson, Tensor]:
-    """What a student is to learn of a teacher: its depth where the teacher is the surer of the two, and elsewhere to
-    stay by its own, since what no label speaks of would drift.
+def by_the_better(
+    said: Lesson, teacher: Tensor, measured: Tensor, own: Prediction, screen: float
+) -> tuple[Lesson, Tensor]:
+    """What a student is to learn of a teacher: its depth where parallax has corrected it or it is the surer of the two,
+    and elsewhere to stay by its own, since what no label speaks of would drift.
 
     Args:
         said: the teacher's depth.
         teacher: its log scale of error, [1, H, W].
+        measured: where parallax has spoken, bool [1, H, W].
         own: what the student says now.
         screen: the share of pixels, those that either is surest of, that are learned from.
 
@@ -94,7 +97,7 @@ def by_the_surer(said: Lesson, teacher: Tensor, own: Prediction, screen: float) 
     """
     scale = torch.minimum(teacher, own.log_scale).float()
     mask = said.mask & (scale <= torch.quantile(scale[said.mask], screen)) & torch.isfinite(own.log_depth)
-    heard = teacher < own.log_scale
+    heard = measured | (teacher < own.log_scale)
     depth = torch.where(heard, said.log_depth, own.log_depth.nan_to_num())
     return replace(said, log_depth=depth, mask=mask), mask & heard
 

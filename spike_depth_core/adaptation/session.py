@@ -88,6 +88,14 @@ class AdaptationSession:
 
     # Learning
 
+    def remember(self, sample: DepthSample) -> None:
+        """Take a moment that later ones may be compared with, and that is not learned from."""
+        self._running().remember(sample)
+
+    def has_neighbours(self, sample: DepthSample) -> bool:
+        """Whether it has been given moments that this one can be compared with."""
+        return self._running().has_neighbours(sample)
+
     def observe(self, sample: DepthSample) -> str:
         """Take a moment of the stream; returns `accepted` or why it is not learned from."""
         verdict = self._running().observe(sample)
@@ -145,7 +153,7 @@ class AdaptationSession:
             "begin_ns": self._span[0] if self._span else 0,
             "end_ns": self._span[1] if self._span else 0,
             "gain": engine.gain,
-            **{key: status[key] for key in ("live_ratio", "original_ratio", "fused_ratio", "fused_drift")},
+            **{key: value for key, value in status.items() if key.endswith(("_ratio", "_drift"))},
             "counts": {key: status[key] for key in ("steps", "skipped_steps", "reviews", "swaps", "rollbacks")},
             "moments": status["moments"],
             "settings": asdict(self.options),

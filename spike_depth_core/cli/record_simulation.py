@@ -44,8 +44,7 @@ def record_simulation(
         )
         world = player.world
         about = {"seed": seed, "condition": world.condition, "layout": world.scene.layout, "duration_s": duration_s}
-        times_s = [start_s + player.frame_time_ns(frame) / 1e9 for frame in range(player.frame_count)]
-        poses = [world.world_from("spikes", time_s) for time_s in times_s]
+        poses = [player.pose(frame) for frame in range(player.frame_count)]
         task = bar.add_task("Recording", total=round(player.duration_s * 1e9))
         path.parent.mkdir(parents=True, exist_ok=True)
         with BagWriter(path, custom=drive_metadata(world.rig, about)) as bag:

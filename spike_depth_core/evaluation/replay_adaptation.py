@@ -68,7 +68,7 @@ class ReplayAdaptation:
         session: begun.
         estimator: of the replay, with the weights that the session begins with.
         steps: for each moment that is learned from.
-        interval_s: least time between two moments that are looked at.
+        interval_s: least time between two moments that are learned from; those between are compared with them.
 
     Attributes:
         views: by sensors: those that the replay used, and those of the first student.
@@ -118,10 +118,11 @@ class ReplayAdaptation:
 
     def _learn(self, frame: ReplayedFrame) -> None:
         now = frame.estimate.time_ns
+        session = self.session
         if self._looked_ns is not None and 0 <= now - self._looked_ns < self._interval_ns:
+            session.remember(frame.sample)
             return
         self._looked_ns = now
-        session = self.session
         if session.observe(frame.sample) == ACCEPTED:
             for _ in range(self.steps):
                 session.step()

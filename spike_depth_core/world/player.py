@@ -249,6 +249,10 @@ class DrivePlayer:
         """uint16 [H, W], centikelvin."""
         return self.image("thermal", frame)
 
+    def pose(self, frame: int) -> np.ndarray:
+        """4x4 from the spike camera's optical frame to the world at a frame, metres."""
+        return self.world.world_from("spikes", self.start_s + self.frame_time_ns(frame) / 1e9)
+
     def depth(self, frame: int) -> np.ndarray:
         """Truth for the spike camera at the time of a frame, float32 [H, W] in metres, +inf for sky."""
         return self._depth[frame]

@@ -8,12 +8,13 @@ checkpoints are driven: one to which every other domain is new, see `newcomer`, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -30,11 +31,13 @@ from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.world import CONDITIONS, World
 
 TEST_SEED = 700_000
 WINDOW_S = 20.0
+GLANCES_S = (0.25, 0.1)  # before each moment, to compare it with
 WITH_ALL_EVERY = 2  # moments to one of which depth is taken with all sensors, too
 SERIES = {
     "frozen": "frozen",
@@ -113,8 +116,14 @@ def turned(rig: SensorRig, degrees: float) -> SensorRig:
     return replace(rig, poses=poses)
 
 
-def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple[str, DepthSample]]:
-    """(phase, sample) along the whole drive: `before`, `new`, `after`. Times go on from phase to phase."""
+def shifted(sample: DepthSample, told: SensorRig, by_ns: int) -> DepthSample:
+    """A sample at a later time, with what the vehicle believes of its rig, not what is so."""
+    spikes = sample.spikes and replace(sample.spikes, start_ns=sample.spikes.start_ns + by_ns)
+    return replace(sample, rig=told, time_ns=sample.time_ns + by_ns, spikes=spikes)
+
+
+def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple[str, DepthSample, list[DepthSample]]]:
+    """(phase, moment, those just before it) along the drive: `before`, `new`, `after`. Times go on over phases."""
     told = scaled_rig(preset.scale)
     offset = 0.0
     phases = (("before", preset.before_s, False), ("new", preset.new_s, True), ("after", preset.after_s, False))
@@ -126,12 +135,14 @@ def drive(scenario: Scenario, preset: OnlinePreset, seed: int) -> Iterator[tuple
             spikes = world.suite.spikes
             changes = {**scenario.spikes, "gain": scenario.spikes.get("gain", 1.0) * spikes.parameters.gain}
             world.suite = replace(world.suite, spikes=replace(spikes, parameters=replace(spikes.parameters, **changes)))
+        shift = round(offset * 1e9)
         for k in range(round(seconds * preset.rate_hz)):
-            sample = world.sample(1.0 + k / preset.rate_hz)
-            shift = round(offset * 1e9)
-            moved = replace(sample.spikes, start_ns=sample.spikes.start_ns + shift) if sample.spikes else None
-            # What the vehicle believes of its rig, not what is so.
-            yield phase, replace(sample, rig=told, time_ns=sample.time_ns + shift, spikes=moved)
+            time_s = 1.0 + k / preset.rate_hz
+            yield (
+                phase,
+                shifted(world.sample(time_s), told, shift),
+                [shifted(world.sample(time_s - ago), told, shift) for ago in GLANCES_S],
+            )
         offset += seconds
 
 
@@ -167,10 +178,15 @@ class TaughtByTruth(AdaptationEngine):
     """The same adaptation with true depth for labels: what the stream could teach at best, by the same schedule."""
 
     def lesson(
-        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...]
+        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...], parallax: Tensor
     ) -> tuple[Lesson, Tensor]:
         lesson = from_truth(sample, self.reference, student, self.pixels, self.depth_range, self.device)
         return lesson, lesson.mask
+
+    def _corrected(
+        self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
+    ) -> tuple[Prediction, Tensor]:
+        return answer, torch.ones_like(answer.log_depth, dtype=torch.bool)  # there is nothing to measure
 
 
 class _Driver:
@@ -187,7 +203,9 @@ class _Driver:
             self._estimator = DepthEstimator(self._service, self._info)
         return self._estimator
 
-    def learn(self, sample: DepthSample, steps: int) -> None:
+    def learn(self, sample: DepthSample, steps: int, before: Sequence[DepthSample] = ()) -> None:
+        for earlier in before:
+            self.engine.remember(earlier)
         self.engine.observe(sample)
         for _ in range(steps):
             self.engine.step()
@@ -225,7 +243,7 @@ def run_scenario(
     }
     student, teacher = options.students[0], options.teacher_sensors
     moments = []
-    for index, (phase, sample) in enumerate(drive(scenario, preset, seed)):
+    for index, (phase, sample, before) in enumerate(drive(scenario, preset, seed)):
         asked = {
             "frozen": (estimator, student),
             **{name: (driver.estimator(), student) for name, driver in drivers.items()},
@@ -240,7 +258,7 @@ def run_scenario(
         }
         moments.append({"phase": phase, "time_s": sample.time_ns / 1e9, **errors})
         for driver in drivers.values():
-            driver.learn(sample, preset.steps)
+            driver.learn(sample, preset.steps, before)
         progress(index + 1)
     engine = drivers["adapted"].engine
     return {

@@ -4,12 +4,17 @@ import copy
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, GateOptions, GuardOptions
+from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, AdaptationOptions, GateOptions, GuardOptions
 from spike_depth_core.adaptation.guard import Guard, mean_error
 from spike_depth_core.adaptation.lessons import from_truth, network_input
+from spike_depth_core.adaptation.originals import scaled_rig
+from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.resources import default_checkpoint
+from spike_depth_core.world import World
 from test.core.adaptation.toys import BOLD, SMALL, same_weights, toy_network, toy_originals, toy_stream
 from test.core.factories import small_sample
 
@@ -107,11 +112,86 @@ def test_what_runs_by_day_is_judged_too(network, original):
             for whole, lesson in zip(inputs, engine.held_out, strict=True)
         ]
     assert verdict.drift == pytest.approx(sum(moved) / len(moved), rel=1e-4)
-    engine.candidate = bad
+    engine.averaged = bad
     engine.review()
     status = engine.status()
     assert (status["swaps"], status["rollbacks"]) == (0, 1)
     assert (status["fused_ratio"], status["fused_drift"]) == (verdict.fused, verdict.drift)
+
+
+@pytest.fixture(scope="module")
+def streets():
+    """Three moments each of streets in a town that the shipped checkpoint has not seen, on the move."""
+    worlds = [World(900 + k, rig=scaled_rig(0.5), supersample=1, condition="day", town="second") for k in range(3)]
+    return [[world.sample(time_s) for time_s in (3.75, 3.9, 4.0)] for world in worlds]
+
+
+@pytest.fixture
+def street(streets):
+    return streets[0]
+
+
+def taught(samples, **options):
+    """The engine that has been given these moments, and its lesson or question about the last."""
+    network, info = load_checkpoint(default_checkpoint())
+    options = AdaptationOptions(students=(("spikes",),), **options)
+    engine = AdaptationEngine(network, samples[-1:], info.depth_range, options)
+    for sample in samples[:-1]:
+        engine.remember(sample)
+    assert engine.observe(samples[-1]) == ACCEPTED
+    return engine, (*engine.memory.items, *engine.held_out)[-1]
+
+
+def error(lesson, sample):
+    pixels = load_checkpoint(default_checkpoint())[0].architecture.pixels
+    truth = from_truth(sample, "spikes", ("spikes",), pixels, (0.5, 80.0))
+    mask = lesson.mask & truth.mask
+    return float((lesson.depth / truth.depth - 1).abs()[mask].mean())
+
+
+def test_what_is_taught_is_nearer_to_the_truth_where_the_vehicle_knows_how_it_moves(streets):
+    ratios = []
+    for street in streets:
+        measured = taught(street)[1]
+        told = taught([dataclasses.replace(sample, world_from_reference=None) for sample in street])[1]
+        unused = taught(street, parallax=None)[1]
+        assert torch.equal(told.log_depth, unused.log_depth)
+        assert told.whole is None
+        assert measured.whole.sensors == ALL
+        ratios.append([error(lesson, street[-1]) / error(told, street[-1]) for lesson in (measured, measured.whole)])
+    assert np.mean(ratios) < 0.9
+
+
+def test_motion_that_is_not_so_teaches_something_else(street):
+    """Poses are used, and used the right way round."""
+    still = [dataclasses.replace(sample, world_from_reference=np.eye(4)) for sample in street]
+    assert taught(still)[1].whole is None  # there is no parallax in it
+    backwards = [
+        dataclasses.replace(sample, world_from_reference=np.linalg.inv(sample.world_from_reference))
+        for sample in street
+    ]
+    assert error(taught(backwards)[1], street[-1]) > error(taught(street)[1], street[-1])
+
+
+def test_only_pictures_that_are_in_step_with_the_moment_are_compared(street):
+    late = [
+        dataclasses.replace(sample, offsets_ns={sensor: 30_000_000 * k for sensor in sample.sensors})
+        for k, sample in enumerate(street)
+    ]
+    assert taught(late)[1].whole is None
+
+
+def test_all_sensors_are_judged_by_what_is_measured(street):
+    engine, _ = taught(street, held_out=1)
+    bad = copy.deepcopy(engine.service)
+    with torch.no_grad():
+        for name, value in bad.named_parameters():
+            if "rgb" in name:
+                value.normal_(std=3.0)
+    verdict = engine.guard.judge(bad, engine.service, [engine.held_out[0]] * 4)
+    assert verdict.measured > 1.5
+    assert math.isnan(verdict.drift)
+    assert "on measured moments with the teacher's sensors error x" in " ".join(verdict.reasons)
 
 
 def test_of_the_original_training_students_and_all_sensors_learn_in_turn(network, original):

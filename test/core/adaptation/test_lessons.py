@@ -2,7 +2,7 @@
 
 import torch
 
-from spike_depth_core.adaptation.lessons import by_the_surer, from_teacher, network_input
+from spike_depth_core.adaptation.lessons import by_the_better, from_teacher, network_input
 from spike_depth_core.networks.depth_network import Prediction
 from test.core.factories import small_sample
 
@@ -11,6 +11,10 @@ ALL = ("spikes", "rgb", "nir", "thermal")
 
 def prediction(log_depth, log_scale):
     return Prediction(log_depth, log_scale, [])
+
+
+def nowhere(like):
+    return torch.zeros_like(like, dtype=torch.bool)
 
 
 def said(inputs, depth):
@@ -26,7 +30,7 @@ def test_the_surer_of_both_is_learned_from():
     owns[:, :, :10] = -0.5  # the teacher is surer on the left, the student on the right
     owns[:, :, -10:] = -1.5
     owns[:, :, 10:-10] = -1.0  # nobody is in between: the student stays by what it says
-    lesson, heard = by_the_surer(said(inputs, teacher), teachers, prediction(own, owns), 1.0)
+    lesson, heard = by_the_better(said(inputs, teacher), teachers, nowhere(own), prediction(own, owns), 1.0)
     seen = inputs.images["spikes"][:, -1] > 0.5
     assert torch.equal(lesson.mask, seen)
     assert (lesson.log_depth[:, :, :10] == 2.0).all()
@@ -40,7 +44,7 @@ def test_what_both_are_unsure_of_is_no_lesson():
     size = inputs.images["spikes"].shape[-2:]
     depth = torch.zeros(1, *size)
     scale = torch.arange(depth.numel(), dtype=torch.float32).view(1, *size) / depth.numel()
-    lesson, heard = by_the_surer(said(inputs, depth), scale, prediction(depth, scale + 0.5), 0.25)
+    lesson, heard = by_the_better(said(inputs, depth), scale, nowhere(depth), prediction(depth, scale + 0.5), 0.25)
     seen = inputs.images["spikes"][:, -1] > 0.5
     assert abs(float(lesson.mask.sum() / seen.sum()) - 0.25) < 0.01
     assert float(scale[lesson.mask].max()) < float(scale[seen & ~lesson.mask].min())
@@ -52,7 +56,21 @@ def test_an_answer_that_is_not_finite_teaches_nothing():
     size = inputs.images["spikes"].shape[-2:]
     own, scale = torch.zeros(1, *size), torch.zeros(1, *size)
     own[:, 20, 30] = torch.nan
-    lesson, heard = by_the_surer(said(inputs, torch.ones(1, *size)), scale - 1.0, prediction(own, scale), 1.0)
+    teacher = said(inputs, torch.ones(1, *size))
+    lesson, heard = by_the_better(teacher, scale - 1.0, nowhere(own), prediction(own, scale), 1.0)
     assert not lesson.mask[:, 20, 30].any()
     assert torch.isfinite(lesson.log_depth).all()
     assert heard.sum() == lesson.mask.sum()
+
+
+def test_what_is_measured_is_learned_from_whoever_is_surer():
+    inputs = network_input(small_sample(0, planes=16), "spikes", ALL, 64 * 96)
+    size = inputs.images["spikes"].shape[-2:]
+    teacher, own = torch.full((1, *size), 2.0), torch.full((1, *size), 1.0)
+    teachers, owns = torch.full((1, *size), -1.0), torch.full((1, *size), -2.0)
+    measured = nowhere(own)
+    measured[:, :, :30] = True
+    lesson, heard = by_the_better(said(inputs, teacher), teachers, measured, prediction(own, owns), 1.0)
+    assert (lesson.log_depth[measured] == 2.0).all()
+    assert (lesson.log_depth[~measured] == 1.0).all()
+    assert torch.equal(heard, lesson.mask & measured)

@@ -29,7 +29,7 @@ from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.resources import config_path
 from spike_depth_core.samples.files import sample_path, save_sample
-from test.core.bags.recordings import small_recording, write_recording
+from test.core.bags.recordings import ODOMETRY, small_recording, with_odometry, write_recording
 from test.core.factories import small_rig, small_sample
 
 RIG = small_rig(64, 48)
@@ -67,13 +67,13 @@ def example():
     return small_sample(7, planes=16, rig=dataclasses.replace(small_rig(), height=1.65))
 
 
-def learned(bag, checkpoint, folder, example):
+def learned(bag, checkpoint, folder, example, odometry=None, interval_s=0.0):
     estimator = DepthEstimator.load(checkpoint)
     session = AdaptationSession(checkpoint, Snapshots(folder), EASY, resume=False)
     session.begin([example])
-    adaptation = ReplayAdaptation(session, estimator, steps=2, interval_s=0.0)
+    adaptation = ReplayAdaptation(session, estimator, steps=2, interval_s=interval_s)
     reader = BagReader(bag)
-    run = Replay(reader, estimator, find_sensors(reader), RIG, truth=TRUTH)
+    run = Replay(reader, estimator, find_sensors(reader), RIG, truth=TRUTH, odometry=odometry)
     return run, adaptation, list(adaptation.watch(run.frames()))
 
 
@@ -101,6 +101,19 @@ def test_before_and_after_over_time_and_the_same_again(bag, checkpoint, example,
     _, again, _ = learned(bag, checkpoint, tmp_path / "b", example)
     assert again.digest == adaptation.digest
     assert again.session.service.sha256 == adaptation.session.service.sha256
+
+
+def test_moments_between_are_compared_with_those_that_are_learned_from(checkpoint, example, tmp_path):
+    path = write_recording(tmp_path / "a.mcap", with_odometry(small_recording(rig=RIG)))
+    counts = []
+    for odometry in (ODOMETRY, None):
+        folder = tmp_path / str(odometry).strip("/")
+        _, adaptation, frames = learned(path, checkpoint, folder, example, odometry, interval_s=0.06)
+        status = adaptation.session.status()
+        assert len(frames) == 5
+        assert sum(status["moments"].values()) == 3  # the first, and those at twice the interval of frames
+        counts.append(status["measured_moments"])
+    assert counts == [2, 0]
 
 
 def test_a_frame_without_a_truth_in_range_is_passed_over(checkpoint, example, tmp_path):

@@ -97,13 +97,16 @@ def test_a_turned_rig_turns_all_but_the_reference_by_the_angle():
 def test_the_drive_changes_when_it_should_and_time_goes_on():
     scenario = Scenario("night with a weak camera", {"condition": "night"}, {"gain": 0.5, "dead_fraction": 0.1}, 1.0)
     moments = list(drive(scenario, SHORT, 700_100))
-    assert [phase for phase, _ in moments] == ["before"] * 2 + ["new"] * 4 + ["after"] * 2
-    times = [sample.time_ns for _, sample in moments]
+    assert [phase for phase, _, _ in moments] == ["before"] * 2 + ["new"] * 4 + ["after"] * 2
+    times = [sample.time_ns for _, sample, _ in moments]
     assert times == sorted(set(times))
-    assert all(sample.spikes.end_ns == sample.time_ns for _, sample in moments)
-    assert {sample.meta["condition"] for phase, sample in moments if phase == "new"} == {"night"}
-    assert len({id(sample.rig) for _, sample in moments}) == 1  # what the vehicle believes does not change
-    silent = [int((spike_counts(s.spikes, [256])[0] == 0).sum()) for _, s in moments]
+    assert all(sample.spikes.end_ns == sample.time_ns for _, sample, _ in moments)
+    assert {sample.meta["condition"] for phase, sample, _ in moments if phase == "new"} == {"night"}
+    assert len({id(sample.rig) for _, sample, _ in moments}) == 1  # what the vehicle believes does not change
+    for _, sample, earlier in moments:
+        assert [sample.time_ns - glance.time_ns for glance in earlier] == [250_000_000, 100_000_000]
+        assert all(glance.world_from_reference is not None for glance in (sample, *earlier))
+    silent = [int((spike_counts(s.spikes, [256])[0] == 0).sum()) for _, s, _ in moments]
     assert min(silent[2:6]) > 0.09 * 100 * 62
     assert max(silent[:2]) < 0.05 * 100 * 62
 
@@ -132,6 +135,7 @@ def test_a_short_drive_end_to_end(tmp_path):
     assert first["teacher"] == pytest.approx(first["fused"])
     assert ["fused" in m for m in result["moments"]] == [True, False] * 4
     assert result["status"]["moments"]["accepted"] > 0
+    assert result["status"]["measured_moments"] == result["status"]["moments"]["accepted"]
     assert result["status"]["steps"] > 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     write_online_page([result], tmp_path, "spike-depth benchmark --suite online")

@@ -1,0 +1,171 @@
+"""What parallax says of a depth map: other moments of the drive, by the known motion of the vehicle, correct it.
+
+Depth told from one moment is a guess at how far things of such a look usually are; how pictures change as the vehicle
+drives on is a measurement. So depths around what is told are tried (the plane sweep of Collins, CVPR 1996; about the
+depth of a single view, as wide as it is uncertain, as in MaGNet, Bae et al., CVPR 2022), and each is asked how well it
+explains what the same sensors saw a few decimetres to metres away. For the offset x of log-depth at a pixel
+
+    log p(x) = -|x| / b - w E(x),
+
+where b is the scale of the Laplace distribution that was told, and E the mean over sensors and other moments of the
+error (1 - ZNCC) / 2 of windows of 5x5 pixels (zero-mean normalised cross-correlation: brightness and contrast do not
+count), less its mean over all x, averaged over `support`: what the depth map has wrong, it has wrong over whole
+surfaces. A moment that fits about as well without any motion says nothing of a pixel, as in Monodepth2 (Godard et al.,
+ICCV 2019, section 3.3): of the sky, of a car that keeps pace, of dirt on the lens. And what nearly keeps pace, as a bus
+does that overtakes, has the parallax of something far: where that would be farther than all that is tried, it is not
+believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spike_depth_core.geometry.precision import full_precision
+from spike_depth_core.geometry.resample import inside, sample_at
+from spike_depth_core.geometry.warp import back_project, project, transform
+from spike_depth_core.networks.depth_network import Prediction
+from spike_depth_core.networks.preprocess import NetworkInput
+from spike_depth_core.samples import modality
+
+_WINDOW = 2  # pixels to each side
+_FLAT = 1e-3  # variance, of pictures of order one, below which a window has nothing to compare
+
+
+@dataclass(frozen=True)
+class MotionStereoOptions:
+    """How depth is corrected.
+
+    Attributes:
+        reach: largest change of log-depth that is tried, to either side.
+        hypotheses: that are tried, an odd number: the middle one is what was told.
+        weight: w of the formula.
+        support: pixels to each side over which evidence is averaged.
+        beyond: probability of the farthest depth that is tried, from which on nothing is said there.
+        unmoved: a moment speaks of a pixel where its error unmoved is more than 1 / `unmoved` of its least error.
+    """
+
+    reach: float = 0.6
+    hypotheses: int = 9
+    weight: float = 50.0
+    support: int = 4
+    beyond: float = 0.1
+    unmoved: float = 1.25
+
+
+@dataclass(frozen=True)
+class OtherMoment:
+    """A moment near the one whose depth is asked for.
+
+    Attributes:
+        inputs: with the network camera of the same sensor.
+        other_from_asked: how the network camera has moved, [1, 4, 4], metres.
+    """
+
+    inputs: NetworkInput
+    other_from_asked: Tensor
+
+
+@torch.no_grad()
+@full_precision
+def corrected(
+    told: Prediction, inputs: NetworkInput, others: Sequence[OtherMoment], options: MotionStereoOptions | None = None
+) -> tuple[Prediction, Tensor]:
+    """Depth with what other moments say of it.
+
+    Args:
+        told: log-depth and the log of its Laplace scale, [1, H, W], by a network that saw `inputs`.
+        inputs: of the moment, one. Its sensors are compared, as far as the other moments have them.
+        others: from other places, with the same network camera.
+        options: see there.
+
+    Returns:
+        The mean over p(x), and a scale less by as much as p's mean absolute deviation is less than without evidence;
+        both as told where nothing is said. And where something is said, bool [1, H, W].
+    """
+    options = options or MotionStereoOptions()
+    offsets = torch.linspace(-options.reach, options.reach, options.hypotheses, device=told.log_depth.device)
+    offsets = offsets[:, None, None]
+    points = back_project((told.log_depth + offsets).exp(), inputs.camera)  # [K, H, W, 3]
+    evidence, count = torch.zeros_like(points[..., 2]), 0
+    said = torch.zeros_like(evidence[:1], dtype=torch.bool)
+    for sensor, image in inputs.images.items():
+        shared = [other for other in others if sensor in other.inputs.images]
+        picture = _picture(sensor, image)
+        # At the network camera's own centre a pixel is where it is, whatever its depth.
+        beside = shared and bool(inputs.centres[sensor].any())
+        own = _looked_up(picture, inputs, sensor, points) if beside else picture
+        for other in shared:
+            theirs = _picture(sensor, other.inputs.images[sensor])
+            moved = transform(points, other.other_from_asked.to(points).expand(len(points), -1, -1))
+            error = _error(own, _looked_up(theirs, other.inputs, sensor, moved))
+            least = error.amin(dim=0)
+            speaks = torch.isfinite(error) & (_error(picture, theirs) * options.unmoved > least)
+            mean = torch.where(speaks, error, 0.0).sum(dim=0) / speaks.sum(dim=0).clamp(min=1)
+            evidence += torch.where(speaks, error - mean, 0.0)
+            said |= speaks.any(dim=0)
+            count += 1
+    if not count:
+        return told, said
+    evidence = _box_mean(evidence / count, options.support)
+    said = _box_mean(said.to(evidence.dtype), options.support) > 1e-6
+    prior = -offsets.abs() / told.log_scale.exp()
+    p = torch.softmax(prior - options.weight * evidence, dim=0)
+    beyond = F.max_pool2d((p[-1:] > options.beyond).float(), 2 * _WINDOW + 1, 1, _WINDOW) > 0
+    said &= ~beyond
+    mean, spread = _mean_and_deviation(p, offsets)
+    _, before = _mean_and_deviation(torch.softmax(prior, dim=0), offsets)
+    log_depth = torch.where(said, told.log_depth + mean, told.log_depth)
+    log_scale = torch.where(said, told.log_scale + torch.log(spread / before).clamp(max=0.0), told.log_scale)
+    return replace(told, log_depth=log_depth, log_scale=log_scale), said
+
+
+def _picture(sensor: str, image: Tensor) -> Tensor:
+    """What is compared of an image [1, C + 1, H, W]: the mean of colours, of spikes the rate over the whole window; and
+    its mask, [1, 2, H, W]."""
+    grey = image[:, :-1].mean(dim=1, keepdim=True) if modality(sensor) == "rgb" else image[:, :1]
+    return torch.cat([grey, image[:, -1:]], dim=1)
+
+
+def _looked_up(picture: Tensor, inputs: NetworkInput, sensor: str, points: Tensor) -> Tensor:
+    """A sensor's picture at points [K, H, W, 3] of its moment's reference, [K, 2, H, W]; nothing is seen of points
+    behind the camera or beyond its picture."""
+    pixels, z = project(points - inputs.centres[sensor], inputs.camera)
+    found = sample_at(picture.expand(len(points), -1, -1, -1), pixels)
+    seen = (z > 1e-3) & inside(pixels, (picture.shape[2], picture.shape[3]))
+    return torch.stack([found[:, 0], found[:, 1] * seen], dim=1)
+
+
+def _error(a: Tensor, b: Tensor) -> Tensor:
+    """(1 - ZNCC) / 2 [K, H, W] of pictures [K or 1, 2, H, W]; +inf where one of them sees nothing."""
+    seen = (a[:, 1] > 0.99) & (b[:, 1] > 0.99)
+    a, b = a[:, 0], b[:, 0]
+    mean_a, mean_b = _box_mean(a, _WINDOW), _box_mean(b, _WINDOW)
+    variance_a = (_box_mean(a * a, _WINDOW) - mean_a * mean_a).clamp(min=0) + _FLAT
+    variance_b = (_box_mean(b * b, _WINDOW) - mean_b * mean_b).clamp(min=0) + _FLAT
+    covariance = _box_mean(a * b, _WINDOW) - mean_a * mean_b
+    return torch.where(seen, (1 - covariance * torch.rsqrt(variance_a * variance_b)) / 2, torch.inf)
+
+
+def _box_mean(x: Tensor, reach: int) -> Tensor:
+    """Means of [K, H, W] over so many pixels to each side, the border's repeated: by sums of shifted maps, which is
+    several times as fast on a CPU as pooling."""
+    x = F.pad(x[:, None], (reach, reach, reach, reach), mode="replicate")[:, 0]
+    side = 2 * reach + 1
+    across = x[..., : x.shape[2] - 2 * reach].clone()
+    for k in range(1, side):
+        across += x[..., k : x.shape[2] - 2 * reach + k]
+    down = across[:, : x.shape[1] - 2 * reach].clone()
+    for k in range(1, side):
+        down += across[:, k : x.shape[1] - 2 * reach + k]
+    return down / side**2
+
+
+def _mean_and_deviation(p: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and mean absolute deviation [1, H, W] over offsets [K, 1, 1] of probabilities [K, H, W]."""
+    mean = (p * offsets).sum(dim=0, keepdim=True)
+    return mean, (p * (offsets - mean).abs()).sum(dim=0, keepdim=True)

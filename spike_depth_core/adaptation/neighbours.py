@@ -1,0 +1,87 @@
+"""The last moments of a stream, and which of them show a later one from another place."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from spike_depth_core.samples import DepthSample
+
+
+@dataclass(frozen=True)
+class NeighbourOptions:
+    """Which moments are compared.
+
+    Attributes:
+        count: how many, the newest.
+        metres: how far the vehicle has moved between them: from less nothing can be told, and beyond too much has gone
+            out of sight.
+        seconds: how long ago they are at most: what else is on the road moves, too.
+        skew: how much longer or shorter than between the moments the time between two pictures of a sensor may be, of
+            the former: as wrong as that is how far the sensor is taken to have moved.
+    """
+
+    count: int = 2
+    metres: tuple[float, float] = (0.2, 5.0)
+    seconds: float = 1.0
+    skew: float = 0.05
+
+
+def camera_pose(sample: DepthSample, sensor: str) -> np.ndarray:
+    """4x4 from a sensor's optical frame to the frame that all moments of the stream share, metres."""
+    assert sample.world_from_reference is not None
+    return sample.world_from_reference @ sample.rig.reference_from(sensor)
+
+
+class Neighbours:
+    """Remembers moments whose pose is known, for as long as they may be compared with another."""
+
+    def __init__(self, options: NeighbourOptions | None = None):
+        self.options = options or NeighbourOptions()
+        self._past: deque[DepthSample] = deque()
+
+    def add(self, sample: DepthSample) -> None:
+        """Remember a moment; one without a pose, or the same again, is of no use."""
+        self._forget(sample.time_ns)
+        if sample.world_from_reference is not None and all(sample.time_ns != past.time_ns for past in self._past):
+            self._past.append(sample)
+
+    def of(self, sample: DepthSample) -> list[DepthSample]:
+        """Those that show what a moment shows from another place, the newest first; at most `count`."""
+        self._forget(sample.time_ns)
+        if sample.world_from_reference is None:
+            return []
+        least, most = self.options.metres
+        found = []
+        for past in reversed(self._past):
+            apart = float(np.linalg.norm((past.world_from_reference - sample.world_from_reference)[:3, 3]))
+            if least <= apart <= most and _same_cameras(past, sample):
+                found.append(past)
+        return found[: self.options.count]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._past.clear()
+
+    def _forget(self, now_ns: int) -> None:
+        """What is too old, or of a time that has not yet been, after a clock was set back."""
+        oldest = now_ns - self.options.seconds * 1e9
+        self._past = deque(past for past in self._past if oldest <= past.time_ns <= now_ns)
+
+
+def in_step(a: DepthSample, b: DepthSample, skew: float) -> tuple[str, ...]:
+    """The sensors of both whose pictures are as far apart in time as the moments are, see `NeighbourOptions`."""
+    most = skew * abs(a.time_ns - b.time_ns)
+    return tuple(
+        sensor
+        for sensor in a.sensors
+        if sensor in b.sensors and abs(a.offsets_ns.get(sensor, 0) - b.offsets_ns.get(sensor, 0)) <= most
+    )
+
+
+def _same_cameras(a: DepthSample, b: DepthSample) -> bool:
+    """Whether the sensors that both have are the same cameras, and there is one."""
+    shared = a.rig.cameras.keys() & b.rig.cameras.keys()
+    return bool(shared) and all(a.rig.cameras[sensor] == b.rig.cameras[sensor] for sensor in shared)

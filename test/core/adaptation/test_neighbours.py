@@ -1,0 +1,61 @@
+"""Which of the last moments show a later one from another place."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, camera_pose
+from test.core.factories import small_rig, small_sample
+
+
+def at(time_s, forward=None, rig=None):
+    world = None
+    if forward is not None:
+        world = np.eye(4)
+        world[2, 3] = forward
+    sample = small_sample(0, planes=16, rig=rig or small_rig())
+    return dataclasses.replace(sample, time_ns=round(time_s * 1e9), world_from_reference=world)
+
+
+def remembering(*samples):
+    neighbours = Neighbours(NeighbourOptions(count=2, metres=(0.5, 5.0), seconds=1.0))
+    for sample in samples:
+        neighbours.add(sample)
+    return neighbours
+
+
+def times(found):
+    return [sample.time_ns / 1e9 for sample in found]
+
+
+def test_the_newest_that_are_neither_too_near_nor_too_far():
+    past = remembering(at(1.0, 0.0), at(1.2, 2.0), at(1.4, 4.0), at(1.6, 6.0), at(1.8, 6.9))
+    assert times(past.of(at(1.9, 7.0))) == [1.6, 1.4]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [at(2.5, 4.0), at(0.5, 4.0), at(1.3), at(1.1, 0.0), at(1.3, 40.0)],
+    ids=["late", "early", "lost", "still", "far"],
+)
+def test_nothing_to_compare_with(now):
+    assert remembering(at(1.0, 0.0)).of(now) == []
+
+
+def test_moments_without_a_pose_are_of_no_use():
+    assert remembering(at(1.0), at(1.2, 2.0)).of(at(1.3, 4.0))[0].time_ns == 1_200_000_000
+
+
+def test_pictures_of_another_camera_are_not_compared():
+    rig = small_rig()
+    other = dataclasses.replace(
+        rig, cameras={s: dataclasses.replace(c, fx=c.fx * 2) if s == "spikes" else c for s, c in rig.cameras.items()}
+    )
+    assert remembering(at(1.0, 0.0, other)).of(at(1.2, 2.0)) == []
+
+
+def test_a_camera_is_where_its_rig_says():
+    sample = at(1.0, 3.0)
+    expected = np.array([0, 0, 3.0]) + sample.rig.reference_from("rgb")[:3, 3]
+    assert np.allclose(camera_pose(sample, "rgb")[:3, 3], expected)
