@@ -70,7 +70,7 @@ def _node(context: LaunchContext) -> list[Node]:
                     **given,
                 },
             ],
-            remappings=[(f"~/input/{sensor}", LaunchConfiguration(sensor)) for sensor in SENSORS],
+            remappings=[(f"~/input/{name}", LaunchConfiguration(name)) for name in (*SENSORS, "odometry")],
             ros_arguments=["--log-level", LaunchConfiguration("log_level"), *enclave],
             output="screen",
         )
@@ -85,6 +85,11 @@ def generate_launch_description() -> LaunchDescription:
             default_value=PathJoinSubstitution([share, "config", "adaptation.yaml"]),
             description="Parameter file (YAML) of the adaptation node. What both nodes have to agree on is taken from "
             "the depth node's, where that has it.",
+        ),
+        DeclareLaunchArgument(
+            "odometry",
+            default_value="odometry",
+            description="Topic of the vehicle's poses (nav_msgs/Odometry), by which parallax corrects the teacher.",
         ),
         DeclareLaunchArgument(
             "adaptation_enclave",

@@ -77,6 +77,7 @@ class AdaptationNode(Node):
             spent,
             values["steps"],
             values["niceness"],
+            values["interval"],
         )
         self.deployment = Deployment(self, values["target"]) if values["target"] else None
         self._report = AdaptationReport(full_name(self))

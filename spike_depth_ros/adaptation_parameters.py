@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spike_depth_core.adaptation import AdaptationOptions, GateOptions, GuardOptions
+from spike_depth_core.adaptation.motion_stereo import MotionStereoOptions
 from spike_depth_core.adaptation.originals import COUNT
 from spike_depth_core.samples import SENSORS
 from spike_depth_ros.depth_parameters import DEPTH_NODE
@@ -54,7 +55,12 @@ ADAPTATION_NODE = (
         19,
     ),
     Parameter("steps", 1, "Steps for each moment that is learned from.", 1, 100, change="now"),
-    Parameter("interval", 0.5, "Least time between two moments that are looked at, in seconds.", 0.05, 3600.0),
+    Parameter("interval", 0.5, "Least time between two moments that are learned from, in seconds.", 0.05, 3600.0),
+    Parameter(
+        "parallax",
+        True,
+        "Whether moments just before correct what the teacher says, where odometry tells how the vehicle has moved.",
+    ),
     Parameter(
         "students",
         ["spikes", "spikes+thermal"],
@@ -178,5 +184,6 @@ def options(values: Mapping[str, Any]) -> AdaptationOptions:
             least_held_out=values["least_held_out"],
             fused_bound=values["original_bound"],
         ),
+        parallax=MotionStereoOptions() if values["parallax"] else None,
         seed=values["seed"],
     )

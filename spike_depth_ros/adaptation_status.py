@@ -93,6 +93,8 @@ class AdaptationReport:
             values[f"{sensor}/rate_hz"] = reception.inputs.rates[sensor].rate_hz()
             for key in ("received", "used", "lost"):
                 values[f"{sensor}/{key}"] = counts[sensor][key]
+        values["odometry/topic"] = reception.odometry.topic
+        values["odometry/child_frame"] = reception.odometry.child_frame or "nothing heard"
         return status(f"{self._name}: inputs", OK, "receiving", values)
 
 

@@ -17,6 +17,7 @@ from spike_depth_core.samples import DepthSample
 
 DISABLED, PREPARING, WATCHING, LEARNING, BACKING_OFF, FAILED = range(6)
 STATES = ("disabled", "preparing", "watching", "learning", "backing off", "failed")
+_GLANCES = 5  # moments in a row that are looked at for others to be compared with
 _LOOK_S = 0.2  # how long a command may have to wait while no moment comes
 
 
@@ -51,6 +52,7 @@ class Learner:
         budget: of processor time.
         spent: seconds that what was done on this thread took, from its beginning.
         steps: for each moment; may be changed at any time.
+        interval_s: least time between two moments that are learned from, by their stamps.
         niceness: of the thread, on Linux; depth goes first.
     """
 
@@ -63,7 +65,9 @@ class Learner:
         spent: Callable[[], float] = time.thread_time,
         steps: int = 1,
         niceness: int = 10,
+        interval_s: float = 0.0,
     ):
+        self._interval_ns = round(interval_s * 1e9)
         self._make, self._original, self._sample = make, original, sample
         self.budget, self._spent, self.steps, self._niceness = budget, spent, steps, niceness
         self.progress = Progress()
@@ -74,7 +78,8 @@ class Learner:
         self._enabled = self._closed = False
         self._failure = ""
         self._verdict = ""
-        self._moments = self._owed_steps = 0
+        self._moments = self._owed_steps = self._glances = 0
+        self._observed_ns: int | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="learn", daemon=True)
         self._thread.start()
@@ -156,11 +161,23 @@ class Learner:
         if self._owed_steps:
             self._owed_steps -= 1
             session.step()
+        elif sample is not None and not self._is_due(session, sample):
+            session.remember(sample)
         elif sample is not None:
             self._moments += 1
+            self._observed_ns = sample.time_ns
             self._verdict = session.observe(sample)
             self._owed_steps = self.steps if self._verdict == ACCEPTED else 0
         self.budget.spend(self._spent() - begin)
+
+    def _is_due(self, session: AdaptationSession, sample: DepthSample) -> bool:
+        """Whether to learn from a moment: after the interval, and where it has a place in the world, once there are
+        others to compare it with. Who stands still has none."""
+        if self._observed_ns is not None and 0 <= sample.time_ns - self._observed_ns < self._interval_ns:
+            return False
+        alone = sample.world_from_reference is not None and not session.has_neighbours(sample)
+        self._glances = self._glances + 1 if alone and self._glances < _GLANCES else 0
+        return not self._glances
 
     def _prepare(self, session: AdaptationSession) -> None:
         if self._originals is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 
 import numpy as np
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField, RegionOfInterest
 from spike_depth.msg import SpikePacket
 from std_msgs.msg import Header
@@ -22,10 +23,12 @@ from spike_depth_core.bags.messages import (
     camera_from_message,
     image_fields,
     image_from_message,
+    pose_from_odometry,
     spikes_fields,
     spikes_from_message,
 )
 from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry.rig import quaternion_from_rotation
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_ros.time import to_stamp
 
@@ -36,7 +39,9 @@ __all__ = [
     "disparity_to_message",
     "image_from_message",
     "image_to_message",
+    "odometry_to_message",
     "points_to_message",
+    "pose_from_odometry",
     "sensor_image",
     "spikes_from_message",
     "spikes_to_message",
@@ -129,6 +134,15 @@ def points_to_message(points: np.ndarray, colours: np.ndarray | None, time_ns: i
         data=_bytes(data.view(np.uint8)),
         is_dense=False,
     )
+
+
+def odometry_to_message(world_from_body: np.ndarray, time_ns: int, frame_id: str, child_frame_id: str) -> Odometry:
+    """A pose 4x4 (metres) as odometry, without velocities and covariances."""
+    message = Odometry(header=_header(time_ns, frame_id), child_frame_id=child_frame_id)
+    place, turn = message.pose.pose.position, message.pose.pose.orientation
+    place.x, place.y, place.z = (float(value) for value in world_from_body[:3, 3])
+    turn.x, turn.y, turn.z, turn.w = quaternion_from_rotation(world_from_body[:3, :3])
+    return message
 
 
 def disparity_to_message(

@@ -65,6 +65,11 @@ def image_publisher() -> QoSProfile:
     return _qos(10, ReliabilityPolicy.RELIABLE)
 
 
+def odometry_subscription() -> QoSProfile:
+    """Half a second of the fastest inertial odometry."""
+    return _qos(100, ReliabilityPolicy.BEST_EFFORT)
+
+
 def diagnostics() -> QoSProfile:
     return _qos(10, ReliabilityPolicy.RELIABLE)
 

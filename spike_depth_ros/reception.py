@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 
 from spike_depth_core.geometry import SensorRig
@@ -15,8 +16,12 @@ from spike_depth_core.spikes.windows import NETWORK_WINDOW
 from spike_depth_core.streams import Synchronizer, Timing
 from spike_depth_ros.depth_parameters import CAMERAS, matching
 from spike_depth_ros.inputs import SensorInputs
+from spike_depth_ros.odometry import Odometry
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.transforms import SensorTransforms
+
+APART_S = 0.1
+"""Between moments that are compared: on a vehicle that moves, decimetres to metres."""
 
 
 class Reception:
@@ -33,7 +38,7 @@ class Reception:
         self._rig = self._placed = rig
         sensors = tuple(sensor for sensor in SENSORS if sensor in values["sensors"])
         timing = Timing(
-            interval_ns=round(values["interval"] * 1e9),
+            interval_ns=round(min(values["interval"], APART_S) * 1e9),
             alive_ns=round(values["alive"] * 1e9),
             sensors=matching(values, sensors),
         )
@@ -49,9 +54,12 @@ class Reception:
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
         self.inputs.set_sensors(sensors)
         self._transforms = SensorTransforms(node) if values["use_tf"] else None
+        self.odometry = Odometry(node, reporter, self._relation)
+        self._previous: DepthSample | None = None
 
     def sample(self, timeout_s: float) -> DepthSample | None:
-        """The newest moment that is complete, waited for; may be called on a thread of its own.
+        """The newest moment that is complete, waited for; may be called on a thread of its own. Where there is
+        odometry, the one before it: what comes after a moment tells its place.
 
         Raises:
             ValueError: it does not make a sample.
@@ -59,16 +67,24 @@ class Reception:
         moment = self.sync.wait(timeout_s)
         if moment is None or not moment.sensors:
             return None
-        return sample_from_moment(moment, self._placed, self.inputs.known_cameras())
+        sample = sample_from_moment(moment, self._placed, self.inputs.known_cameras())
+        if not self.odometry.heard:
+            return sample
+        previous, self._previous = self._previous, sample
+        return None if previous is None else self.odometry.placed(previous, self.inputs.frame_ids)
 
     def place_sensors(self) -> None:
         """Take over what tf has learned of the places of the sensors; on the executor's thread."""
         if self._transforms is not None and self._transforms.available:
             self._placed = self._transforms.refined(self._rig, self.inputs.frame_ids)
 
+    def _relation(self, target: str, source: str) -> np.ndarray | None:
+        return None if self._transforms is None else self._transforms.lookup(target, source)
+
     def close(self) -> None:
         """Unsubscribe from everything, and end the wait for a moment."""
         self.inputs.close()
+        self.odometry.close()
         self.sync.close()
         if self._transforms is not None:
             self._transforms.close()

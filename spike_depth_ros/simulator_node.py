@@ -13,6 +13,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -21,7 +22,7 @@ from spike_depth.msg import SpikePacket
 
 from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros import diagnostics, qos, topics
-from spike_depth_ros.messages import camera_to_message, image_to_message, spikes_to_message
+from spike_depth_ros.messages import camera_to_message, image_to_message, odometry_to_message, spikes_to_message
 from spike_depth_ros.parameters import declare
 from spike_depth_ros.process import run_node
 from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
@@ -122,6 +123,7 @@ class SimulatorNode(Node):
         self._spikes = publisher(SpikePacket, topics.SPIKES, qos.spikes_publisher())
         self._images = {sensor: publisher(Image, topics.IMAGES[sensor]) for sensor in self.parameters.sensors}
         self._truth = publisher(Image, topics.TRUTH)
+        self._odometry = publisher(Odometry, topics.ODOMETRY)
         image_topics = {"spikes": topics.SPIKES, "truth": topics.TRUTH} | topics.IMAGES
         self._cameras = {
             name: publisher(CameraInfo, topics.beside(image_topics[name]))
@@ -170,6 +172,9 @@ class SimulatorNode(Node):
             image = player.image(sensor, frame)
             publisher.publish(image_to_message(image, ENCODINGS[sensor], stamp_ns, topics.optical_frame(sensor)))
         self._publish_camera(player, "truth", "spikes", stamp_ns)
+        self._odometry.publish(
+            odometry_to_message(player.pose(frame), stamp_ns, "world", topics.optical_frame("spikes"))
+        )
         self._truth.publish(image_to_message(player.depth(frame), "32FC1", stamp_ns, topics.optical_frame("spikes")))
         self._frames += 1
 

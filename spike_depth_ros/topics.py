@@ -10,6 +10,7 @@ ADAPTATION_NODE = "adaptation_node"
 SPIKES = "spikes/packets"
 IMAGES = {"rgb": "rgb/image_raw", "nir": "nir/image_raw", "thermal": "thermal/image_raw"}
 TRUTH = "truth/depth/image_rect"
+ODOMETRY = "truth/odometry"
 
 
 def optical_frame(sensor: str) -> str:
@@ -24,5 +25,5 @@ def beside(image_topic: str) -> str:
 
 def simulator_remappings() -> list[tuple[str, str]]:
     """Remappings of the depth node, or the adaptation node, that connect it to a simulator in the same namespace."""
-    sensors = {"spikes": SPIKES} | IMAGES
-    return [(f"~/input/{sensor}", f"{SIMULATOR_NODE}/{topic}") for sensor, topic in sensors.items()]
+    inputs = {"spikes": SPIKES} | IMAGES | {"odometry": ODOMETRY}
+    return [(f"~/input/{name}", f"{SIMULATOR_NODE}/{topic}") for name, topic in inputs.items()]

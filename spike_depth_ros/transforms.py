@@ -64,13 +64,16 @@ class SensorTransforms:
         self.source = dict.fromkeys(rig.cameras, "rig")
         target = frame_ids.get(rig.reference)
         for sensor, frame in frame_ids.items():
-            if self.available and target and frame and sensor in poses and sensor != rig.reference:
-                found = self._lookup(target, frame)
+            if target and frame and sensor in poses and sensor != rig.reference:
+                found = self.lookup(target, frame)
                 if found is not None:
                     poses[sensor], self.source[sensor] = found, "tf"
         return dataclasses.replace(rig, poses=poses)
 
-    def _lookup(self, target: str, source: str) -> np.ndarray | None:
+    def lookup(self, target: str, source: str) -> np.ndarray | None:
+        """4x4 `target_from_source`, the latest that is known; None where it is not, or tf2_ros is not installed."""
+        if not self.available:
+            return None
         try:
             transform = self._buffer.lookup_transform(target, source, Time()).transform
         except tf2_ros.TransformException:

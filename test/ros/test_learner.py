@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from types import SimpleNamespace
 
@@ -22,6 +23,10 @@ class Time:
         return self.now_s
 
 
+def moment(time_s=0.0, place=None):
+    return SimpleNamespace(time_ns=round(time_s * 1e9), world_from_reference=place)
+
+
 class Session:
     """Looks at moments, each of which takes so long, and learns from none."""
 
@@ -31,8 +36,16 @@ class Session:
     def __init__(self, clock, takes_s):
         self.clock, self.takes_s = clock, takes_s
         self.looked = threading.Semaphore(0)
+        self.heard = []
+
+    def remember(self, sample):
+        self.heard.append(("remembered", sample.time_ns / 1e9))
+
+    def has_neighbours(self, sample):
+        return sum(sample.time_ns / 1e9 - 1.0 <= time_s < sample.time_ns / 1e9 for _, time_s in self.heard) >= 2
 
     def observe(self, sample):
+        self.heard.append(("observed", sample.time_ns / 1e9))
         self.clock.now_s += self.takes_s
         self.looked.release()
         return "nothing moves"
@@ -60,7 +73,7 @@ def learn():
     learners = []
 
     def make(session, sample, budget):
-        learner = Learner(lambda: session, lambda: iter(()), sample, budget, session.clock, niceness=0)
+        learner = Learner(lambda: session, lambda: iter(()), sample, budget, session.clock, niceness=0, interval_s=0.5)
         learners.append(learner)
         learner.enable(True)
         return learner
@@ -73,7 +86,8 @@ def learn():
 def test_a_budget_that_is_raised_is_used_at_once(learn):
     clock = Time()
     session, budget = Session(clock, takes_s=0.1), Watched(0.0, clock)
-    learner = learn(session, lambda _: object(), budget)
+    times_s = itertools.count()
+    learner = learn(session, lambda _: moment(next(times_s)), budget)
     assert budget.waited_for.wait(TIMEOUT_S)  # the first piece may be begun; what it took is owed
     assert session.looked.acquire(timeout=TIMEOUT_S)
     budget.share = 1.0
@@ -83,7 +97,7 @@ def test_a_budget_that_is_raised_is_used_at_once(learn):
 
 
 def test_waiting_for_a_moment_is_not_spent(learn):
-    clock, heard = Time(), [None, None, object()]
+    clock, heard = Time(), [None, None, moment()]
     session, budget = Session(clock, takes_s=0.25), Budget(1.0, clock)
     done, go_on = threading.Event(), threading.Event()
 
@@ -111,7 +125,37 @@ class Ticking(Time):
 
 
 def test_looking_in_vain_does_not_use_up_a_budget_of_none(learn):
-    heard = [None, None, object()]
+    heard = [None, None, moment()]
     session = Session(Ticking(), takes_s=0.1)
     learn(session, lambda _: heard.pop(0) if heard else None, Budget(0.0, Time()))
     assert session.looked.acquire(timeout=TIMEOUT_S)
+
+
+def heard_of(learn, moments):
+    """What the session is told of moments, in order."""
+    session, done = Session(Time(), takes_s=0.0), threading.Event()
+
+    def sample(timeout_s):
+        if not moments:
+            done.set()
+            return None
+        return moments.pop(0)
+
+    learn(session, sample, Budget(1.0, session.clock))
+    assert done.wait(TIMEOUT_S)
+    return session.heard
+
+
+def test_moments_are_learned_from_once_in_the_interval(learn):
+    heard = heard_of(learn, [moment(0.1 * k) for k in range(12)])
+    assert [time_s for what, time_s in heard if what == "observed"] == [0.0, 0.5, 1.0]
+
+
+def test_with_a_place_in_the_world_it_looks_around_before_it_learns(learn):
+    heard = heard_of(learn, [moment(0.1 * k, "somewhere") for k in range(4)])
+    assert heard == [("remembered", 0.0), ("remembered", 0.1), ("observed", 0.2), ("remembered", 0.3)]
+
+
+def test_who_has_nothing_to_compare_with_learns_nevertheless(learn):
+    heard = heard_of(learn, [moment(2.0 * k, "somewhere") for k in range(7)])  # each too long after the last
+    assert [what for what, _ in heard] == ["remembered"] * 5 + ["observed", "remembered"]

@@ -6,14 +6,16 @@ import threading
 
 import numpy as np
 import pytest
+from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from spike_depth.msg import SpikePacket
 
 from spike_depth_core.geometry import SensorRig
+from spike_depth_core.geometry.rig import pose
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_ros import simulator_node
-from spike_depth_ros.messages import camera_from_message, image_from_message, spikes_from_message
+from spike_depth_ros.messages import camera_from_message, image_from_message, pose_from_odometry, spikes_from_message
 from spike_depth_ros.simulator_node import SimulatorNode
 from spike_depth_ros.time import from_stamp
 from test.ros.harness import CAMERAS, PERIOD, Observer
@@ -56,6 +58,9 @@ class InstantPlayer:
         shape = (camera.height, camera.width, 3) if sensor == "rgb" else (camera.height, camera.width)
         return np.full(shape, frame, np.uint8 if sensor == "rgb" else np.uint16)
 
+    def pose(self, frame):
+        return pose((float(frame), 0.0, 0.0))
+
     def depth(self, frame):
         return np.full((CAMERAS["spikes"].height, CAMERAS["spikes"].width), frame, np.float32)
 
@@ -72,6 +77,7 @@ def observer(graph, monkeypatch):
         (Image, "thermal/image_raw"),
         (Image, "truth/depth/image_rect"),
         (CameraInfo, "truth/depth/camera_info"),
+        (Odometry, "truth/odometry"),
     ):
         observer.listen(kind, f"/simulator_node/{topic}", name=topic, depth=200)
     return observer
@@ -111,7 +117,7 @@ def test_frames_and_truth_share_their_stamps(graph, observer):
     start(graph)
     observer.wait(finished(observer), "the end of the drive")
     rgb = observer.wait(
-        lambda: observer.received["rgb/image_raw"] if len(observer.received["truth/depth/image_rect"]) == 6 else None,
+        lambda: observer.received["rgb/image_raw"] if len(observer.received["truth/odometry"]) == 6 else None,
         "six frames",
     )
     truth, thermal = observer.received["truth/depth/image_rect"], observer.received["thermal/image_raw"]
@@ -123,6 +129,10 @@ def test_frames_and_truth_share_their_stamps(graph, observer):
         assert image_from_message(depth).max() == frame
     assert (color.encoding, depth.encoding, heat.encoding) == ("rgb8", "32FC1", "mono16")
     assert depth.header.frame_id == "spikes_optical_frame"
+    for frame, place in enumerate(observer.received["truth/odometry"]):
+        assert place.header.stamp == truth[frame].header.stamp
+        assert (place.header.frame_id, place.child_frame_id) == ("world", "spikes_optical_frame")
+        np.testing.assert_allclose(pose_from_odometry(place), InstantPlayer().pose(frame))
     assert camera_from_message(observer.received["rgb/camera_info"][0]) == CAMERAS["rgb"]
     assert camera_from_message(observer.received["truth/depth/camera_info"][0]) == CAMERAS["spikes"]
 

@@ -1,0 +1,83 @@
+"""Where the vehicle is: poses from a topic, for the moments that sensors are paired into."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from nav_msgs.msg import Odometry as OdometryMessage
+from rclpy.node import Node
+
+from spike_depth_core.inference.moments import pose_of_reference
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.streams import Poses
+from spike_depth_ros import qos
+from spike_depth_ros.messages import MessageError, pose_from_odometry
+from spike_depth_ros.reporter import Reporter
+from spike_depth_ros.time import from_stamp
+
+
+class Odometry:
+    """Subscribed as long as it exists, to `~/input/odometry`. Messages come on the executor's thread; any may ask.
+
+    Args:
+        node: to subscribe with.
+        reporter: is told what is wrong.
+        transform: 4x4 `target_from_source` of two frames, where that is known.
+    """
+
+    def __init__(self, node: Node, reporter: Reporter, transform: Callable[[str, str], np.ndarray | None]):
+        self.poses = Poses()
+        self.child_frame = ""
+        self._node, self._reporter, self._transform = node, reporter, transform
+        self._subscription = node.create_subscription(
+            OdometryMessage,
+            "~/input/odometry",
+            self._on_odometry,
+            qos.odometry_subscription(),
+            qos_overriding_options=qos.overridable(),
+        )
+
+    @property
+    def topic(self) -> str:
+        """Its name in the graph."""
+        return self._subscription.topic_name
+
+    @property
+    def heard(self) -> bool:
+        """Whether any pose has come."""
+        return bool(self.child_frame)
+
+    def placed(self, sample: DepthSample, frame_ids: Mapping[str, str]) -> DepthSample:
+        """The sample with its place in the world, where that is known.
+
+        Args:
+            sample: of a moment for which poses are settled.
+            frame_ids: of its sensors, as far as they are known.
+        """
+        world_from_child = self.poses.pose(sample.time_ns)
+        if world_from_child is None:
+            return sample
+        pose = pose_of_reference(world_from_child, self.child_frame, sample.rig, frame_ids, self._relation)
+        if pose is None:
+            frames = ", ".join(sorted(frame for frame in frame_ids.values() if frame))
+            self._reporter.warn(f"{self.topic}: tf does not say how {self.child_frame!r} lies to any of {frames}")
+        return dataclasses.replace(sample, world_from_reference=pose)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _relation(self, target: str, source: str) -> np.ndarray | None:
+        same = target == source.lstrip("/")
+        return np.eye(4) if same else self._transform(target, source)
+
+    def _on_odometry(self, message: OdometryMessage) -> None:
+        try:
+            pose = pose_from_odometry(message)
+        except MessageError as error:
+            self._reporter.warn(f"{self.topic}: {error}")
+            return
+        if self.poses.add(from_stamp(message.header.stamp), pose):
+            self.child_frame = message.child_frame_id.lstrip("/")

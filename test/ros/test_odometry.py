@@ -1,0 +1,77 @@
+"""Where the vehicle is, from a real topic: poses at the moments of samples, in the frame of the rig's reference."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry as OdometryMessage
+from rclpy.node import Node
+
+from spike_depth_core.geometry.rig import pose
+from spike_depth_ros.messages import odometry_to_message
+from spike_depth_ros.odometry import Odometry
+from test.core.factories import small_rig, small_sample
+from test.ros.harness import Observer
+
+FRAMES = {"rgb": "/rgb_optical_frame"}
+MOUNTED = pose((0.5, -0.2, 1.5), (0.5, -0.5, 0.5, -0.5))  # of rgb on the vehicle
+STEP_NS = 100_000_000
+
+
+class Notes:
+    def __init__(self):
+        self.texts = []
+
+    def warn(self, text, key=None):
+        self.texts.append(text)
+
+
+def known(target, source):
+    return MOUNTED if (target, source) == ("base_link", "/rgb_optical_frame") else None
+
+
+@pytest.fixture
+def drive(graph):
+    """Makes what listens, and a publisher; sends poses and waits until the last is there."""
+    node, observer = graph.add(Node, "listener"), graph.add(Observer)
+    publisher = observer.create_publisher(OdometryMessage, "/listener/input/odometry", 10)
+
+    def send(child, *places):
+        notes = Notes()
+        odometry = Odometry(node, notes, known)
+        observer.wait(lambda: publisher.get_subscription_count() > 0, "the subscription")
+        for k, place in enumerate(places):
+            publisher.publish(odometry_to_message(place, (k + 1) * STEP_NS, "odom", child))
+        observer.wait(lambda: odometry.poses.is_settled(len(places) * STEP_NS, 0), "the poses")
+        return odometry, notes
+
+    return send
+
+
+def at(time_ns):
+    return dataclasses.replace(small_sample(0, planes=16, rig=small_rig()), time_ns=time_ns)
+
+
+def test_a_sample_is_where_the_vehicle_was_at_its_moment(drive):
+    odometry, notes = drive("/base_link", pose((1.0, 0.0, 0.0)), pose((2.0, 0.0, 0.0)), pose((4.0, 1.0, 0.0)))
+    sample = at(round(2.5 * STEP_NS))
+    found = odometry.placed(sample, FRAMES).world_from_reference
+    expected = pose((3.0, 0.5, 0.0)) @ MOUNTED @ np.linalg.inv(sample.rig.reference_from("rgb"))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert odometry.placed(at(4 * STEP_NS), FRAMES).world_from_reference is None  # nothing is known after the last
+    assert not notes.texts
+
+
+def test_odometry_of_the_camera_itself_needs_no_tf(drive):
+    odometry, _ = drive("rgb_optical_frame", pose((1.0, 0.0, 0.0)), pose((2.0, 0.0, 0.0)))
+    sample = at(2 * STEP_NS)
+    expected = pose((2.0, 0.0, 0.0)) @ np.linalg.inv(sample.rig.reference_from("rgb"))
+    np.testing.assert_allclose(odometry.placed(sample, FRAMES).world_from_reference, expected, atol=1e-9)
+
+
+def test_a_frame_that_nobody_knows_is_named(drive):
+    odometry, notes = drive("imu", pose((1.0, 0.0, 0.0)), pose((2.0, 0.0, 0.0)))
+    assert odometry.placed(at(2 * STEP_NS), FRAMES).world_from_reference is None
+    assert notes.texts == ["/listener/input/odometry: tf does not say how 'imu' lies to any of /rgb_optical_frame"]
