@@ -31,7 +31,7 @@ from spike_depth_core.adaptation.lessons import (
     restricted,
 )
 from spike_depth_core.adaptation.motion_stereo import MotionStereoOptions, OtherMoment, corrected
-from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, camera_pose, in_step
+from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, in_step, motion
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
@@ -258,14 +258,12 @@ class AdaptationEngine:
         neighbours = [other for other in neighbours if self.reference in other.sensors]
         if options is None or not neighbours:
             return answer, torch.zeros_like(answer.log_depth, dtype=torch.bool)
-        here = camera_pose(sample, self.reference)
         others = []
         for other in neighbours:
-            motion = torch.from_numpy(np.linalg.inv(camera_pose(other, self.reference)) @ here)[None]
             used = in_step(sample, other, self.options.neighbours.skew)
             sensors = tuple(sensor for sensor in self._sensors(other) if sensor in used)
             seen = network_input(other, self.reference, sensors, self.pixels, self.device)
-            others.append(OtherMoment(seen, motion.float().to(self.device)))
+            others.append(OtherMoment(seen, motion(sample, other, self.reference).to(self.device)))
         return corrected(answer, inputs, others, options)
 
     def lesson(

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from spike_depth_core.samples import DepthSample
 
@@ -29,10 +31,12 @@ class NeighbourOptions:
     skew: float = 0.05
 
 
-def camera_pose(sample: DepthSample, sensor: str) -> np.ndarray:
-    """4x4 from a sensor's optical frame to the frame that all moments of the stream share, metres."""
-    assert sample.world_from_reference is not None
-    return sample.world_from_reference @ sample.rig.reference_from(sensor)
+def motion(here: DepthSample, there: DepthSample, sensor: str) -> Tensor:
+    """`there_from_here` [1, 4, 4] of a sensor's optical frame between two moments whose poses are known, metres."""
+    assert here.world_from_reference is not None
+    assert there.world_from_reference is not None
+    one, other = (sample.world_from_reference @ sample.rig.reference_from(sensor) for sample in (here, there))
+    return torch.from_numpy(np.linalg.inv(other) @ one)[None].float()
 
 
 class Neighbours:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, camera_pose
+from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, motion
+from spike_depth_core.geometry.rig import pose
 from test.core.factories import small_rig, small_sample
 
 
@@ -55,7 +56,13 @@ def test_pictures_of_another_camera_are_not_compared():
     assert remembering(at(1.0, 0.0, other)).of(at(1.2, 2.0)) == []
 
 
-def test_a_camera_is_where_its_rig_says():
-    sample = at(1.0, 3.0)
-    expected = np.array([0, 0, 3.0]) + sample.rig.reference_from("rgb")[:3, 3]
-    assert np.allclose(camera_pose(sample, "rgb")[:3, 3], expected)
+def test_a_camera_moves_with_its_rig():
+    """The vehicle drives 2 m ahead and turns about its own axis: what is beside the axis moves more."""
+    here, there = at(1.0, 3.0), at(1.2, 5.0)
+    turn = pose((0.0, 0.0, 0.0), (0.0, 0.6, 0.0, 0.8))
+    there = dataclasses.replace(there, world_from_reference=there.world_from_reference @ turn)
+    rig_from_rgb = here.rig.reference_from("rgb")
+    point = np.array([0.4, -0.3, 7.0, 1.0])  # as rgb has it first
+    world = here.world_from_reference @ rig_from_rgb @ point
+    expected = np.linalg.inv(there.world_from_reference @ rig_from_rgb) @ world
+    assert np.allclose(motion(here, there, "rgb")[0].numpy() @ point, expected, atol=1e-5)

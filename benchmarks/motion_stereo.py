@@ -1,0 +1,156 @@
+"""What parallax makes of the teacher's depth, domain by domain, and how good odometry has to be for it.
+
+    python benchmarks/motion_stereo.py --out docs/results
+
+A moment of each street is compared with those 0.25 and 0.1 s before it, as `adaptation.AdaptationEngine` does; depth is
+that of the package's checkpoint. Writes `motion_stereo.json` and `motion_stereo.md`. Takes some ten minutes of a core.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from spike_depth_core.adaptation.lessons import from_truth, network_input, restricted
+from spike_depth_core.adaptation.motion_stereo import OtherMoment, corrected
+from spike_depth_core.adaptation.neighbours import Neighbours, motion
+from spike_depth_core.adaptation.originals import scaled_rig
+from spike_depth_core.cli.console import print_table, track
+from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.suites.online import GLANCES_S, KNOWN, SCENARIOS, Scenario, shifted
+from spike_depth_core.evaluation.suites.table import with_spread
+from spike_depth_core.geometry.rig import pose
+from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.resources import default_checkpoint
+from spike_depth_core.samples import DepthSample
+
+FIRST_SEED = 720_000  # streets that no training and no other table has
+REFERENCE = "spikes"
+TURNS_DEG = (0.05, 0.1, 0.2, 0.5)
+STRETCHES = (0.9, 0.95, 1.05, 1.1)
+
+
+def turned(step: Tensor, degrees: float) -> Tensor:
+    """A motion [1, 4, 4] with an error of rotation: upwards, which a road full of texture shows best."""
+    half = np.radians(degrees) / 2
+    error = pose((0.0, 0.0, 0.0), (float(np.sin(half)), 0.0, 0.0, float(np.cos(half))))
+    return torch.from_numpy(error).float() @ step
+
+
+def stretched(step: Tensor, factor: float) -> Tensor:
+    """A motion with an error of scale, as of a wheel's radius."""
+    step = step.clone()
+    step[:, :3, 3] *= factor
+    return step
+
+
+ERRORS = {
+    "none": lambda step: step,
+    **{f"rotation off by {deg:g} degrees": lambda step, deg=deg: turned(step, deg) for deg in TURNS_DEG},
+    **{f"distance times {factor:g}": lambda step, factor=factor: stretched(step, factor) for factor in STRETCHES},
+}
+
+
+def drives(scenario: Scenario, count: int, scale: float) -> Iterator[list[DepthSample]]:
+    """A moment and those before it that it is compared with, of so many streets on which the vehicle does not stand."""
+    told = scaled_rig(scale)
+    seed = FIRST_SEED
+    while count:
+        world = scenario.enter(told, seed)
+        seed += 1
+        past = Neighbours()
+        for ago in GLANCES_S:
+            past.add(shifted(world.sample(5.0 - ago), told, 0))
+        now = shifted(world.sample(5.0), told, 0)
+        if before := past.of(now):
+            count -= 1
+            yield [now, *before]
+
+
+@torch.no_grad()
+def measure(samples: list[DepthSample], network: Any, errors: dict[str, Any]) -> dict[str, float]:
+    """AbsRel of spikes alone, of all sensors, and of these corrected by odometry with each of the errors."""
+    now = samples[0]
+    pixels = network.architecture.pixels
+    inputs = [network_input(sample, REFERENCE, sample.sensors, pixels) for sample in samples]
+    truth = from_truth(now, REFERENCE, now.sensors, pixels, (1.0, 80.0))
+
+    def abs_rel(log_depth: Tensor) -> float:
+        depth = log_depth.exp().clamp(1.0, 80.0)
+        return float(((depth - truth.depth).abs() / truth.depth)[truth.mask].mean())
+
+    told = network(inputs[0])
+    found = {
+        "spikes alone": abs_rel(network(restricted(inputs[0], (REFERENCE,))).log_depth),
+        "all sensors": abs_rel(told.log_depth),
+    }
+    for name, error in errors.items():
+        steps = [error(motion(now, other, REFERENCE)) for other in samples[1:]]
+        others = [OtherMoment(seen, step) for seen, step in zip(inputs[1:], steps, strict=True)]
+        found[name] = abs_rel(corrected(told, inputs[0], others)[0].log_depth)
+    return found
+
+
+def change(records: list[dict[str, float]], name: str) -> str:
+    """By how much the mean AbsRel differs from all sensors' without parallax, and its standard error over streets."""
+    told, found = (np.array([record[key] for record in records]) for key in ("all sensors", name))
+    error = (found - told).std(ddof=1) / np.sqrt(len(told)) / told.mean()
+    return f"{found.mean() / told.mean() - 1:+.1%} ± {error:.1%}"
+
+
+def main(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/motion_stereo"),
+    streets: Annotated[int, typer.Option(min=2, help="Of each domain.")] = 30,
+    scale: Annotated[float, typer.Option(min=0.1, help="Of the cameras' size.")] = 0.5,
+    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="The shipped one by default.")] = None,
+) -> None:
+    """Measure, print and write."""
+    torch.set_num_threads(1)
+    network, info = load_checkpoint(checkpoint or default_checkpoint())
+    network.eval()
+    records: dict[str, list[dict[str, float]]] = {}
+    for scenario in track([KNOWN, *SCENARIOS], "Domains"):
+        errors = ERRORS if scenario is KNOWN else {"none": ERRORS["none"]}
+        records[scenario.name] = [measure(samples, network, errors) for samples in drives(scenario, streets, scale)]
+    shown = ("spikes alone", "all sensors", "none")
+    domains = [
+        [name, *(with_spread(np.array([r[key] for r in found])) for key in shown), change(found, "none")]
+        for name, found in records.items()
+    ]
+    motions = [[name, change(records[KNOWN.name], name)] for name in ERRORS]
+    command = shlex.join(["python", *sys.argv])
+    heads = ["domain", "spikes alone", "all sensors", "with parallax", "change"]
+    text = [
+        "# Parallax between moments: what it makes of the teacher's depth",
+        "",
+        f"`{command}`",
+        "",
+        f"AbsRel, mean and standard deviation over {streets} streets a domain on which the vehicle drives, seeds "
+        f"{FIRST_SEED} and on; of all "
+        "sensors, before and after the two moments before have been heard, and by how much that changes it, with the "
+        f"standard error. Checkpoint {info.sha256[:8]}.",
+        "",
+        markdown_table(heads, domains),
+        "## How good the odometry has to be",
+        "",
+        "The same by day, where the motion that is told is wrong.",
+        "",
+        markdown_table(["error of the motion", "change"], motions),
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "motion_stereo.md").write_text("\n".join(text))
+    write_json(out / "motion_stereo.json", {"command": command, "sha256": info.sha256, "streets": records})
+    print_table("Parallax", heads, domains)
+    print_table("Odometry", ["error of the motion", "change"], motions)
+
+
+if __name__ == "__main__":
+    typer.run(main)
