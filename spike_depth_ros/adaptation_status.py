@@ -38,6 +38,7 @@ class AdaptationReport:
             reason=progress.reason,
             moments=progress.moments,
             accepted=int(values.get("moments", {}).get("accepted", 0)),
+            measured=int(values.get("measured_moments", 0)),
             loss=float(values.get("loss", math.nan)),
             kept_share=float(values.get("kept", math.nan)),
             live_improvement=1.0 - float(values.get("live_ratio", math.nan)),

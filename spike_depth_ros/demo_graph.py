@@ -330,7 +330,16 @@ def adaptation_of(statuses: Sequence[AdaptationStatus]) -> dict[str, Any]:
         "running": list(dict.fromkeys(status.running_sha256 for status in statuses if status.running_sha256)),
         **{
             name: getattr(last, name)
-            for name in ("moments", "accepted", "steps", "reviews", "swaps", "rollbacks", "total_improvement")
+            for name in (
+                "moments",
+                "accepted",
+                "measured",
+                "steps",
+                "reviews",
+                "swaps",
+                "rollbacks",
+                "total_improvement",
+            )
         },
     }
 

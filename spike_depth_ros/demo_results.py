@@ -88,6 +88,7 @@ def adaptation_rows(said: Mapping[str, Any]) -> list[list[str]]:
     rows = [
         ["learning on the road", ", ".join(said["states"])],
         ["moments learned from", f"{said['accepted']:,} of {said['moments']:,}; {said['steps']:,} steps"],
+        ["of these measured by parallax", f"{said['measured']:,}"],
         ["swaps, roll-backs", f"{said['swaps']}, {said['rollbacks']} in {said['reviews']} reviews"],
         ["weights that depth was made with", ", ".join(sha256[:8] for sha256 in said["running"])],
     ]

@@ -153,6 +153,8 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
         rows.append([f"AbsRel with {name}", f"{text}; {last} {-view['worst_window']:+.1%}"])
     learned = status["moments"].get(ACCEPTED, 0)
     rows.append(["moments learned from", f"{learned} of {sum(status['moments'].values())}; {status['steps']} steps"])
+    if measured := status["measured_moments"]:
+        rows.append(["of these measured by parallax", str(measured)])
     rows.append(["swaps, roll-backs", f"{status['swaps']}, {status['rollbacks']}"])
     refused = {reason: n for reason, n in status["moments"].items() if reason != ACCEPTED and n}
     if refused:

@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool, Trigger
 
 from spike_depth_core.adaptation import AdaptationSession
+from spike_depth_core.geometry.rig import pose
 from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.samples import SENSORS
-from spike_depth_ros import adaptation_node
+from spike_depth_ros import adaptation_node, qos
 from spike_depth_ros.adaptation_node import AdaptationNode
 from spike_depth_ros.depth_node import load_estimator
 from spike_depth_ros.diagnostics import ERROR, WARN
-from spike_depth_ros.messages import image_to_message
+from spike_depth_ros.messages import image_to_message, odometry_to_message
 from test.core.adaptation.toys import toy_originals
 from test.ros.harness import CAMERAS, ENCODINGS, MS, TIMEOUT_S, Observer, Vehicle
 from test.ros.test_lifecycle import CLEANUP, CONFIGURE, DEACTIVATE, Manager
@@ -77,10 +79,10 @@ def checkpoint(tmp_path_factory) -> Path:
 class Scene:
     """A depth node, an adaptation node that is off, and a vehicle that the latter hears."""
 
-    def __init__(self, graph, first, folder, **parameters):
+    def __init__(self, graph, first, folder, vehicle=Driving, **parameters):
         self.graph, self.first = graph, read_info(first).sha256
         self.depth_node = graph.add_depth_node(load_estimator, checkpoint=str(first), backend="torch", debug=False)
-        self.vehicle, self.observer = graph.add(Driving, "/adaptation_node"), graph.add(Observer)
+        self.vehicle, self.observer = graph.add(vehicle, "/adaptation_node"), graph.add(Observer)
         self.observer.listen(AdaptationStatus, "/adaptation_node/status")
         self.clients = {
             name: self.observer.create_client(SetBool if name == "enable" else Trigger, f"/adaptation_node/{name}")
@@ -180,6 +182,38 @@ def test_off_it_does_nothing_and_on_it_learns_and_the_depth_node_runs_it(graph, 
     assert "nothing before them" in answer.message
     answer = scene.call("snapshot")
     assert scene.node.snapshots.serving() in ("", answer.message.removeprefix("in service: "))
+
+
+class Moving(Driving):
+    """Tells where it is, half a metre further at each moment."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.places = self.create_publisher(Odometry, f"{self.target}/input/odometry", qos.image_publisher())
+        self.moments = 0
+
+    def moment(self):
+        place = pose((0.0, 0.0, 0.5 * self.moments))
+        self.places.publish(odometry_to_message(place, self.time_ns, "odom", "spikes_optical_frame"))
+        self.moments += 1
+        super().moment()
+
+
+def test_with_odometry_parallax_measures_what_is_learned_from(graph, checkpoint, tmp_path):
+    scene = Scene(graph, checkpoint, tmp_path, vehicle=Moving, enabled=True)
+    scene.vehicle.connect(scene.observer.wait)
+    scene.observer.wait(scene.vehicle.places.get_subscription_count, "the subscription to odometry")
+
+    def measured():
+        scene.vehicle.moment()
+        sent = scene.vehicle.moments
+        scene.observer.wait_a_little(lambda: scene.node._reception.sync.counts()["spikes"]["used"] >= sent, 0.3)
+        return scene.status.measured > 0 and scene.observer.status("adaptation_node: inputs").get("odometry/topic")
+
+    assert scene.observer.wait(measured, f"measured moments; {scene.status}") == "/adaptation_node/input/odometry"
+    inputs = scene.observer.status("adaptation_node: inputs")
+    assert inputs["odometry/child_frame"] == "spikes_optical_frame"
+    assert scene.status.measured <= scene.status.accepted
 
 
 def test_a_snapshot_is_asked_for_kept_and_taken_up_again(graph, checkpoint, tmp_path):
