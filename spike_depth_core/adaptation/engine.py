@@ -30,7 +30,7 @@ from spike_depth_core.adaptation.lessons import (
     network_input,
     restricted,
 )
-from spike_depth_core.adaptation.motion_stereo import MotionStereoOptions, OtherMoment, corrected
+from spike_depth_core.adaptation.motion_stereo import Evidence, MotionStereoOptions, OtherMoment, corrected
 from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, in_step, motion
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
@@ -221,13 +221,14 @@ class AdaptationEngine:
             return self._reject("the teacher's answer is not finite")
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
-        answer, parallax = self._corrected(sample, inputs, answer, neighbours)
+        answer, evidence = self._corrected(sample, inputs, answer, neighbours)
         said = from_teacher(inputs, self.reference, teacher, answer, sample.time_ns)
         if not said.mask.any():
             return self._reject("the teacher sees nothing")
         # Both have turns of their own: where there are five students, every fifth moment would be the same one's.
         held = (self._asked + self._learned + 1) % options.held_out == 0
         student = students[(self._asked if held else self._learned) % len(students)]
+        parallax = torch.zeros_like(said.mask) if evidence is None else evidence.said
         measured = bool(parallax.any())
         lesson, heard = self.lesson(sample, said, answer, student, parallax)
         if not heard.any():
@@ -240,7 +241,7 @@ class AdaptationEngine:
         )
         if held:  # what is asked is whether it has come closer to the teacher, not whether it has stayed elsewhere
             self._asked += 1
-            whole = replace(whole, mask=better, source="measured" if measured else "live")
+            whole = replace(whole, mask=better, evidence=evidence if measured else None)
             asked = replace(lesson, mask=heard, whole=whole)
             self.held_out = [*self.held_out, asked][-options.held_out_size :]
         else:
@@ -252,12 +253,12 @@ class AdaptationEngine:
 
     def _corrected(
         self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
-    ) -> tuple[Prediction, torch.Tensor]:
-        """The teacher's answer with what parallax says of it, and where that says something."""
+    ) -> tuple[Prediction, Evidence | None]:
+        """The teacher's answer with what parallax says of it, and that itself; None where there is none."""
         options = self.options.parallax
         neighbours = [other for other in neighbours if self.reference in other.sensors]
         if options is None or not neighbours:
-            return answer, torch.zeros_like(answer.log_depth, dtype=torch.bool)
+            return answer, None
         others = []
         for other in neighbours:
             used = in_step(sample, other, self.options.neighbours.skew)

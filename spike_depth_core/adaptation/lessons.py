@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spike_depth_core.adaptation.motion_stereo import Evidence
 from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, in_sight, network_camera, prepare
 from spike_depth_core.samples import DepthSample
@@ -21,8 +22,9 @@ class Lesson:
         inputs: of the student: the sensors it is to do with.
         log_depth: what it should answer, [1, H, W]; 0 where it is not known.
         mask: where that is known, [1, H, W].
-        source: `live`, `original`, or `measured`: live, where parallax has corrected the teacher.
+        source: `live` or `original`.
         time_ns: of the moment.
+        evidence: by which parallax has corrected the teacher; None where it has not, or is not asked again.
         whole: the same moment with all sensors, of a live one with the teacher's and its answer: what the guard asks
             besides; None where it is only learned from.
     """
@@ -32,6 +34,7 @@ class Lesson:
     mask: Tensor
     source: str
     time_ns: int = 0
+    evidence: Evidence | None = None
     whole: Lesson | None = None
 
     @property

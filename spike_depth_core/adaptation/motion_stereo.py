@@ -70,11 +70,41 @@ class OtherMoment:
     other_from_asked: Tensor
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What other moments say of each depth that was tried.
+
+    Attributes:
+        told: log-depth that the offsets are from, [1, H, W].
+        offsets: of log-depth, evenly spaced, [K, 1, 1].
+        error: E of the formula, [K, H, W].
+        said: where it says something, bool [1, H, W].
+    """
+
+    told: Tensor
+    offsets: Tensor
+    error: Tensor
+    said: Tensor
+
+    def regret(self, log_depth: Tensor) -> Tensor:
+        """By how much E at a log-depth [1, H, W] is above its least, [1, H, W], linearly between what was tried.
+
+        Whoever told the depth that was corrected has no advantage here, as it has where it is compared with the
+        correction, which keeps something of its errors.
+        """
+        last = len(self.offsets) - 1
+        step = (self.offsets[-1] - self.offsets[0]) / last
+        place = ((log_depth - self.told - self.offsets[0]) / step).clamp(0, last)
+        below = place.floor().long().clamp(max=last - 1)
+        low, high = (self.error.gather(0, index) for index in (below, below + 1))
+        return low + (place - below) * (high - low) - self.error.amin(dim=0, keepdim=True)
+
+
 @torch.no_grad()
 @full_precision
 def corrected(
     told: Prediction, inputs: NetworkInput, others: Sequence[OtherMoment], options: MotionStereoOptions | None = None
-) -> tuple[Prediction, Tensor]:
+) -> tuple[Prediction, Evidence]:
     """Depth with what other moments say of it.
 
     Args:
@@ -85,7 +115,7 @@ def corrected(
 
     Returns:
         The mean over p(x), and a scale less by as much as p's mean absolute deviation is less than without evidence;
-        both as told where nothing is said. And where something is said, bool [1, H, W].
+        both as told where nothing is said. And what was said.
     """
     options = options or MotionStereoOptions()
     offsets = torch.linspace(-options.reach, options.reach, options.hypotheses, device=told.log_depth.device)
@@ -110,7 +140,7 @@ def corrected(
             said |= speaks.any(dim=0)
             count += 1
     if not count:
-        return told, said
+        return told, Evidence(told.log_depth, offsets, evidence, said)
     evidence = _box_mean(evidence / count, options.support)
     said = _box_mean(said.to(evidence.dtype), options.support) > 1e-6
     prior = -offsets.abs() / told.log_scale.exp()
@@ -121,7 +151,7 @@ def corrected(
     _, before = _mean_and_deviation(torch.softmax(prior, dim=0), offsets)
     log_depth = torch.where(said, told.log_depth + mean, told.log_depth)
     log_scale = torch.where(said, told.log_scale + torch.log(spread / before).clamp(max=0.0), told.log_scale)
-    return replace(told, log_depth=log_depth, log_scale=log_scale), said
+    return replace(told, log_depth=log_depth, log_scale=log_scale), Evidence(told.log_depth, offsets, evidence, said)
 
 
 def _picture(sensor: str, image: Tensor) -> Tensor:

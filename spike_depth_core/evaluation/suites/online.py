@@ -21,6 +21,7 @@ from torch import Tensor
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
 from spike_depth_core.adaptation.lessons import Lesson, from_truth
+from spike_depth_core.adaptation.motion_stereo import Evidence
 from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
 from spike_depth_core.evaluation.results import markdown_table, write_json
@@ -190,8 +191,10 @@ class TaughtByTruth(AdaptationEngine):
 
     def _corrected(
         self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
-    ) -> tuple[Prediction, Tensor]:
-        return answer, torch.ones_like(answer.log_depth, dtype=torch.bool)  # there is nothing to measure
+    ) -> tuple[Prediction, Evidence]:
+        everywhere = torch.ones_like(answer.log_depth, dtype=torch.bool)
+        nothing = torch.zeros(2, *answer.log_depth.shape[1:])  # of all depths the same: there is no need to measure
+        return answer, Evidence(answer.log_depth, torch.tensor([-1.0, 1.0])[:, None, None], nothing, everywhere)
 
 
 class _Driver:

@@ -58,8 +58,8 @@ INSIDE = (slice(None), slice(16, -16), slice(24, -24))
 @pytest.mark.parametrize("place", [(0.5, 0.0, 0.0), (0.0, 0.0, -2.0), (0.3, 0.1, 0.8)], ids=["aside", "back", "on"])
 @pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
 def test_a_wall_comes_to_where_it_stands(place, factor):
-    found, said = corrected(told(WALL * factor), view((0, 0, 0)), [moved(place)])
-    assert said[INSIDE].float().mean() > 0.95
+    found, evidence = corrected(told(WALL * factor), view((0, 0, 0)), [moved(place)])
+    assert evidence.said[INSIDE].float().mean() > 0.95
     # A tenth is between two hypotheses; straight ahead, where pictures do not move, nothing can be told.
     error = (found.log_depth - torch.tensor(WALL).log()).abs()[INSIDE]
     assert error.median() < 0.05
@@ -87,8 +87,8 @@ def test_what_does_not_move_with_the_vehicle_says_nothing():
     still = view((0, 0, 0))
     motion = moved((0.5, 0, 0)).other_from_asked
     before = told(10.0)
-    found, said = corrected(before, still, [OtherMoment(still, motion)])
-    assert not said[INSIDE].any()
+    found, evidence = corrected(before, still, [OtherMoment(still, motion)])
+    assert not evidence.said[INSIDE].any()
     assert torch.equal(found.log_depth[INSIDE], before.log_depth[INSIDE])
     assert torch.equal(found.log_scale[INSIDE], before.log_scale[INSIDE])
 
@@ -99,8 +99,8 @@ def test_what_nearly_keeps_pace_is_not_taken_for_something_far():
     other = OtherMoment(view((0.15, 0, 0)), moved((0.5, 0, 0)).other_from_asked)
     believed, _ = corrected(before, asked, [other], MotionStereoOptions(beyond=1.0))
     assert (believed.log_depth - before.log_depth)[INSIDE].mean() > 0.3
-    found, said = corrected(before, asked, [other])
-    assert not said[INSIDE].any()
+    found, evidence = corrected(before, asked, [other])
+    assert not evidence.said[INSIDE].any()
     assert torch.equal(found.log_depth[INSIDE], before.log_depth[INSIDE])
 
 
@@ -123,14 +123,34 @@ def test_a_sensor_beside_the_reference_is_looked_up_at_its_own_place():
 
 def test_what_no_other_moment_has_is_not_compared():
     before = told(10.0)
-    found, said = corrected(before, view((0, 0, 0)), [moved((0.5, 0, 0), sensor="nir")])
+    found, evidence = corrected(before, view((0, 0, 0)), [moved((0.5, 0, 0), sensor="nir")])
     assert found is before
-    assert not said.any()
+    assert not evidence.said.any()
     both = view((0, 0, 0))
     both.images["nir"], both.centres["nir"] = both.images["thermal"] * 0, both.centres["thermal"]
     one, _ = corrected(before, view((0, 0, 0)), [moved((0.5, 0, 0))])
     two, _ = corrected(before, both, [moved((0.5, 0, 0))])
     assert torch.equal(one.log_depth, two.log_depth)
+
+
+def test_regret_is_least_at_the_wall_and_asked_between_what_was_tried():
+    _, evidence = corrected(told(WALL * 1.2), view((0, 0, 0)), [moved((0.5, 0, 0))])
+    truth = torch.full((1, HEIGHT, WIDTH), WALL).log()
+
+    def regret(log_depth):
+        return evidence.regret(log_depth)[INSIDE].mean()
+
+    assert regret(truth) < 0.5 * regret(truth + 0.15)
+    assert regret(truth) < 0.5 * regret(truth - 0.15)
+    step = evidence.offsets[1] - evidence.offsets[0]
+    tried = [evidence.told + evidence.offsets[k] for k in (2, 3)]
+    least = evidence.error.amin(dim=0, keepdim=True)
+    for k, log_depth in zip((2, 3), tried, strict=True):
+        torch.testing.assert_close(evidence.regret(log_depth), evidence.error[k : k + 1] - least, atol=1e-5, rtol=1e-4)
+    between = 0.75 * evidence.error[2] + 0.25 * evidence.error[3]
+    torch.testing.assert_close(evidence.regret(tried[0] + 0.25 * step), between - least, atol=1e-5, rtol=1e-4)
+    far = evidence.regret(truth + 5)
+    torch.testing.assert_close(far, evidence.error[-1:] - least)  # beyond what was tried it is the last of it
 
 
 def test_means_are_those_of_pooling():
