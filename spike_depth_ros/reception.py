@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,11 +56,11 @@ class Reception:
         self.inputs.set_sensors(sensors)
         self._transforms = SensorTransforms(node) if values["use_tf"] else None
         self.odometry = Odometry(node, reporter, self._relation)
-        self._previous: DepthSample | None = None
+        self._unplaced: deque[DepthSample] = deque()
 
     def sample(self, timeout_s: float) -> DepthSample | None:
         """The newest moment that is complete, waited for; may be called on a thread of its own. Where there is
-        odometry, the one before it: what comes after a moment tells its place.
+        odometry, an earlier one, whose place is known by now or is not waited for any longer.
 
         Raises:
             ValueError: it does not make a sample.
@@ -70,8 +71,10 @@ class Reception:
         sample = sample_from_moment(moment, self._placed, self.inputs.known_cameras())
         if not self.odometry.heard:
             return sample
-        previous, self._previous = self._previous, sample
-        return None if previous is None else self.odometry.placed(previous, self.inputs.frame_ids)
+        self._unplaced.append(sample)
+        if not self.odometry.poses.is_settled(self._unplaced[0].time_ns, sample.time_ns):
+            return None
+        return self.odometry.placed(self._unplaced.popleft(), self.inputs.frame_ids)
 
     def place_sensors(self) -> None:
         """Take over what tf has learned of the places of the sensors; on the executor's thread."""

@@ -115,7 +115,7 @@ def test_a_blank_wall_says_nothing():
 
 
 def test_a_sensor_beside_the_reference_is_looked_up_at_its_own_place():
-    beside = (0.4, -0.2, 0.1)
+    beside = (0.4, -0.2, -2.0)  # two metres behind: it sees the wall from farther away
     asked = view((0, 0, 0), centre=beside)
     found, _ = corrected(told(WALL * 1.3), asked, [moved((0.5, 0, 0), centre=beside)])
     assert (found.log_depth - torch.tensor(WALL).log()).abs()[INSIDE].median() < 0.05
