@@ -60,7 +60,7 @@ class Reception:
 
     def sample(self, timeout_s: float) -> DepthSample | None:
         """The newest moment that is complete, waited for; may be called on a thread of its own. Where there is
-        odometry, an earlier one, whose place is known by now or is not waited for any longer.
+        odometry, the newest whose place is known by now or is not waited for any longer.
 
         Raises:
             ValueError: it does not make a sample.
@@ -71,10 +71,13 @@ class Reception:
         sample = sample_from_moment(moment, self._placed, self.inputs.known_cameras())
         if not self.odometry.heard:
             return sample
-        self._unplaced.append(sample)
-        if not self.odometry.poses.is_settled(self._unplaced[0].time_ns, sample.time_ns):
-            return None
-        return self.odometry.placed(self._unplaced.popleft(), self.inputs.frame_ids)
+        waiting, newest = self._unplaced, None
+        if waiting and sample.time_ns <= waiting[-1].time_ns:  # time has jumped back
+            waiting.clear()
+        waiting.append(sample)
+        while waiting and self.odometry.poses.is_settled(waiting[0].time_ns, sample.time_ns):
+            newest = waiting.popleft()
+        return None if newest is None else self.odometry.placed(newest, self.inputs.frame_ids)
 
     def place_sensors(self) -> None:
         """Take over what tf has learned of the places of the sensors; on the executor's thread."""

@@ -1,0 +1,67 @@
+"""What the adaptation node takes for a moment: where there is odometry, one whose place is known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from spike_depth_core.geometry.rig import pose
+from spike_depth_core.streams import Poses
+from spike_depth_ros import reception
+from spike_depth_ros.reception import Reception
+
+STEP_NS = 100_000_000
+
+
+class Track:
+    """Odometry without a topic."""
+
+    heard = True
+
+    def __init__(self):
+        self.poses = Poses()
+
+    def placed(self, sample, frame_ids):
+        return sample.time_ns, None if (place := self.poses.pose(sample.time_ns)) is None else float(place[0, 3])
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """A reception that is given times of moments, and its odometry."""
+    heard = Reception.__new__(Reception)
+    times_ns = []
+    heard.sync = SimpleNamespace(wait=lambda _: SimpleNamespace(sensors=("spikes",), time_ns=times_ns.pop(0)))
+    heard.inputs = SimpleNamespace(known_cameras=dict, frame_ids={})
+    heard.odometry, heard._placed, heard._unplaced = Track(), None, reception.deque()
+    monkeypatch.setattr(reception, "sample_from_moment", lambda moment, *_: SimpleNamespace(time_ns=moment.time_ns))
+
+    def moment(number):
+        times_ns.append(round(number * STEP_NS))
+        found = heard.sample(0.0)
+        return None if found is None else (found[0] / STEP_NS, found[1])
+
+    return moment, heard.odometry.poses
+
+
+def test_a_moment_waits_for_the_pose_after_it(listening):
+    moment, poses = listening
+    poses.add(0, pose((0.0, 0.0, 0.0)))
+    assert moment(1) is None
+    poses.add(2 * STEP_NS, pose((4.0, 0.0, 0.0)))
+    assert moment(3) == (1.0, 2.0)
+    poses.add(4 * STEP_NS, pose((8.0, 0.0, 0.0)))
+    assert moment(4) == (4.0, 8.0)  # of two whose place is known, the newest
+
+
+def test_it_does_not_wait_for_ever_nor_for_what_has_not_been(listening):
+    moment, poses = listening
+    poses.add(0, pose((0.0, 0.0, 0.0)))
+    assert [moment(k) for k in (1, 2, 3, 4, 5, 6)] == [None] * 6
+    assert moment(6.5) == (1.0, None)  # more than half a second without odometry
+    assert moment(100) == (6.5, None)
+    assert moment(2) is None  # the clock was set back
+    poses.add(-5 * STEP_NS, pose((0.0, 0.0, 0.0)))
+    poses.add(-4 * STEP_NS, pose((0.0, 0.0, 0.0)))
+    assert moment(3) is None
+    assert moment(8) == (2.0, None)
