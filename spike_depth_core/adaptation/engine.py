@@ -48,6 +48,7 @@ class AdaptationOptions:
         teacher_sensors: what the teacher sees; those of them that the moment has.
         follow: share by which the teacher's weights move towards those in service at each swap: 0 keeps the first
             network as the teacher for good (frozen), 1 makes the one in service teach (mean teacher at its extreme).
+            Of moments that parallax corrects, those in service always teach.
         learning_rate: of Adam; CoMoDA's.
         live, replay, original: lessons of a step: the newest, older ones of the stream, and of the original training,
             every second one of these with all sensors.
@@ -193,7 +194,13 @@ class AdaptationEngine:
 
     def has_neighbours(self, sample: DepthSample) -> bool:
         """Whether it remembers moments that this one can be compared with, or compares none."""
-        return self.options.parallax is None or bool(self._neighbours.of(sample))
+        return self.options.parallax is None or bool(self._comparable(sample))
+
+    def _comparable(self, sample: DepthSample) -> list[DepthSample]:
+        """Moments that parallax can compare this one with."""
+        if self.options.parallax is None:
+            return []
+        return [other for other in self._neighbours.of(sample) if self.reference in other.sensors]
 
     @torch.no_grad()
     def observe(self, sample: DepthSample) -> str:
@@ -201,7 +208,7 @@ class AdaptationEngine:
         if not self.enabled:
             return "disabled"
         options = self.options
-        neighbours = self._neighbours.of(sample)
+        neighbours = self._comparable(sample)
         self._neighbours.add(sample)
         verdict = self.gate.judge(sample)
         if verdict != ACCEPTED:
@@ -216,7 +223,8 @@ class AdaptationEngine:
         for sensor, fit in edge_agreement(inputs, self.reference).items():
             if not fit >= options.gate.alignment:
                 return self._reject(f"{sensor} does not fit {self.reference}")
-        answer = self._teacher(restricted(inputs, teacher))
+        # What frames correct may be told by weights that have learned: these are not their own judge there.
+        answer = (self.service if neighbours else self._teacher)(restricted(inputs, teacher))
         if not torch.isfinite(answer.log_depth).all() or not torch.isfinite(answer.log_scale).all():
             return self._reject("the teacher's answer is not finite")
         if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
@@ -256,7 +264,6 @@ class AdaptationEngine:
     ) -> tuple[Prediction, Evidence | None]:
         """The teacher's answer with what parallax says of it, and that itself; None where there is none."""
         options = self.options.parallax
-        neighbours = [other for other in neighbours if self.reference in other.sensors]
         if options is None or not neighbours:
             return answer, None
         others = []

@@ -162,6 +162,26 @@ def test_what_is_taught_is_nearer_to_the_truth_where_the_vehicle_knows_how_it_mo
     assert np.mean(ratios) < 0.9
 
 
+def test_weights_in_service_are_corrected_and_the_first_ones_teach_what_nothing_corrects(street):
+    network, info = load_checkpoint(default_checkpoint())
+    nearer = copy.deepcopy(network)
+    with torch.no_grad():
+        nearer.decoder.head.bias[0] -= 0.2
+    found = []
+    for samples in (street, [dataclasses.replace(sample, world_from_reference=None) for sample in street]):
+        options = AdaptationOptions(students=(("spikes",),), held_out=1)
+        engine = AdaptationEngine(network, samples[-1:], info.depth_range, options)
+        engine.serve(nearer)
+        for sample in samples[:-1]:
+            engine.remember(sample)
+        assert engine.observe(samples[-1]) == ACCEPTED
+        found.append(engine.held_out[-1].whole)
+    measured, told = found
+    inputs = network_input(street[-1], "spikes", ALL, network.architecture.pixels)
+    torch.testing.assert_close(measured.evidence.told, nearer(inputs).log_depth)
+    torch.testing.assert_close(told.log_depth, network(inputs).log_depth)
+
+
 def test_motion_that_is_not_so_teaches_something_else(street):
     """Poses are used, and used the right way round."""
     still = [dataclasses.replace(sample, world_from_reference=np.eye(4)) for sample in street]
