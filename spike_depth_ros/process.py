@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -20,6 +22,14 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
         The process's exit status: 0 after a signal, 1 when the node could not be made, which is then said in a line.
     """
     done = load_profile()
+    interrupted: list[int] = []
+
+    def interrupt(signum: int, _: Any) -> None:
+        interrupted.append(signum)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     rclpy.init(args=arguments)
     get_logger("spike_depth").info(done)
     node = executor = None
@@ -35,9 +45,10 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception:
-        if rclpy.ok():
+        if rclpy.ok() and not interrupted:
             raise
-        # A signal while the node was being made: whatever it needed of ROS next was no longer there.
+        # A signal while the node was being made: whatever it needed of ROS next was no longer there. Or one amid a call
+        # of rclpy's, which makes another error of the interrupt.
     finally:
         if executor is not None:
             executor.shutdown()
