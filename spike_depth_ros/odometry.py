@@ -79,5 +79,8 @@ class Odometry:
         except MessageError as error:
             self._reporter.warn(f"{self.topic}: {error}")
             return
+        if not message.child_frame_id:
+            self._reporter.warn(f"{self.topic}: child_frame_id is empty: it is not said what moves")
+            return
         if self.poses.add(from_stamp(message.header.stamp), pose):
             self.child_frame = message.child_frame_id.lstrip("/")

@@ -26,7 +26,7 @@ class Lesson:
         time_ns: of the moment.
         evidence: by which parallax has corrected the teacher; None where it has not, or is not asked again.
         whole: the same moment with all sensors, of a live one with the teacher's and its answer: what the guard asks
-            besides; None where it is only learned from.
+            besides, and what all sensors learn where parallax has corrected the teacher; else None.
     """
 
     inputs: NetworkInput

@@ -182,8 +182,8 @@ def _error(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _box_mean(x: Tensor, reach: int) -> Tensor:
-    """Means of [K, H, W] over so many pixels to each side, the border's repeated: by sums of shifted maps, which is
-    several times as fast on a CPU as pooling."""
+    """Means of [K, H, W] over so many pixels to each side, the border's repeated: by sums of shifted maps, as
+    `losses.photometric` has them for 3x3."""
     x = F.pad(x[:, None], (reach, reach, reach, reach), mode="replicate")[:, 0]
     side = 2 * reach + 1
     across = x[..., : x.shape[2] - 2 * reach].clone()
