@@ -34,7 +34,9 @@ def benchmark(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Seeds trained side by side; 0: one a core, on CPU.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Seeds, or drives of `online`, side by side on CPU; 0: one a core.")
+    ] = 0,
     checkpoint: Annotated[Path | None, typer.Option(help="For `online`: what adapts, alone.")] = None,
 ) -> None:
     """Train every row of a suite with several seeds, measure it on test streets, and write the table.
@@ -49,7 +51,9 @@ def benchmark(
         raise ValueError(f"there is no suite {suite!r}; there are {', '.join(SUITES)} and online")
     check_out(out)
     if suite == "online":
-        _online(preset, seeds, out, data or out / "data", checkpoint)
+        from spike_depth_core.cli.benchmark_online import online
+
+        online(preset, seeds, out, data or out / "data", checkpoint, workers or os.cpu_count() or 1)
         return
     import torch
 
@@ -65,7 +69,7 @@ def benchmark(
     size = PRESETS[preset]
     place = checked_device(device)
     samples = (data or out / "data") / preset
-    _render(chosen, size, samples)
+    render_missing(chosen, size, samples)
     folders = domain_folders(chosen, size, samples)
     run = SuiteRun(chosen, size, folders, out / preset / suite, device=str(place))
     run.row_prior()  # once, before processes that would each make it
@@ -109,8 +113,8 @@ def benchmark(
     console.print(f"{out / (suite + '.md')}")
 
 
-def _render(suite: Suite, size: Preset, samples: Path) -> None:
-    """Samples that a suite lacks."""
+def render_missing(suite: Suite, size: Preset, samples: Path) -> None:
+    """Render the samples that a suite lacks."""
     from spike_depth_core.cli.console import progress_bar
     from spike_depth_core.evaluation.suites.domains import render_domains
 
@@ -121,83 +125,6 @@ def _render(suite: Suite, size: Preset, samples: Path) -> None:
             if text not in tasks:
                 tasks[text] = bar.add_task(text, total=total)
             bar.update(tasks[text], completed=done, total=total)
-
-
-def _online(preset: str, seeds: int, out: Path, data: Path, checkpoint: Path | None) -> None:
-    import json
-
-    from spike_depth_core.cli.console import console, print_table, progress_bar
-    from spike_depth_core.evaluation.results import write_json
-    from spike_depth_core.evaluation.suites import newcomer
-    from spike_depth_core.evaluation.suites.online import (
-        PRESETS,
-        SCENARIOS,
-        TEST_SEED,
-        Learner,
-        run_scenario,
-        summary,
-        write_online_page,
-    )
-    from spike_depth_core.resources import default_checkpoint
-
-    if preset not in PRESETS:
-        raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
-    size = PRESETS[preset]
-    if checkpoint:
-        learners = [Learner.load(checkpoint.stem, checkpoint)]
-    else:
-        trained = _newcomer(preset, size.scale, out, data)
-        learners = [
-            Learner.load(newcomer.SUITE.title, trained, newcomer.CONDITIONS),
-            Learner.load("The package's checkpoint", default_checkpoint()),
-        ]
-    results = []
-    with progress_bar() as bar:
-        for learner in learners:
-            for scenario in SCENARIOS:
-                for seed in range(TEST_SEED, TEST_SEED + seeds):
-                    name = f"{scenario.name}, seed {seed}"
-                    path = out / preset / "online" / learner.sha256[:8] / f"{name}.json"
-                    if not path.exists():
-                        moments = round(size.rate_hz * (size.before_s + size.new_s + size.after_s))
-                        task = bar.add_task(f"{learner.sha256[:8]}: {name}", total=moments)
-
-                        def show(moment: int, task: Any = task) -> None:
-                            bar.update(task, completed=moment)
-
-                        write_json(path, run_scenario(scenario, size, learner, seed, progress=show))
-                    results.append(json.loads(path.read_text()))
-    write_online_page(results, out, shlex.join(["spike-depth", *sys.argv[1:]]))
-    for learner in learners:
-        columns, rows = summary([result for result in results if result["sha256"] == learner.sha256])
-        shown = [columns.index(name) for name in ("scenario", "gain", "loss", "worst")]
-        print_table(
-            f"{learner.name}, spikes alone", [columns[k] for k in shown], [[row[k] for k in shown] for row in rows]
-        )
-    console.print(f"{out / 'online.md'}")
-
-
-def _newcomer(preset: str, scale: float, out: Path, data: Path) -> Path:
-    """The checkpoint of a network that has seen one domain; trained if it is not there."""
-    import json
-
-    from spike_depth_core.cli.console import progress_bar
-    from spike_depth_core.evaluation.suites import newcomer
-    from spike_depth_core.evaluation.suites.domains import domain_folders
-    from spike_depth_core.evaluation.suites.runner import SuiteRun
-
-    size = newcomer.preset_for(preset, scale)
-    samples = data / preset
-    _render(newcomer.SUITE, size, samples)
-    run = SuiteRun(newcomer.SUITE, size, domain_folders(newcomer.SUITE, size, samples), out / preset / "newcomer")
-    with progress_bar() as bar:
-        task = bar.add_task("training on clear days", total=run.steps()[0])
-
-        def show(row: str, done: int, steps: int) -> None:
-            bar.update(task, completed=done)
-
-        run.run_seed(0, show)
-    return run.out / json.loads(run.result_path(0, newcomer.ROW).read_text())["checkpoint"]
 
 
 def _one_thread() -> None:

@@ -9,7 +9,7 @@ every other domain is new, see `newcomer`, and the package's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,6 @@ def run_scenario(
     learner: Learner,
     seed: int = TEST_SEED,
     options: AdaptationOptions | None = None,
-    progress: Callable[[int], None] = lambda moment: None,
 ) -> dict[str, Any]:
     """Drive a scenario once.
 
@@ -267,7 +266,6 @@ def run_scenario(
         moments.append({"phase": phase, "time_s": sample.time_ns / 1e9, **errors})
         for driver in drivers.values():
             driver.learn(sample, preset.steps, before)
-        progress(index + 1)
     engine = drivers["adapted"].engine
     return {
         "learner": learner.name,
