@@ -24,6 +24,7 @@ from spike_depth_core.adaptation.gate import ACCEPTED, Gate, GateOptions
 from spike_depth_core.adaptation.guard import Guard, GuardOptions, Verdict
 from spike_depth_core.adaptation.lessons import (
     Lesson,
+    alike,
     by_the_better,
     from_teacher,
     from_truth,
@@ -35,7 +36,7 @@ from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours,
 from spike_depth_core.adaptation.reservoir import Reservoir
 from spike_depth_core.losses.depth import laplace_nll, log_l1
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
-from spike_depth_core.networks.preprocess import NetworkInput
+from spike_depth_core.networks.preprocess import NetworkInput, stacked
 from spike_depth_core.samples import DepthSample
 
 
@@ -302,12 +303,15 @@ class AdaptationEngine:
         lessons += [(self._whole if k % 2 else self.original)[i] for k, i in enumerate(chosen)]
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for lesson in lessons:  # one by one: their pictures differ in size
-            found = self.candidate(lesson.inputs)
-            loss = log_l1(found.log_depth, lesson.log_depth, lesson.mask)
-            residual = (found.log_depth - lesson.log_depth).detach()
-            if lesson.source == "original":  # a teacher's certainty is not truth: only truth teaches uncertainty
-                loss = loss + options.uncertainty_weight * laplace_nll(found.log_scale, residual, lesson.mask)
+        for group in alike(lessons):
+            found = self.candidate(stacked([lesson.inputs for lesson in group]))
+            loss = found.log_depth.new_zeros(())
+            # Each by itself: all count the same, whatever share of their pixels is known.
+            for lesson, log_depth, log_scale in zip(group, found.log_depth, found.log_scale, strict=True):
+                loss = loss + log_l1(log_depth[None], lesson.log_depth, lesson.mask)
+                residual = (log_depth[None] - lesson.log_depth).detach()
+                if lesson.source == "original":  # a teacher's certainty is not truth: only truth teaches uncertainty
+                    loss = loss + options.uncertainty_weight * laplace_nll(log_scale[None], residual, lesson.mask)
             (loss / len(lessons)).backward()
             total += float(loss.detach()) / len(lessons)
         gradients = [p.grad for p in self.candidate.parameters() if p.grad is not None]

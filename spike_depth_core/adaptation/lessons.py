@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +51,16 @@ class Lesson:
     def seen_by(self, sensors: tuple[str, ...]) -> Lesson:
         """The same lesson for fewer sensors."""
         return replace(self, inputs=restricted(self.inputs, sensors))
+
+
+def alike(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    """Those that one pass of the network can take together: of the same sensors, in the same order, and size."""
+    groups: dict[Any, list[Lesson]] = {}
+    for lesson in lessons:
+        inputs = lesson.inputs
+        images = tuple((name, image.shape) for name, image in inputs.images.items())
+        groups.setdefault((images, inputs.reference), []).append(lesson)
+    return list(groups.values())
 
 
 def network_input(

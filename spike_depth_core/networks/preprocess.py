@@ -8,6 +8,7 @@ disparity, focal length times baseline over depth, along the rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -62,6 +63,22 @@ class NetworkInput:
     def alone(self, sensor: str) -> NetworkInput:
         """One sensor's image, for the network camera at its centre."""
         return replace(self.seen_from(sensor), images={sensor: self.images[sensor]})
+
+
+def stacked(inputs: Sequence[NetworkInput]) -> NetworkInput:
+    """Several as one batch, in their order, with the centres of what they have images of.
+
+    They must have the same images and reference, and be of one size.
+    """
+    first = inputs[0]
+    known = [name for name in first.images if all(name in one.centres for one in inputs)]
+    return NetworkInput(
+        images={name: torch.cat([one.images[name] for one in inputs]) for name in first.images},
+        camera=torch.cat([one.camera for one in inputs]),
+        height=torch.cat([one.height for one in inputs]),
+        centres={name: torch.cat([one.centres[name] for one in inputs]) for name in known},
+        reference=first.reference,
+    )
 
 
 def reference_of(sensors: tuple[str, ...]) -> str:

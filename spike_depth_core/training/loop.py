@@ -110,6 +110,7 @@ class Trainer:
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=options.learning_rate,
+            fused=True,
         )
         self.next_step = 0
         self.skipped = 0
@@ -189,8 +190,12 @@ class Trainer:
         self.modules.load_state_dict(part("modules."))
         self.average.network.load_state_dict(part("average."))
         state: dict[int, dict[str, Any]] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for key, value in part("optimizer.").items():
             index, name = key.split(".", 1)
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:  # in the parameter's order in memory, which the fused optimiser takes
+                value = torch.empty_like(parameter).copy_(value)
             state.setdefault(int(index), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

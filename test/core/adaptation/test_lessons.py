@@ -2,8 +2,10 @@
 
 import torch
 
-from spike_depth_core.adaptation.lessons import by_the_better, from_teacher, network_input
+from spike_depth_core.adaptation.lessons import Lesson, alike, by_the_better, from_teacher, network_input, restricted
 from spike_depth_core.networks.depth_network import Prediction
+from spike_depth_core.networks.preprocess import stacked
+from test.core.adaptation.toys import toy_network
 from test.core.factories import small_sample
 
 ALL = ("spikes", "rgb", "nir", "thermal")
@@ -74,3 +76,24 @@ def test_what_is_measured_is_learned_from_whoever_is_surer():
     assert (lesson.log_depth[measured] == 2.0).all()
     assert (lesson.log_depth[~measured] == 1.0).all()
     assert torch.equal(heard, lesson.mask & measured)
+
+
+def test_lessons_that_the_network_takes_together_are_answered_as_one_by_one():
+    network = toy_network().eval()
+    lessons = []
+    for seed, (sensors, pixels) in enumerate(
+        [(("spikes",), 64 * 96), (ALL, 64 * 96), (("spikes",), 32 * 64), (("spikes",), 64 * 96), (ALL, 64 * 96)]
+    ):
+        inputs = network_input(small_sample(seed, planes=16), "spikes", sensors, pixels)
+        if seed == 3:  # seen by one sensor of a moment that all have seen
+            inputs = restricted(network_input(small_sample(seed, planes=16), "spikes", ALL, pixels), sensors)
+        size = inputs.images["spikes"].shape[-2:]
+        lessons.append(Lesson(inputs, torch.zeros(1, *size), torch.ones(1, *size, dtype=torch.bool), "live", seed))
+    groups = alike(lessons)
+    assert sorted([lesson.time_ns for lesson in group] for group in groups) == [[0, 3], [1, 4], [2]]
+    for group in groups:
+        together = network(stacked([lesson.inputs for lesson in group]))
+        for row, lesson in enumerate(group):
+            alone = network(lesson.inputs)
+            assert torch.allclose(together.log_depth[row], alone.log_depth[0], atol=1e-5)
+            assert torch.allclose(together.log_scale[row], alone.log_scale[0], atol=1e-5)
