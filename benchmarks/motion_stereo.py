@@ -20,14 +20,14 @@ import typer
 from torch import Tensor
 
 from spike_depth_core.adaptation.lessons import from_truth, network_input, restricted
-from spike_depth_core.adaptation.motion_stereo import OtherMoment, corrected
-from spike_depth_core.adaptation.neighbours import Neighbours, motion
 from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.cli.console import print_table, track
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.evaluation.suites.online import GLANCES_S, KNOWN, SCENARIOS, Scenario, shifted
 from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference.motion_stereo import OtherMoment, corrected
+from spike_depth_core.inference.neighbours import Neighbours, motion
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample

@@ -20,6 +20,10 @@ PARAMETERS = {
     "rig": (str, "Sensor rig (YAML) that places the sensors; empty for what the parameter file says."),
     "checkpoint": (str, "Checkpoint of the network; empty for what the parameter file says."),
     "device": (str, "Where the network runs: cpu, cuda or auto; empty for what the parameter file says."),
+    "parallax": (
+        bool,
+        "Whether the moments before correct the depth, by the odometry; empty for what the parameter file says.",
+    ),
     "autostart": (bool, "Whether the node configures and activates itself; empty for what the parameter file says."),
 }
 
@@ -42,7 +46,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
                 LaunchConfiguration("parameters"),
                 {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool), **given},
             ],
-            remappings=[(f"~/input/{sensor}", LaunchConfiguration(sensor)) for sensor in SENSORS],
+            remappings=[(f"~/input/{name}", LaunchConfiguration(name)) for name in (*SENSORS, "odometry")],
             ros_arguments=["--log-level", LaunchConfiguration("log_level"), *enclave],
             output="screen",
         )
@@ -76,4 +80,11 @@ def generate_launch_description() -> LaunchDescription:
         )
         for sensor in SENSORS
     ]
+    arguments.append(
+        DeclareLaunchArgument(
+            "odometry",
+            default_value="odometry",
+            description="Topic of the vehicle's poses (nav_msgs/Odometry), for parallax.",
+        )
+    )
     return LaunchDescription([*arguments, OpaqueFunction(function=_node)])

@@ -11,7 +11,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
-from spike_depth_ros.topics import DEPTH_NODE, IMAGES, SIMULATOR_NODE, SPIKES
+from spike_depth_ros.topics import DEPTH_NODE, IMAGES, ODOMETRY, SIMULATOR_NODE, SPIKES
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -22,6 +22,9 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("seed", default_value="700000", description="Which street is driven."),
         DeclareLaunchArgument("condition", default_value="day", description="Light and weather: day, dusk or night."),
         DeclareLaunchArgument("duration", default_value="20.0", description="Length of the drive, in seconds."),
+        DeclareLaunchArgument(
+            "parallax", default_value="", description="Whether the moments before correct the depth, by the odometry."
+        ),
         DeclareLaunchArgument("device", default_value="", description="Where the network runs: cpu, cuda or auto."),
         DeclareLaunchArgument(
             "parameters",
@@ -46,7 +49,7 @@ def generate_launch_description() -> LaunchDescription:
         ],
         output="screen",
     )
-    sensors = {"spikes": SPIKES} | IMAGES
+    inputs = {"spikes": SPIKES} | IMAGES | {"odometry": ODOMETRY}
     depth = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "depth.launch.py"])),
         launch_arguments={
@@ -54,7 +57,8 @@ def generate_launch_description() -> LaunchDescription:
             "namespace": LaunchConfiguration("namespace"),
             "parameters": LaunchConfiguration("parameters"),
             "device": LaunchConfiguration("device"),
-            **{sensor: f"{SIMULATOR_NODE}/{topic}" for sensor, topic in sensors.items()},
+            "parallax": LaunchConfiguration("parallax"),
+            **{name: f"{SIMULATOR_NODE}/{topic}" for name, topic in inputs.items()},
         }.items(),
     )
     rviz = Node(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from spike_depth_core.adaptation import AdaptationOptions, GateOptions, GuardOptions
-from spike_depth_core.adaptation.motion_stereo import MotionStereoOptions
 from spike_depth_core.adaptation.originals import COUNT
+from spike_depth_core.inference.motion_stereo import MotionStereoOptions
 from spike_depth_core.samples import SENSORS
 from spike_depth_ros.depth_parameters import DEPTH_NODE
 from spike_depth_ros.parameters import Parameter

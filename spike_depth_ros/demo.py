@@ -24,6 +24,9 @@ def demo(
     ] = None,
     planes_per_packet: Annotated[int, typer.Option(min=1, max=1024, help="Spike planes in a packet.")] = 64,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
+    parallax: Annotated[
+        bool, typer.Option("--parallax", help="Correct depth by the moments before, by the vehicle's odometry.")
+    ] = False,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Learn on the road as well, in a third process; what is kept goes to DIR.")
     ] = False,
@@ -39,7 +42,7 @@ def demo(
     try:
         if interrupt:
             raise KeyboardInterrupt
-        run_demo(interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out, adapt)
+        run_demo(interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out, adapt, parallax)
     except KeyboardInterrupt:
         print("Interrupted.")
 

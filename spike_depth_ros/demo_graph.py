@@ -182,6 +182,7 @@ class Graph:
 def figures_of(graph: Graph, packet_planes: int) -> dict[str, Any]:
     """Counts and rates of a drive, from the nodes' diagnostics and what the recorder saw."""
     drive = graph.simulator()
+    measured = graph.recorder.status(f"{topics.DEPTH_NODE}: inference").get("measured")
     inputs = graph.recorder.status(f"{topics.DEPTH_NODE}: inputs")
     latency = graph.recorder.status(f"{topics.DEPTH_NODE}: latency")
     received, lost = int(inputs.get("spikes/received", 0)), int(inputs.get("spikes/lost", 0))
@@ -201,6 +202,7 @@ def figures_of(graph: Graph, packet_planes: int) -> dict[str, Any]:
         "inference_ms_p50": float(latency.get("estimate_ms_p50", "nan")),
         "inference_ms_p99": float(latency.get("estimate_ms_p99", "nan")),
         "simulator_behind_ms_max": float(drive.get("behind_ms_max", "nan")),
+        **({} if measured is None else {"measured_frames": int(measured)}),
     }
 
 
@@ -241,6 +243,7 @@ def run_demo(
     threads: int,
     out: Path,
     adapt: bool = False,
+    parallax: bool = False,
 ) -> None:
     """Start the graph, drive, and write what came of it. The arguments are those of the command.
 
@@ -273,7 +276,9 @@ def run_demo(
         depth_node = program(
             "depth_node",
             [
-                *ros_arguments(threads=threads, **({"checkpoint": str(checkpoint)} if checkpoint else {})),
+                *ros_arguments(
+                    threads=threads, parallax=parallax, **({"checkpoint": str(checkpoint)} if checkpoint else {})
+                ),
                 *(part for old, new in topics.simulator_remappings() for part in ("-r", f"{old}:={new}")),
             ],
         )

@@ -74,6 +74,8 @@ def headline_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         ["the same, p99", f"{metrics['latency_ms_p99']:.0f} ms"],
         ["AbsRel", f"{metrics['abs_rel']:.3f}"],
     ]
+    if "measured_frames" in metrics:
+        rows.insert(5, ["of these corrected by parallax", f"{metrics['measured_frames']:,}"])
     if metrics["row_prior_abs_rel"] is not None:
         rows.append(["AbsRel of the row prior", f"{metrics['row_prior_abs_rel']:.3f}"])
     return rows + adaptation_rows(metrics.get("adaptation", {}))

@@ -14,7 +14,8 @@ from spike_depth_core.inference.alignment import Misalignment, difference
 from spike_depth_core.streams import JitterMeter
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings, flatten, status
 from spike_depth_ros.outputs import Outputs
-from spike_depth_ros.pipeline import Pipeline
+from spike_depth_ros.parallax import Parallax
+from spike_depth_ros.pipeline import Pipeline, Tally
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.transforms import SensorTransforms
 
@@ -51,6 +52,7 @@ class DepthDiagnostics:
         self._before: dict[str, dict[str, Any]] = {}
         self._outliers_before: dict[str, int] = {}
         self._skipped_before: dict[str, int] = {}
+        self._placed_before = (0, 0)
         self._begin_ns = time.monotonic_ns()
 
     def status(self, kind: str, level: bytes, message: str, values: Mapping[str, Any]) -> DiagnosticStatus:
@@ -185,8 +187,21 @@ class DepthDiagnostics:
             "missing": ",".join(missing),
             "uncertainty_mean": tally.mean_uncertainty,
         }
+        if pipeline.parallax is not None:
+            values |= self._parallax(pipeline.parallax, tally, findings)
         well = "estimating" if rate_hz else "waiting for input" if heard else "idle: nobody listens"
         return self.status("inference", findings.level, findings.message(well), values)
+
+    def _parallax(self, parallax: Parallax, tally: Tally, findings: Findings) -> dict[str, Any]:
+        """How many depth images it has corrected; WARN where of none since the last report the place was known."""
+        before, self._placed_before = self._placed_before, (tally.published, parallax.unplaced)
+        published, unplaced = (new - old for new, old in zip(self._placed_before, before, strict=True))
+        if published and unplaced >= published:
+            topic = parallax.odometry.topic
+            why = f"poses on {topic} are late, or too far apart" if parallax.odometry.heard else f"no pose on {topic}"
+            findings.add(WARN, f"no parallax: {why}")
+            self._reporter.warn(f"no parallax: {why}", key="no parallax")
+        return {"measured": tally.measured, "unplaced": parallax.unplaced}
 
     def latency(self, pipeline: Pipeline) -> DiagnosticStatus:
         """From the last plane used to the publication, and where the time goes."""

@@ -120,7 +120,7 @@ class DepthNode(LifecycleNode):
             if values["use_tf"]:
                 self._transforms = SensorTransforms(self)
             self._pipeline = Pipeline(
-                self, self._estimator, self._rig, self._outputs, self._settings, values, self._reporter
+                self, self._estimator, self._rig, self._outputs, self._settings, values, self._reporter, self._relation
             )
             return SUCCESS
         except Exception as error:
@@ -280,6 +280,10 @@ class DepthNode(LifecycleNode):
         array = DiagnosticArray(status=statuses)
         array.header.stamp = to_stamp(self.get_clock().now().nanoseconds)
         self._diagnostics_publisher.publish(array)
+
+    def _relation(self, target: str, source: str) -> np.ndarray | None:
+        transforms = self._transforms
+        return None if transforms is None else transforms.lookup(target, source)
 
     def _place_sensors(self, pipeline: Pipeline) -> None:
         """Take over what tf has learned of the places of the sensors."""

@@ -150,6 +150,22 @@ DEPTH_NODE = (
     ),
     *(parameter for sensor in SENSORS for parameter in _of_sensor(sensor)),
     Parameter(
+        "parallax",
+        False,
+        "Whether the moments before correct the depth, where odometry on ~/input/odometry tells how the vehicle has "
+        "moved.",
+        change="configure",
+    ),
+    Parameter(
+        "odometry_timeout",
+        0.02,
+        "With parallax, how long a moment waits for the pose after it, in seconds; without one there is depth of the "
+        "moment alone.",
+        0.0,
+        1.0,
+        change="configure",
+    ),
+    Parameter(
         "jump",
         0.5,
         "Stamps that go back by more, or run ahead of the clock by more, and go on from there, are a jump in time: all "

@@ -11,7 +11,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +30,7 @@ from spike_depth_ros.alignment_watch import AlignmentWatch
 from spike_depth_ros.depth_parameters import CAMERAS, Settings
 from spike_depth_ros.inputs import SensorInputs
 from spike_depth_ros.outputs import Outputs, Result
+from spike_depth_ros.parallax import Parallax
 from spike_depth_ros.reporter import Reporter
 
 
@@ -42,14 +43,16 @@ class Estimator(Protocol):
     @property
     def spike_planes(self) -> int: ...
 
-    def estimate(self, sample: DepthSample, reference: str, sensors: tuple[str, ...]) -> DepthEstimate: ...
+    def estimate(
+        self, sample: DepthSample, reference: str, sensors: tuple[str, ...], before: Sequence[DepthSample] = ()
+    ) -> DepthEstimate: ...
 
 
 class Tally:
     """What came of the moments, for the diagnostics. Written by the estimating thread, read by the other."""
 
     def __init__(self) -> None:
-        self.published = self.unheard = self.failures = self.clock_jumps = 0
+        self.published = self.measured = self.unheard = self.failures = self.clock_jumps = 0
         self.skipped: Counter[str] = Counter()  # by reason
         self.failure = ""  # the last one, until it has been reported
         self.last: DepthEstimate | None = None
@@ -79,6 +82,7 @@ class Pipeline:
         settings: may be replaced by `apply`.
         values: the parameters, of which those that are fixed while the node is active are read.
         reporter: is told what is wrong.
+        transform: 4x4 `target_from_source` of two frames, where that is known.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Pipeline:
         settings: Settings,
         values: Mapping[str, Any],
         reporter: Reporter,
+        transform: Callable[[str, str], np.ndarray | None] = lambda target, source: None,
     ):
         self.rig = rig
         self.tally = Tally()
@@ -111,6 +116,8 @@ class Pipeline:
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
+        wanted = values["parallax"]
+        self.parallax = Parallax(node, reporter, transform, values["odometry_timeout"]) if wanted else None
         self._epoch = 0
         self._worker = threading.Thread(target=self._work, name="estimate", daemon=True)
         threshold = JumpThreshold(
@@ -152,6 +159,8 @@ class Pipeline:
         """End for good: unsubscribe, and wait for the estimate under way."""
         self._jumps.unregister()
         self.inputs.close()
+        if self.parallax is not None:
+            self.parallax.close()
         self.sync.close()
         self._worker.join()
         self.alignment.close()
@@ -203,7 +212,11 @@ class Pipeline:
             tally.skipped[verdict.reason or "no_sensor"] += 1
             return
         sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
-        estimate = estimator.estimate(sample, verdict.reference, usable)
+        if self.parallax is None:
+            estimate = estimator.estimate(sample, verdict.reference, usable)
+        else:
+            sample, before = self.parallax.before(sample, self.inputs.frame_ids)
+            estimate = estimator.estimate(sample, verdict.reference, usable, before)
         growth = settings.degraded_growth ** len(self.missing(usable))
         estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))
         estimated = time.monotonic_ns()
@@ -220,5 +233,6 @@ class Pipeline:
         tally.times.add(done)
         tally.mean_uncertainty = float(np.mean(estimate.uncertainty))
         tally.last, tally.last_ns = estimate, done
+        tally.measured += estimate.measured > 0
         tally.published += 1
         self.alignment.offer(sample, estimate, settings.alignment_period)

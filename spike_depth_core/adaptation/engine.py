@@ -31,9 +31,9 @@ from spike_depth_core.adaptation.lessons import (
     network_input,
     restricted,
 )
-from spike_depth_core.adaptation.motion_stereo import Evidence, MotionStereoOptions, OtherMoment, corrected
-from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, in_step, motion
 from spike_depth_core.adaptation.reservoir import Reservoir
+from spike_depth_core.inference.motion_stereo import Evidence, MotionStereoOptions, corrected
+from spike_depth_core.inference.neighbours import NeighbourOptions, Neighbours, other_moments
 from spike_depth_core.losses.depth import laplace_nll, log_l1
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import NetworkInput, stacked
@@ -267,12 +267,12 @@ class AdaptationEngine:
         options = self.options.parallax
         if options is None or not neighbours:
             return answer, None
-        others = []
-        for other in neighbours:
-            used = in_step(sample, other, self.options.neighbours.skew)
-            sensors = tuple(sensor for sensor in self._sensors(other) if sensor in used)
-            seen = network_input(other, self.reference, sensors, self.pixels, self.device)
-            others.append(OtherMoment(seen, motion(sample, other, self.reference).to(self.device)))
+
+        def prepared(other: DepthSample, sensors: tuple[str, ...]) -> NetworkInput:
+            return network_input(other, self.reference, sensors, self.pixels, self.device)
+
+        skew = self.options.neighbours.skew
+        others = other_moments(sample, neighbours, self.reference, self._sensors(sample), prepared, skew)
         return corrected(answer, inputs, others, options)
 
     def lesson(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spike_depth_core.adaptation.motion_stereo import Evidence
+from spike_depth_core.inference.motion_stereo import Evidence
 from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, in_sight, network_camera, prepare
 from spike_depth_core.samples import DepthSample

@@ -85,9 +85,18 @@ def replay(
     adapt_interval: Annotated[
         float, typer.Option(min=0.0, help="Least seconds between moments that are looked at.")
     ] = 0.5,
+    parallax: Annotated[
+        bool,
+        typer.Option(
+            "--parallax", help="Correct depth by the moments before, by the vehicle's motion as odometry has it."
+        ),
+    ] = False,
     odometry: Annotated[
         str | None,
-        typer.Option(metavar="TOPIC", help="Poses of the vehicle, for --adapt; the only odometry there is by default."),
+        typer.Option(
+            metavar="TOPIC",
+            help="Poses of the vehicle, for --adapt and --parallax; the only odometry there is by default.",
+        ),
     ] = None,
     original: Annotated[
         Path | None,
@@ -135,6 +144,11 @@ def replay(
         )
     if adapt and checkpoint is not None and checkpoint.is_dir():
         raise ValueError(f"--adapt learns, which exported graphs cannot: {checkpoint} is a folder; give a .safetensors")
+    if adapt and parallax:
+        raise ValueError("--adapt compares depth of single moments, --parallax is of several: leave one of them out")
+    poses = find_odometry(reader, odometry) if adapt or parallax else None
+    if parallax and poses is None:
+        raise ValueError(f"--parallax needs to know how the vehicle moves: {bag} has no odometry")
     estimator = DepthEstimator.load(checkpoint, device, backend)
     topics = find_sensors(reader, parse_topics(topic))
     truth_topic = find_truth(reader, truth)
@@ -151,7 +165,8 @@ def replay(
         reference,
         round(truth_tolerance * 1e9),
         str(about_drive(reader).get("condition", "")),
-        find_odometry(reader, odometry) if adapt else None,
+        poses,
+        parallax,
     )
     out.mkdir(parents=True, exist_ok=True)
     start_ns = reader.start_ns + round(start * 1e9)

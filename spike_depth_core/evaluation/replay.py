@@ -26,6 +26,7 @@ from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimate, DepthEstimator
 from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
+from spike_depth_core.inference.neighbours import Neighbours
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.streams import Policy, Timing
 
@@ -66,6 +67,7 @@ class Timeline:
         times_ns: of the moments.
         waited_ms, inference_ms: see `ReplayedFrame`.
         abs_rel: NaN where there was no truth.
+        measured: share of the picture where parallax has had a say.
         lost: by sensor, inputs lost or dropped until then.
     """
 
@@ -73,6 +75,7 @@ class Timeline:
     waited_ms: list[float] = field(default_factory=list)
     inference_ms: list[float] = field(default_factory=list)
     abs_rel: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)
     lost: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -97,6 +100,7 @@ class Replay:
         truth_tolerance_ns: the most that a truth may be from the moment that it is compared with.
         condition: for the tables by condition.
         odometry: topic of the vehicle's poses, which the samples are given; None without.
+        parallax: whether the moments before correct the depth by the odometry, as in the node; depth waits for it.
 
     Attributes:
         timeline: of what has been replayed.
@@ -119,6 +123,7 @@ class Replay:
         truth_tolerance_ns: int = TOLERANCE_NS,
         condition: str = "",
         odometry: str | None = None,
+        parallax: bool = False,
     ):
         self.bag, self.estimator, self.topics = bag, estimator, topics
         self.evaluation = evaluation if evaluation is not None else Evaluation()
@@ -138,6 +143,7 @@ class Replay:
         self._known = known
         self._truths = None if truth is None else TruthTopic(bag, truth, truth_tolerance_ns)
         self._odometry = None if odometry is None else OdometryTopic(odometry)
+        self._neighbours = Neighbours() if parallax else None
         self._condition = condition
         self._clock_ns = 0
         self._hash = hashlib.sha256()
@@ -157,6 +163,7 @@ class Replay:
 
     def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
         """Depth images in order, each scored as soon as its truth is there."""
+        moments: deque[PlayedMoment] = deque()
         waiting: deque[ReplayedFrame] = deque()
         others = {topic.topic: "" for topic in (self._truths, self._odometry) if topic is not None}
         for event in self._playback.play(others, start_ns, stop_ns):
@@ -167,36 +174,49 @@ class Replay:
                         topic.take(event)
             else:
                 self._clock_ns = event.complete_ns
-                frame = self._estimate(event)
-                if frame is not None:
-                    waiting.append(frame)
+                moments.append(event)
+            while moments and self._is_placed(moments[0]):
+                waiting.extend(self._estimate(moments.popleft()))
             while waiting and self._is_settled(waiting[0]):
                 yield self._score(waiting.popleft())
+        for moment in moments:
+            waiting.extend(self._estimate(moment))
         while waiting:
             yield self._score(waiting.popleft())
         if self._truths is not None:
             self.unscored.update({f"truth damaged: {reason}": n for reason, n in self._truths.damaged.items()})
 
-    def _estimate(self, played: PlayedMoment) -> ReplayedFrame | None:
+    def _is_placed(self, played: PlayedMoment) -> bool:
+        """Whether all is known of a moment's place that parallax will get to know."""
+        odometry = self._odometry if self._neighbours is not None else None
+        return odometry is None or odometry.is_settled(played.moment.time_ns, self._clock_ns)
+
+    def _estimate(self, played: PlayedMoment) -> list[ReplayedFrame]:
+        """The moment's depth; nothing where there is none."""
         moment = played.moment
         usable = tuple(sensor for sensor in moment.sensors if sensor in self._known)
         verdict = self._policy.judge(usable, lambda sensor: sensor in self._playback.topics.images)
         if verdict.reference is None:
             self.skipped[verdict.reason or "no_sensor"] += 1
-            return None
+            return []
         begin = time.perf_counter()
         try:
             sample = sample_from_moment(moment, self._playback.rig, self._playback.cameras, verdict.reference)
-            estimate = self.estimator.estimate(sample, verdict.reference, usable)
+            before = []
+            if self._neighbours is not None:
+                sample = self._posed(sample)
+                before = self._neighbours.of(sample)
+                self._neighbours.add(sample)
+            estimate = self.estimator.estimate(sample, verdict.reference, usable, before)
         except ValueError as error:  # one bad moment does not end a node either
             self.skipped["failed"] += 1
             self.failures[type(error).__name__] = str(error)
-            return None
+            return []
         inference_ms = 1e3 * (time.perf_counter() - begin)
         self._hash.update(estimate.time_ns.to_bytes(8, "little", signed=True))
         self._hash.update(np.ascontiguousarray(estimate.depth).data)
         frame_id = self._playback.frame_ids.get(estimate.reference, "")
-        return ReplayedFrame(sample, estimate, frame_id, played.complete_ns, inference_ms)
+        return [ReplayedFrame(sample, estimate, frame_id, max(played.complete_ns, self._clock_ns), inference_ms)]
 
     # Truth
 
@@ -222,6 +242,7 @@ class Replay:
         line.waited_ms.append(frame.waited_ms)
         line.inference_ms.append(frame.inference_ms)
         line.abs_rel.append(float("nan") if abs_rel is None else abs_rel)
+        line.measured.append(frame.estimate.measured)
         for sensor, counts in self.counts().items():
             # Frames that a camera sends between two moments are not wanted; what is lost or bad is.
             dropped = {reason: n for reason, n in counts["dropped"].items() if reason != "unused"}

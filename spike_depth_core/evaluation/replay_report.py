@@ -91,6 +91,9 @@ def figures_of(replay: Replay, elapsed_s: float) -> dict[str, Any]:
     for name, values in (("inference_ms", line.inference_ms), ("waited_ms", line.waited_ms)):
         for percent in (50, 99) if values else ():
             result[f"{name}_p{percent}"] = float(np.percentile(values, percent))
+    if any(line.measured):
+        result["measured_frames"] = sum(share > 0 for share in line.measured)
+        result["measured_share"] = float(np.mean(line.measured))
     if replay.evaluation.frames:
         result |= replay.evaluation.summary()
         result["by_sensors"] = by_sensors(replay)
@@ -114,6 +117,9 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
     ]
     if "inference_ms_p50" in figures:
         rows.append(["estimate, p50", f"{figures['inference_ms_p50']:.0f} ms"])
+    if "measured_frames" in figures:
+        text = f"{figures['measured_frames']:,} depth images, {figures['measured_share']:.0%} of all pixels"
+        rows.append(["corrected by parallax", text])
     for sensor, counts in figures["inputs"].items():
         dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items())
         text = f"{counts['received']:,} received, {counts['used']:,} used, {counts['lost']:,} lost"

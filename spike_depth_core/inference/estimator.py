@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import torch
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.geometry.resample import infinity_grid, sample_at
+from spike_depth_core.inference.motion_stereo import LIVE, corrected
+from spike_depth_core.inference.neighbours import NeighbourOptions, other_moments
 from spike_depth_core.inference.onnx_export import export, installed, is_exportable, load_export
 from spike_depth_core.inference.onnx_network import OnnxNetwork
 from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.folding import folded
-from spike_depth_core.networks.preprocess import network_camera, prepare, reference_of
+from spike_depth_core.networks.preprocess import NetworkInput, network_camera, prepare, reference_of
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.batch import collate
@@ -36,6 +39,7 @@ class DepthEstimate:
         reference: the sensor in whose frame the maps are.
         sensors: the sensors that were used.
         time_ns: the moment of the sample.
+        measured: share of the picture where parallax between moments has had a say.
     """
 
     depth: np.ndarray
@@ -44,6 +48,7 @@ class DepthEstimate:
     reference: str
     sensors: tuple[str, ...]
     time_ns: int
+    measured: float = 0.0
 
 
 # What computes the network. `auto` is ONNX Runtime where it is installed, can take the network, and the device is the
@@ -136,7 +141,11 @@ class DepthEstimator:
 
     @torch.inference_mode()
     def estimate(
-        self, sample: DepthSample, reference: str | None = None, sensors: tuple[str, ...] | None = None
+        self,
+        sample: DepthSample,
+        reference: str | None = None,
+        sensors: tuple[str, ...] | None = None,
+        before: Sequence[DepthSample] = (),
     ) -> DepthEstimate:
         """Depth and uncertainty in the frame of one sensor.
 
@@ -146,6 +155,8 @@ class DepthEstimator:
                 None. It has to be in the sample, and need not be among `sensors`.
             sensors: which of the sample's sensors to use; all this network knows when None. A stereo network uses
                 pairs: `rgb` and `rgb_right`.
+            before: moments just before, as `Neighbours.of` gives them, whose pictures correct the depth by parallax.
+                Poses of all are known.
 
         Raises:
             ValueError: when no sensor is left to use, or the reference or a sensor asked for is not there.
@@ -163,7 +174,15 @@ class DepthEstimator:
         inputs = prepare(batch, reference, used, camera, size)
         if self.backend == TORCH:
             inputs.images = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs.images.items()}
-        prediction = self.network(inputs)
+        prediction, measured = self.network(inputs), 0.0
+        if before:
+
+            def prepared(other: DepthSample, shared: tuple[str, ...]) -> NetworkInput:
+                return prepare(collate([other]).to(self.device), reference, shared, camera, size)
+
+            others = other_moments(sample, before, reference, used, prepared, NeighbourOptions().skew)
+            prediction, evidence = corrected(prediction, inputs, others, LIVE)
+            measured = float(evidence.said.float().mean())
         log_depth = prediction.log_depth
         if self.info.calibrated:
             log_depth = least_relative_error(log_depth, prediction.log_scale)
@@ -179,6 +198,7 @@ class DepthEstimator:
             reference=reference,
             sensors=used,
             time_ns=sample.time_ns,
+            measured=measured,
         )
 
     @staticmethod

@@ -24,7 +24,7 @@ class Poses:
     def __init__(self, most_apart_ns: int = 250_000_000):
         self._most_apart_ns = most_apart_ns
         self._held: deque[tuple[int, np.ndarray]] = deque(maxlen=_HELD)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def add(self, time_ns: int, matrix: np.ndarray) -> bool:
         """Take in a pose, 4x4 `world_from_body` in metres; returns False, and leaves it, when it is late. One that is
@@ -35,12 +35,25 @@ class Poses:
                     return False
                 self._held.clear()
             self._held.append((time_ns, matrix))
+            self._lock.notify_all()
             return True
 
     def is_settled(self, time_ns: int, now_ns: int) -> bool:
         """Whether no pose that is yet to come matters to a moment, at the time `now_ns`."""
         with self._lock:
             return (len(self._held) > 1 and self._held[-1][0] >= time_ns) or now_ns - time_ns > _WAIT_NS
+
+    def wait(self, time_ns: int, timeout_s: float) -> bool:
+        """Wait for a pose at or after a moment; returns whether there is one. Where the poses have ended before, longer
+        ago than what is interpolated over, there is no wait."""
+
+        def passed() -> bool:
+            return bool(self._held) and self._held[-1][0] >= time_ns
+
+        with self._lock:
+            if not self._held or self._held[-1][0] < time_ns - self._most_apart_ns:
+                return False
+            return self._lock.wait_for(passed, timeout_s)
 
     def pose(self, time_ns: int) -> np.ndarray | None:
         """4x4 `world_from_body` at a moment, in metres; None where no poses lie close around it."""

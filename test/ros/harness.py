@@ -45,20 +45,27 @@ class CountingEstimator:
     """Stands in for the network where a test must know the answer.
 
     Depth is 1 m and a metre a spike of that pixel, and unknown in the first; uncertainty is a tenth for each sensor
-    that is not used.
+    that is not used. Attribute `asked`: the samples that it was given, and with each those before.
     """
 
     spike_planes = 128
     sensors = SENSORS
 
-    def estimate(self, sample: DepthSample, reference: str, sensors: tuple[str, ...]) -> DepthEstimate:
+    def __init__(self) -> None:
+        self.asked: list[tuple[DepthSample, tuple[DepthSample, ...]]] = []
+
+    def estimate(
+        self, sample: DepthSample, reference: str, sensors: tuple[str, ...], before: Sequence[DepthSample] = ()
+    ) -> DepthEstimate:
+        self.asked.append((sample, tuple(before)))
         camera = sample.rig.cameras[reference]
         depth = np.full((camera.height, camera.width), 1.0, np.float32)
         if "spikes" in sensors and reference == "spikes":
             depth += sample.spikes.planes().sum(axis=0)
         depth[0, 0] = np.nan
         uncertainty = np.full_like(depth, 0.1 * (len(SENSORS) - len(sensors)))
-        return DepthEstimate(depth, uncertainty, camera, reference, sensors, sample.time_ns)
+        measured = float(bool(before))
+        return DepthEstimate(depth, uncertainty, camera, reference, sensors, sample.time_ns, measured)
 
 
 def counting(_: Any = None) -> CountingEstimator:

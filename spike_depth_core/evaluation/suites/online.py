@@ -21,7 +21,6 @@ from torch import Tensor
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
 from spike_depth_core.adaptation.lessons import Lesson, from_truth
-from spike_depth_core.adaptation.motion_stereo import Evidence
 from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
 from spike_depth_core.evaluation.results import markdown_table, write_json
@@ -30,6 +29,7 @@ from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.inference.motion_stereo import Evidence
 from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction

@@ -152,6 +152,19 @@ def test_samples_have_their_place_where_there_is_odometry(tmp_path, estimator, r
     assert [frame.abs_rel for frame in frames] == [frame.abs_rel for frame in without]
 
 
+def test_by_parallax_the_moments_before_have_a_say(tmp_path, estimator, recording):
+    driven = write_recording(tmp_path / "a.mcap", with_odometry(recording, 0.3))
+    run, frames = replayed(driven, estimator, odometry=ODOMETRY, parallax=True)
+    _, alone = replayed(driven, estimator, odometry=ODOMETRY)
+    assert [frame.estimate.time_ns for frame in frames] == [frame.estimate.time_ns for frame in alone]
+    changed = [not np.array_equal(a.estimate.depth, b.estimate.depth) for a, b in zip(frames, alone, strict=True)]
+    assert changed == [False] + [True] * (len(frames) - 1)  # before the first there is none
+    assert [share > 0 for share in run.timeline.measured] == changed
+    standing = write_recording(tmp_path / "b.mcap", with_odometry(recording, 0.0))
+    run, _ = replayed(standing, estimator, odometry=ODOMETRY, parallax=True)
+    assert not any(run.timeline.measured)
+
+
 def test_fewer_depth_images_are_asked_for_by_their_rate(path, estimator):
     _, frames = replayed(path, estimator, rate_hz=15.0)
     assert len(frames) == 3

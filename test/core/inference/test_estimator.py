@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.estimator import checked_device
+from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.world import World
 from test.core.factories import small_sample
 
 SMALL = Architecture(widths=(8, 8, 16, 16, 16), trunk_blocks=1)
@@ -98,3 +101,18 @@ def test_read_only_images_are_taken_without_a_warning(estimator, recwarn):
         image.flags.writeable = False
     estimator.estimate(sample)
     assert not [w for w in recwarn if "writable" in str(w.message)]
+
+
+def test_moments_before_bring_depth_nearer_to_the_truth():
+    estimator, ratios = DepthEstimator.load(), []
+    for seed in (900, 902, 903, 904):
+        world = World(seed, rig=scaled_rig(0.5), supersample=1, condition="day", town="second")
+        *before, now = (world.sample(time_s) for time_s in (3.75, 3.9, 4.0))
+        alone = estimator.estimate(now)
+        together = estimator.estimate(now, before=before[::-1])
+        assert (alone.measured, together.measured > 0.3) == (0.0, True)
+        errors = [frame_metrics(one.depth, now.depth["spikes"])["abs_rel"] for one in (together, alone)]
+        ratios.append(errors[0] / errors[1])
+        changed = together.depth != alone.depth
+        assert together.uncertainty[changed].mean() < alone.uncertainty[changed].mean()
+    assert np.mean(ratios) < 0.95

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spike_depth_core.inference.motion_stereo import OtherMoment
+from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
 
 
@@ -83,6 +86,32 @@ def in_step(a: DepthSample, b: DepthSample, skew: float) -> tuple[str, ...]:
         for sensor in a.sensors
         if sensor in b.sensors and abs(a.offsets_ns.get(sensor, 0) - b.offsets_ns.get(sensor, 0)) <= most
     )
+
+
+def other_moments(
+    sample: DepthSample,
+    neighbours: Sequence[DepthSample],
+    reference: str,
+    sensors: Collection[str],
+    prepared: Callable[[DepthSample, tuple[str, ...]], NetworkInput],
+    skew: float,
+) -> list[OtherMoment]:
+    """Neighbours as they are compared with a moment: by those sensors whose pictures are in step with it.
+
+    Args:
+        sample: the moment, in the frame of whose `reference` depth is.
+        neighbours: of it.
+        sensors: that may be compared.
+        prepared: a moment's pictures by some of its sensors, for the network camera of the reference.
+        skew: see `NeighbourOptions`.
+    """
+    found = []
+    for other in neighbours:
+        used = tuple(sensor for sensor in in_step(sample, other, skew) if sensor in sensors)
+        if used and reference in other.sensors:
+            inputs = prepared(other, used)
+            found.append(OtherMoment(inputs, motion(sample, other, reference).to(inputs.camera.device)))
+    return found
 
 
 def _same_cameras(a: DepthSample, b: DepthSample) -> bool:

@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-from spike_depth_core.adaptation.neighbours import NeighbourOptions, Neighbours, motion
 from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference.neighbours import NeighbourOptions, Neighbours, motion, other_moments
+from spike_depth_core.networks.preprocess import NetworkInput
 from test.core.factories import small_rig, small_sample
 
 
@@ -66,3 +68,19 @@ def test_a_camera_moves_with_its_rig():
     world = here.world_from_reference @ rig_from_rgb @ point
     expected = np.linalg.inv(there.world_from_reference @ rig_from_rgb) @ world
     assert np.allclose(motion(here, there, "rgb")[0].numpy() @ point, expected, atol=1e-5)
+
+
+def test_of_other_moments_only_pictures_in_step_are_prepared():
+    here, *others = at(2.0, 4.0), at(1.9, 3.0), at(1.8, 2.0), at(1.7, 1.0)
+    late = {"spikes": 0, "rgb": 20_000_000}
+    others[1] = dataclasses.replace(others[1], offsets_ns=late)
+    others[2] = dataclasses.replace(others[2], offsets_ns=dict.fromkeys(here.sensors, 30_000_000))
+    asked = []
+
+    def prepared(other, sensors):
+        asked.append((other.time_ns / 1e9, sensors))
+        return NetworkInput({}, torch.zeros(1, 4), torch.zeros(1))
+
+    found = other_moments(here, others, "spikes", ("spikes", "rgb"), prepared, 0.05)
+    assert asked == [(1.9, ("spikes", "rgb")), (1.8, ("spikes",))]
+    assert [float(one.other_from_asked[0, 2, 3]) for one in found] == [1.0, 2.0]
