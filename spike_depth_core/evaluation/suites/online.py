@@ -286,8 +286,9 @@ def findings(moments: list[dict[str, Any]]) -> dict[str, Any]:
         `gain`: share taken off the frozen AbsRel in the last minute of the new domain; `teacher_gain` and `truth_gain`:
         the same for the teacher and for the student taught by truth. `loss`: rise of AbsRel over the frozen one's after
         the return. `worst`: the largest rise in any window of `WINDOW_S`. `fused_gain`, `fused_worst`: as `gain` and
-        `worst`, with all sensors, against the teacher, which is the frozen checkpoint with them. `windows`: start of
-        each, and in it the mean of each of `SERIES`; NaN of what was not asked.
+        `worst`, with all sensors, against the teacher, which is the frozen checkpoint with them. `abs_rel`: of each of
+        `SERIES` over the whole drive. `windows`: start of each, and in it the mean of each of `SERIES`; NaN of what was
+        not asked. `begins_s`: of the phases `new` and `after`.
     """
 
     def mean(chosen: list[dict[str, Any]], who: str) -> float:
@@ -317,7 +318,9 @@ def findings(moments: list[dict[str, Any]]) -> dict[str, Any]:
         "loss": rise(after, "adapted"),
         "worst": max(rises),
         "fused_worst": float(np.nanmax(fused_rises)),
+        "abs_rel": {name: mean(moments, name) for name in SERIES},
         "windows": windows,
+        "begins_s": {"new": new[0]["time_s"], "after": after[0]["time_s"]},
     }
 
 
@@ -337,10 +340,7 @@ def summary(results: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """(columns, rows) of one checkpoint's results: a row a scenario, mean and standard deviation over its drives."""
     rows = []
     for scenario, drives in _by_scenario(results).items():
-        errors = (
-            with_spread(np.array([np.mean([m[who] for m in drive["moments"]]) for drive in drives]))
-            for who in ("frozen", "adapted")
-        )
+        errors = (with_spread(np.array([drive["abs_rel"][who] for drive in drives])) for who in ("frozen", "adapted"))
         shares = (_percent([drive[name] for drive in drives]) for name in COLUMNS)
         counts = (str(sum(drive["status"][name] for drive in drives)) for name in ("swaps", "rollbacks"))
         rows.append([scenario, *errors, *shares, *counts])
@@ -385,8 +385,7 @@ def _by_scenario(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 def _chart(title: str, drives: list[dict[str, Any]]) -> Figure:
     """AbsRel over time, by windows, in the mean over drives."""
-    phases = [(m["phase"], m["time_s"]) for m in drives[0]["moments"]]
-    changes = [(next(time_s for of, time_s in phases if of == phase), phase) for phase in ("new", "after")]
+    changes = [(begin_s, phase) for phase, begin_s in drives[0]["begins_s"].items()]
     starts = np.array([window["start_s"] for window in drives[0]["windows"]])
     means = {
         name: np.mean([[window[name] for window in drive["windows"]] for drive in drives], axis=0, dtype=float)

@@ -52,14 +52,16 @@ def test_findings_by_hand():
     assert (found["fused_gain"], found["fused_worst"]) == (pytest.approx(0.1), pytest.approx(0.3))
     assert [w["fused"] for w in found["windows"]] == pytest.approx([0.1] * 2 + [0.09] * 6 + [0.13] * 2)
     assert [round(w["start_s"]) for w in found["windows"]] == list(range(0, 200, 20))
+    assert found["begins_s"] == {"new": new[0]["time_s"], "after": after[0]["time_s"]}
+    assert found["abs_rel"]["adapted"] == pytest.approx(1.5 * (40 * 0.2 + 120 * 0.3 + 40 * 0.21) / 200)
 
 
 def test_the_table_has_mean_and_spread_over_drives_of_a_scenario():
     def result(scenario, gain, error):
         shares = dict.fromkeys(("teacher_gain", "truth_gain", "loss", "worst", "fused_gain", "fused_worst"), 0.5)
-        moments = [{"frozen": error, "adapted": error / 2}, {"frozen": error, "adapted": error / 2}]
         status = {"swaps": 2, "rollbacks": 1}
-        return {"scenario": {"name": scenario}, "moments": moments, "status": status, "gain": gain, **shares}
+        errors = {"frozen": error, "adapted": error / 2}
+        return {"scenario": {"name": scenario}, "abs_rel": errors, "status": status, "gain": gain, **shares}
 
     columns, rows = summary([result("night", 0.1, 0.2), result("rain", 0.3, 0.1), result("night", 0.2, 0.4)])
     night, rain = (dict(zip(columns, row, strict=True)) for row in rows)
@@ -141,5 +143,8 @@ def test_a_short_drive_end_to_end(tmp_path):
     write_online_page([result], tmp_path, "spike-depth benchmark --suite online")
     assert "| night |" in (tmp_path / "online.md").read_text()
     assert (tmp_path / "online_0_night.png").stat().st_size > 5000
-    assert "moments" not in json.loads((tmp_path / "online.json").read_text())["results"][0]
+    kept = json.loads((tmp_path / "online.json").read_text())["results"]
+    assert "moments" not in kept[0]
+    write_online_page(kept, tmp_path / "again", "spike-depth benchmark --suite online")  # of what was kept alone
+    assert (tmp_path / "again" / "online.md").read_text() == (tmp_path / "online.md").read_text()
     assert dataclasses.asdict(PRESETS["smoke"])["scale"] == 0.25
