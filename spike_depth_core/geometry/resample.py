@@ -108,6 +108,21 @@ def average_pool(image: Tensor, factor: int) -> Tensor:
     return sums / factor**2
 
 
+def box_mean(image: Tensor, side: int) -> Tensor:
+    """Means of all windows of side x side pixels that lie within [..., H, W]: [..., H - side + 1, W - side + 1].
+
+    By sums of shifted maps, several times as fast as pooling on a CPU, and as its gradient is.
+    """
+    height, width = (length - side + 1 for length in image.shape[-2:])
+    across = image[..., :width].clone()
+    for k in range(1, side):
+        across += image[..., k : k + width]
+    down = across[..., :height, :].clone()
+    for k in range(1, side):
+        down += across[..., k : k + height, :]
+    return down / side**2
+
+
 def inside(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Which pixel coordinates [..., 2] (u, v) lie within an image of (height, width)."""
     height, width = size

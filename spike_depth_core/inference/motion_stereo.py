@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spike_depth_core.geometry.precision import full_precision
-from spike_depth_core.geometry.resample import average_pool, inside, sample_at
+from spike_depth_core.geometry.resample import average_pool, box_mean, inside, sample_at
 from spike_depth_core.geometry.warp import back_project, project, transform
 from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.networks.preprocess import NetworkInput
@@ -154,8 +154,8 @@ def corrected(
     if not count:
         nothing = torch.zeros_like(told.log_depth)
         return told, Evidence(told.log_depth, offsets, nothing.expand(len(offsets), -1, -1), nothing > 0)
-    evidence = _box_mean(evidence / count, options.support)
-    said = _box_mean(said.to(evidence.dtype), options.support)
+    evidence = _local_mean(evidence / count, options.support)
+    said = _local_mean(said.to(evidence.dtype), options.support)
     evidence, said = (_enlarged(maps, told.log_depth.shape[1:]) for maps in (evidence, said))
     said = said > 1e-6
     prior = -offsets.abs() / told.log_scale.exp()
@@ -206,25 +206,17 @@ def _error(a: Tensor, b: Tensor, window: int) -> Tensor:
     """(1 - ZNCC) / 2 [K, H, W] of pictures [K or 1, 2, H, W]; +inf where one of them sees nothing."""
     seen = (a[:, 1] > 0.99) & (b[:, 1] > 0.99)
     a, b = a[:, 0], b[:, 0]
-    mean_a, mean_b = _box_mean(a, window), _box_mean(b, window)
-    variance_a = (_box_mean(a * a, window) - mean_a * mean_a).clamp(min=0) + _FLAT
-    variance_b = (_box_mean(b * b, window) - mean_b * mean_b).clamp(min=0) + _FLAT
-    covariance = _box_mean(a * b, window) - mean_a * mean_b
+    mean_a, mean_b = _local_mean(a, window), _local_mean(b, window)
+    variance_a = (_local_mean(a * a, window) - mean_a * mean_a).clamp(min=0) + _FLAT
+    variance_b = (_local_mean(b * b, window) - mean_b * mean_b).clamp(min=0) + _FLAT
+    covariance = _local_mean(a * b, window) - mean_a * mean_b
     return torch.where(seen, (1 - covariance * torch.rsqrt(variance_a * variance_b)) / 2, torch.inf)
 
 
-def _box_mean(x: Tensor, reach: int) -> Tensor:
-    """Means of [K, H, W] over so many pixels to each side, the border's repeated: by sums of shifted maps, as
-    `losses.photometric` has them for 3x3."""
-    x = F.pad(x[:, None], (reach, reach, reach, reach), mode="replicate")[:, 0]
-    side = 2 * reach + 1
-    across = x[..., : x.shape[2] - 2 * reach].clone()
-    for k in range(1, side):
-        across += x[..., k : x.shape[2] - 2 * reach + k]
-    down = across[:, : x.shape[1] - 2 * reach].clone()
-    for k in range(1, side):
-        down += across[:, k : x.shape[1] - 2 * reach + k]
-    return down / side**2
+def _local_mean(x: Tensor, reach: int) -> Tensor:
+    """Means of [K, H, W] over so many pixels to each side, the border's repeated."""
+    padded = F.pad(x[:, None], (reach, reach, reach, reach), mode="replicate")[:, 0]
+    return box_mean(padded, 2 * reach + 1)
 
 
 def _mean_and_deviation(p: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:

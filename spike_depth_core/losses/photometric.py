@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spike_depth_core.geometry.resample import box_mean
 from spike_depth_core.losses.depth import masked_mean
 
 _C1, _C2 = 0.01**2, 0.03**2  # for pictures in [0, 1]
@@ -26,19 +27,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     quality assessment: from error visibility to structural similarity" (IEEE TIP 2004), equation 13, with a box for
     their Gaussian as Monodepth2 has it.
     """
-    mean_a, mean_b = _box_mean(a), _box_mean(b)
-    variance_a = (_box_mean(a * a) - mean_a * mean_a).clamp(min=0)
-    variance_b = (_box_mean(b * b) - mean_b * mean_b).clamp(min=0)
-    covariance = _box_mean(a * b) - mean_a * mean_b
+    mean_a, mean_b = _local_mean(a), _local_mean(b)
+    variance_a = (_local_mean(a * a) - mean_a * mean_a).clamp(min=0)
+    variance_b = (_local_mean(b * b) - mean_b * mean_b).clamp(min=0)
+    covariance = _local_mean(a * b) - mean_a * mean_b
     alike = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
     return alike / ((mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2))
 
 
-def _box_mean(x: Tensor) -> Tensor:
-    """Means of 3x3 windows, mirrored at the borders: by sums of shifted maps, several times as fast as pooling."""
-    x = F.pad(x, (1, 1, 1, 1), mode="reflect")
-    x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
-    return (x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]) / 9
+def _local_mean(x: Tensor) -> Tensor:
+    """Means of 3x3 windows, mirrored at the borders."""
+    return box_mean(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3)
 
 
 def photometric_error(a: Tensor, b: Tensor, ssim_weight: float = 0.85) -> Tensor:

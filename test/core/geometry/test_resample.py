@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.geometry.resample import average_pool, distort, infinity_grid, inside, intrinsics, sample_at
+from spike_depth_core.geometry.resample import (
+    average_pool,
+    box_mean,
+    distort,
+    infinity_grid,
+    inside,
+    intrinsics,
+    sample_at,
+)
 from spike_depth_core.geometry.rig import rotation_from_quaternion
 
 
@@ -60,3 +68,17 @@ def test_pooling_takes_the_mean_of_blocks_and_drops_what_is_left(factor):
     image = torch.randn(2, 3, 13, 17, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.avg_pool2d(image, factor)
     torch.testing.assert_close(average_pool(image, factor), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 3, 9])
+def test_means_of_windows_are_those_of_pooling_and_so_are_their_gradients(side):
+    generator = torch.Generator().manual_seed(side)
+    image = torch.rand(2, 3, 20, 30, generator=generator)
+    images = [image.clone().requires_grad_() for _ in range(2)]
+    weights = torch.rand(2, 3, 21 - side, 31 - side, generator=generator)
+    found = box_mean(images[0], side)
+    expected = torch.nn.functional.avg_pool2d(images[1], side, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for means in (found, expected):
+        (means * weights).sum().backward()
+    torch.testing.assert_close(images[0].grad, images[1].grad, rtol=1e-5, atol=1e-6)

@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from spike_depth_core.inference.motion_stereo import (
     LIVE,
     MotionStereoOptions,
     OtherMoment,
-    _box_mean,
     corrected,
 )
 from spike_depth_core.networks.depth_network import Prediction
@@ -166,9 +164,3 @@ def test_regret_is_least_at_the_wall_and_asked_between_what_was_tried():
     torch.testing.assert_close(evidence.regret(tried[0] + 0.25 * step), between - least, atol=1e-5, rtol=1e-4)
     far = evidence.regret(truth + 5)
     torch.testing.assert_close(far, evidence.error[-1:] - least)  # beyond what was tried it is the last of it
-
-
-def test_means_are_those_of_pooling():
-    x = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
-    pooled = F.avg_pool2d(F.pad(x[:, None], (4, 4, 4, 4), mode="replicate"), 9, 1)[:, 0]
-    assert torch.allclose(_box_mean(x, 4), pooled, atol=1e-6)
