@@ -17,6 +17,10 @@ from spike_depth_ros.messages import MessageError, pose_from_odometry
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.time import from_stamp
 
+PATIENCE = 10
+"""Moments before it is said that nobody tells how odometry and sensors lie to one another: tf, and the sensor that the
+odometry may be of, need not be there from the first."""
+
 
 class Odometry:
     """Subscribed as long as it exists, to `~/input/odometry`. Messages come on the executor's thread; any may ask.
@@ -30,6 +34,7 @@ class Odometry:
     def __init__(self, node: Node, reporter: Reporter, transform: Callable[[str, str], np.ndarray | None]):
         self.poses = Poses()
         self.child_frame = ""
+        self._unrelated = 0  # moments in a row
         self._node, self._reporter, self._transform = node, reporter, transform
         self._subscription = node.create_subscription(
             OdometryMessage,
@@ -60,7 +65,8 @@ class Odometry:
         if world_from_child is None:
             return sample
         pose = pose_of_reference(world_from_child, self.child_frame, sample.rig, frame_ids, self._relation)
-        if pose is None:
+        self._unrelated = 0 if pose is not None else self._unrelated + 1
+        if self._unrelated >= PATIENCE:
             frames = ", ".join(sorted(frame for frame in frame_ids.values() if frame))
             self._reporter.warn(f"{self.topic}: tf does not say how {self.child_frame!r} lies to any of {frames}")
         return dataclasses.replace(sample, world_from_reference=pose)

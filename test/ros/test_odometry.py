@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from spike_depth_core.geometry.rig import pose
 from spike_depth_ros.messages import odometry_to_message
-from spike_depth_ros.odometry import Odometry
+from spike_depth_ros.odometry import PATIENCE, Odometry
 from test.core.factories import small_rig, small_sample
 from test.ros.harness import Observer
 
@@ -71,7 +71,21 @@ def test_odometry_of_the_camera_itself_needs_no_tf(drive):
     np.testing.assert_allclose(odometry.placed(sample, FRAMES).world_from_reference, expected, atol=1e-9)
 
 
-def test_a_frame_that_nobody_knows_is_named(drive):
+def test_a_frame_that_nobody_knows_is_named_once_it_has_had_time_to_come(drive):
     odometry, notes = drive("imu", pose((1.0, 0.0, 0.0)), pose((2.0, 0.0, 0.0)))
-    assert odometry.placed(at(2 * STEP_NS), FRAMES).world_from_reference is None
+    for _ in range(PATIENCE - 1):
+        assert odometry.placed(at(2 * STEP_NS), FRAMES).world_from_reference is None
+    assert notes.texts == []
+    odometry.placed(at(2 * STEP_NS), FRAMES)
     assert notes.texts == ["/listener/input/odometry: tf does not say how 'imu' lies to any of /rgb_optical_frame"]
+
+
+def test_odometry_that_does_not_say_what_moves_is_told_and_not_used(drive, graph):
+    odometry, notes = drive("rgb_optical_frame", pose((1.0, 0.0, 0.0)), pose((2.0, 0.0, 0.0)))
+    observer = graph.add(Observer)
+    publisher = observer.create_publisher(OdometryMessage, "/listener/input/odometry", 10)
+    observer.wait(lambda: publisher.get_subscription_count() > 0, "the subscription")
+    publisher.publish(odometry_to_message(pose((9.0, 0.0, 0.0)), 3 * STEP_NS, "odom", ""))
+    observer.wait(lambda: notes.texts, "a warning")
+    assert notes.texts == ["/listener/input/odometry: child_frame_id is empty: it is not said what moves"]
+    assert not odometry.poses.is_settled(3 * STEP_NS, 0)
