@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import platform
@@ -37,6 +38,13 @@ def benchmark(
     workers: Annotated[
         int, typer.Option(min=0, help="Seeds, or drives of `online`, side by side on CPU; 0: one a core.")
     ] = 0,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="SUITE.json of another run: its rows and seeds are not trained again, where they are of the same.",
+        ),
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="For `online`: what adapts, alone.")] = None,
 ) -> None:
     """Train every row of a suite with several seeds, measure it on test streets, and write the table.
@@ -66,6 +74,7 @@ def benchmark(
     chosen = load_suite(suite)
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
+    told = {path: _rows_of(path) for path in join or ()}
     size = PRESETS[preset]
     place = checked_device(device)
     samples = (data or out / "data") / preset
@@ -73,6 +82,9 @@ def benchmark(
     folders = domain_folders(chosen, size, samples)
     run = SuiteRun(chosen, size, folders, out / preset / suite, device=str(place))
     run.row_prior()  # once, before processes that would each make it
+    for path, rows in told.items():
+        for left_out in run.join(rows):
+            console.print(f"{path}: {left_out}: not of the same training and samples", style="yellow", highlight=False)
     if place.type == "cpu":
         side_by_side = min(workers or os.cpu_count() or 1, seeds)
         with multiprocessing.get_context("spawn").Pool(side_by_side, _one_thread) as pool, progress_bar() as bar:
@@ -111,6 +123,17 @@ def benchmark(
         state = "met" if finding.met else "MISSED"
         console.print(f"{finding.name}: {with_spread(finding.values)}, wanted {finding.wanted}: {state}")
     console.print(f"{out / (suite + '.md')}")
+
+
+def _rows_of(path: Path) -> dict[str, Any]:
+    """What another run has told. Raises ValueError naming a file that is no suite's."""
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        if all("seed" in result and "views" in result for results in rows.values() for result in results):
+            return dict(rows)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise ValueError(f"{path} has no rows of a suite: --join takes the SUITE.json that a run of this command wrote")
 
 
 def render_missing(suite: Suite, size: Preset, samples: Path) -> None:

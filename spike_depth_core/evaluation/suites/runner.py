@@ -21,7 +21,7 @@ from spike_depth_core.evaluation.common_points import Answer, answer_of, common_
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation, truth_of
 from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import ROW_PRIOR_ROW, Preset, Row, Suite, View
-from spike_depth_core.evaluation.suites.trained_stages import PlannedStage, plan, samples_digest, train_stages
+from spike_depth_core.evaluation.suites.trained_stages import PlannedStage, digest, plan, samples_digest, train_stages
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.samples import DepthSample
@@ -80,6 +80,28 @@ class SuiteRun:
             self._keep(seed, ROW_PRIOR_ROW, of, {"views": self._scores(self.suite.views, self._prior_told, ROW_PRIOR)})
         for row in self.suite.rows:
             self._run_row(seed, row, progress)
+
+    def join(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+        """Take results that another run has told in its page, of trainings and samples that are the same as here.
+
+        Args:
+            rows: of the page's JSON.
+
+        Returns:
+            Those left out, as `row, seed K`: there is no such row, or it is of another training or other samples.
+        """
+        left_out = []
+        views = {ROW_PRIOR_ROW: self.suite.views} | {row.name: self.suite.views_of(row) for row in self.suite.rows}
+        for name, results in rows.items():
+            for result in results:
+                seed = int(result["seed"])
+                keys = [part.key for part in self.planned(seed).get(name, ())]
+                of = self._of(keys, views[name]) if name in views else None
+                if of is None or digest(of) != result.get("of"):
+                    left_out.append(f"{name}, seed {seed}")
+                elif not self._is_done(seed, name, of):
+                    self._keep(seed, name, of, {k: v for k, v in result.items() if k not in ("row", "seed", "of")})
+        return left_out
 
     def planned(self, seed: int) -> dict[str, tuple[PlannedStage, ...]]:
         """By row, the stages of its training."""

@@ -11,6 +11,7 @@ import numpy as np
 from spike_depth_core.evaluation.plots import bars_by_group
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.evaluation.suites.suite import DOUBTFUL, ROW_PRIOR_ROW, Finding, Suite
+from spike_depth_core.evaluation.suites.trained_stages import digest
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -41,8 +42,8 @@ def doubtful_halves(results: Results) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _told(result: Mapping[str, Any]) -> dict[str, Any]:
-    # `of` says what need not be measured again: that is for the runner alone.
-    return {key: value for key, value in result.items() if key != "of"}
+    # What a result is of is long, and asked by the runner alone: whether it is the same, see `SuiteRun.join`.
+    return {**result, "of": digest(result["of"])}
 
 
 def with_spread(values: np.ndarray) -> str:

@@ -31,6 +31,16 @@ def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
     assert message in result.output
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"rows": {"all": [{"seed": 0}]}}'], ids=["empty", "a list", "no views"])
+def test_what_is_joined_has_to_be_a_suites_page(content, tmp_path):
+    (tmp_path / "unified.json").write_text(content)
+    arguments = ["--suite", "unified", "--preset", "smoke", "--join", str(tmp_path / "unified.json")]
+    result = CliRunner().invoke(main.app, ["benchmark", *arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "has no rows of a suite" in result.output.replace("\n", " ")
+    assert not (tmp_path / "out" / "data").exists()
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     """Where the suites' domains are rendered: once, for all that ask for the same."""

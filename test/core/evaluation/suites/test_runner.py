@@ -205,6 +205,22 @@ def test_the_page_shows_mean_and_spread_and_what_was_wanted(done, tmp_path):
     assert stored["rows"]["first"][0]["views"]["spikes"]["abs_rel"] == values[0]
 
 
+def test_what_another_run_has_told_is_taken_where_it_is_of_the_same(done, data, tmp_path):
+    write_page(SUITE, done.results(2), tmp_path / "page", "command", {})
+    told = json.loads((tmp_path / "page" / "toy.json").read_text())["rows"]
+    here = SuiteRun(SUITE, TINY, {"source": data / "source"}, tmp_path / "here")
+    assert here.join(told) == []
+    assert here.results(2) == done.results(2)
+    trained = []
+    here.run_seed(0, lambda row, steps_done, steps: trained.append(row))
+    assert trained == []
+    longer = dataclasses.replace(TINY, steps=4)
+    there = SuiteRun(SUITE, longer, {"source": data / "source"}, tmp_path / "there")
+    left_out = [f"{row}, seed {seed}" for row in ("first", "more", "another") for seed in range(2)]
+    assert there.join({**told, "another": told["more"]}) == left_out
+    assert {row: len(found) for row, found in there.results(2).items()} == {ROW_PRIOR_ROW: 2, "first": 0, "more": 0}
+
+
 def test_the_doubtful_half_has_what_the_certain_half_has_not():
     def result(seed, whole, ratio):
         return {"seed": seed, "views": {"spikes": {"abs_rel": whole, "certain_half_ratio": ratio}}}
