@@ -102,7 +102,10 @@ def test_a_report_is_made_while_moments_go_on_being_skipped():
 
     tally.skipped[Reason("no_rgb")] += 1
     pipeline = SimpleNamespace(
-        tally=tally, settings=SimpleNamespace(required=("rgb",)), policy=SimpleNamespace(reference=None)
+        tally=tally,
+        settings=SimpleNamespace(required=("rgb",)),
+        policy=SimpleNamespace(reference=None),
+        parallax=None,
     )
     outputs = SimpleNamespace(publishers=(), heard=lambda: ())
     status = DepthDiagnostics("depth_node", "", None).inference(pipeline, outputs)

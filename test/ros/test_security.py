@@ -61,7 +61,7 @@ def compare(observer: Observer, node: str) -> None:
 
 
 def test_the_depth_node(graph):
-    graph.add_depth_node(millimetres=True, disparity=True)
+    graph.add_depth_node(millimetres=True, disparity=True, parallax=True)
     compare(graph.add(Observer, "/elsewhere"), "depth_node")
 
 
