@@ -128,5 +128,5 @@ def timeline(
             fontsize=7,
         )
     axes.set_ylim(bottom=0)
-    _legend(axes, "upper right")
+    _legend(axes)
     return figure

@@ -371,7 +371,7 @@ def write_online_page(results: list[dict[str, Any]], out: Path, command: str) ->
         lines += [f"## {learner[0]}", "", f"Weights {learner[1][:8]}.", "", markdown_table(*summary(driven))]
         for scenario, drives in _by_scenario(driven).items():
             chart = f"online_{number}_{slug(scenario.split(':')[0])}.png"
-            _chart(f"{learner[0]}: {scenario}", drives).savefig(out / chart, dpi=110)
+            _chart(f"{learner[0]}: {scenario.split(':')[0]}", drives).savefig(out / chart, dpi=110)
             lines += [f"![{scenario}]({chart})", ""]
     (out / "online.md").write_text("\n".join(lines))
     told = [{name: value for name, value in result.items() if name != "moments"} for result in results]
