@@ -7,6 +7,7 @@ import torch
 from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.inference import estimator as estimator_module
 from spike_depth_core.inference.estimator import checked_device
 from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.depth_network import Architecture
@@ -103,7 +104,16 @@ def test_read_only_images_are_taken_without_a_warning(estimator, recwarn):
     assert not [w for w in recwarn if "writable" in str(w.message)]
 
 
-def test_moments_before_bring_depth_nearer_to_the_truth():
+class Counted:
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        return self.function(*arguments)
+
+
+def test_moments_before_bring_depth_nearer_to_the_truth(monkeypatch):
     estimator, ratios = DepthEstimator.load(), []
     for seed in (900, 902, 903, 904):
         world = World(seed, rig=scaled_rig(0.5), supersample=1, condition="day", town="second")
@@ -113,6 +123,13 @@ def test_moments_before_bring_depth_nearer_to_the_truth():
         assert (alone.measured, together.measured > 0.3) == (0.0, True)
         errors = [frame_metrics(one.depth, now.depth["spikes"])["abs_rel"] for one in (together, alone)]
         ratios.append(errors[0] / errors[1])
+        one_by_one = DepthEstimator.load()
+        for sample in before:  # what was prepared for these serves again
+            one_by_one.estimate(sample)
+        monkeypatch.setattr(estimator_module, "prepare", counted := Counted(estimator_module.prepare))
+        np.testing.assert_array_equal(one_by_one.estimate(now, before=before[::-1]).depth, together.depth)
+        monkeypatch.undo()
+        assert counted.calls == 1
         changed = together.depth != alone.depth
         assert together.uncertainty[changed].mean() < alone.uncertainty[changed].mean()
     assert np.mean(ratios) < 0.95
