@@ -1,5 +1,7 @@
 """What a student is to learn of a teacher: something where that is the surer of the two, elsewhere to stay."""
 
+import dataclasses
+
 import torch
 
 from spike_depth_core.adaptation.lessons import Lesson, alike, by_the_better, from_teacher, network_input, restricted
@@ -87,6 +89,8 @@ def test_lessons_that_the_network_takes_together_are_answered_as_one_by_one():
         inputs = network_input(small_sample(seed, planes=16), "spikes", sensors, pixels)
         if seed == 3:  # seen by one sensor of a moment that all have seen
             inputs = restricted(network_input(small_sample(seed, planes=16), "spikes", ALL, pixels), sensors)
+        # Of cameras of their own: what belongs to whom is not to be mixed up.
+        inputs = dataclasses.replace(inputs, camera=inputs.camera * (1 + 0.1 * seed), height=inputs.height + 0.2 * seed)
         size = inputs.images["spikes"].shape[-2:]
         lessons.append(Lesson(inputs, torch.zeros(1, *size), torch.ones(1, *size, dtype=torch.bool), "live", seed))
     groups = alike(lessons)
