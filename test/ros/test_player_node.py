@@ -233,8 +233,8 @@ class Witness:
         self.sensors, self.spike_planes = estimator.sensors, estimator.spike_planes
         self.inputs, self.depths = {}, {}
 
-    def estimate(self, sample, reference, sensors):
-        estimate = self._estimator.estimate(sample, reference, sensors)
+    def estimate(self, sample, reference, sensors, before=()):
+        estimate = self._estimator.estimate(sample, reference, sensors, before)
         spikes = sample.spikes
         found = [reference, *sensors]
         if spikes is not None:

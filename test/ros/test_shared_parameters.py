@@ -60,7 +60,7 @@ def test_of_what_both_have_only_what_each_has_for_itself_is_left_out(tmp_path):
     path = tmp_path / "depth.yaml"
     path.write_text(yaml.dump({"/**": entry(**nested(DEPTH_NODE))}))
     both = {parameter.name for parameter in DEPTH_NODE} & {parameter.name for parameter in ADAPTATION_NODE}
-    assert both - handed_over(path, "/depth_node").keys() == {"device", "threads", "max_uncertainty"}
+    assert both - handed_over(path, "/depth_node").keys() == {"device", "threads", "max_uncertainty", "parallax"}
     assert handed_over(path, "/depth_node").keys() <= both
 
 
