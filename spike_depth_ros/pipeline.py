@@ -94,7 +94,7 @@ class Pipeline:
         settings: Settings,
         values: Mapping[str, Any],
         reporter: Reporter,
-        transform: Callable[[str, str], np.ndarray | None] = lambda target, source: None,
+        transform: Callable[[str, str], np.ndarray | None],
     ):
         self.rig = rig
         self.tally = Tally()

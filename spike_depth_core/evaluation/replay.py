@@ -216,7 +216,7 @@ class Replay:
         self._hash.update(estimate.time_ns.to_bytes(8, "little", signed=True))
         self._hash.update(np.ascontiguousarray(estimate.depth).data)
         frame_id = self._playback.frame_ids.get(estimate.reference, "")
-        return [ReplayedFrame(sample, estimate, frame_id, max(played.complete_ns, self._clock_ns), inference_ms)]
+        return [ReplayedFrame(sample, estimate, frame_id, self._clock_ns, inference_ms)]
 
     # Truth
 

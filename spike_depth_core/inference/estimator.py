@@ -185,7 +185,7 @@ class DepthEstimator:
                 known = self._known(other, inputs, shared)
                 return known or prepare(collate([other]).to(self.device), reference, shared, camera, size)
 
-            others = other_moments(sample, before, reference, used, prepared, NeighbourOptions().skew)
+            others = other_moments(sample, before, reference, used[: LIVE.sensors], prepared, NeighbourOptions().skew)
             prediction, evidence = corrected(prediction, inputs, others, LIVE)
             measured = float(evidence.said.float().mean())
         if sample.world_from_reference is not None:

@@ -129,22 +129,24 @@ def corrected(
     options = options or MotionStereoOptions()
     offsets = torch.linspace(-options.reach, options.reach, options.hypotheses, device=told.log_depth.device)
     offsets = offsets[:, None, None]
-    inputs = _shrunk(inputs, options.shrink)
-    others = [replace(other, inputs=_shrunk(other.inputs, options.shrink)) for other in others]
+    shrink = options.shrink
+    focal, centre = inputs.camera[:, :2], inputs.camera[:, 2:]
+    camera = torch.cat([focal / shrink, (centre + 0.5) / shrink - 0.5], dim=1)  # of all: pictures are alike
     # Depth at so many offsets, [K, h, w, 3].
-    points = back_project((average_pool(told.log_depth, options.shrink) + offsets).exp(), inputs.camera)
+    points = back_project((average_pool(told.log_depth, shrink) + offsets).exp(), camera)
     evidence, count = torch.zeros_like(points[..., 2]), 0
     said = torch.zeros_like(evidence[:1], dtype=torch.bool)
     for sensor, image in list(inputs.images.items())[: options.sensors]:
         shared = [other for other in others if sensor in other.inputs.images]
-        picture = _picture(sensor, image)
+        picture = _picture(sensor, image, shrink)
         # At the network camera's own centre a pixel is where it is, whatever its depth.
         beside = shared and bool(inputs.centres[sensor].any())
-        own = _looked_up(picture, inputs, sensor, points) if beside else picture
+        own = _looked_up(picture, camera, points - inputs.centres[sensor]) if beside else picture
         for other in shared:
-            theirs = _picture(sensor, other.inputs.images[sensor])
+            theirs = _picture(sensor, other.inputs.images[sensor], shrink)
             moved = transform(points, other.other_from_asked.to(points).expand(len(points), -1, -1))
-            error = _error(own, _looked_up(theirs, other.inputs, sensor, moved), options.window)
+            found = _looked_up(theirs, camera, moved - other.inputs.centres[sensor])
+            error = _error(own, found, options.window)
             least = error.amin(dim=0)
             speaks = torch.isfinite(error) & (_error(picture, theirs, options.window) * options.unmoved > least)
             mean = torch.where(speaks, error, 0.0).sum(dim=0) / speaks.sum(dim=0).clamp(min=1)
@@ -169,16 +171,6 @@ def corrected(
     return replace(told, log_depth=log_depth, log_scale=log_scale), Evidence(told.log_depth, offsets, evidence, said)
 
 
-def _shrunk(inputs: NetworkInput, factor: int) -> NetworkInput:
-    """The same pictures, averaged over so many pixels."""
-    if factor == 1:
-        return inputs
-    focal, centre = inputs.camera[:, :2], inputs.camera[:, 2:]
-    camera = torch.cat([focal / factor, (centre + 0.5) / factor - 0.5], dim=1)
-    images = {name: average_pool(image, factor) for name, image in inputs.images.items()}
-    return replace(inputs, images=images, camera=camera)
-
-
 def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps [K, h, w] at the size (H, W)."""
     if maps.shape[1:] == torch.Size(size):
@@ -186,17 +178,17 @@ def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps[None], tuple(size), mode="bilinear", align_corners=False)[0]
 
 
-def _picture(sensor: str, image: Tensor) -> Tensor:
+def _picture(sensor: str, image: Tensor, shrink: int) -> Tensor:
     """What is compared of an image [1, C + 1, H, W]: the mean of colours, of spikes the rate over the whole window; and
-    its mask, [1, 2, H, W]."""
+    its mask, [1, 2, h, w]."""
     grey = image[:, :-1].mean(dim=1, keepdim=True) if modality(sensor) == "rgb" else image[:, :1]
-    return torch.cat([grey, image[:, -1:]], dim=1)
+    return average_pool(torch.cat([grey, image[:, -1:]], dim=1), shrink)
 
 
-def _looked_up(picture: Tensor, inputs: NetworkInput, sensor: str, points: Tensor) -> Tensor:
-    """A sensor's picture at points [K, H, W, 3] of its moment's reference, [K, 2, H, W]; nothing is seen of points
-    behind the camera or beyond its picture."""
-    pixels, z = project(points - inputs.centres[sensor], inputs.camera)
+def _looked_up(picture: Tensor, camera: Tensor, points: Tensor) -> Tensor:
+    """A sensor's picture at points [K, h, w, 3] from its own place, [K, 2, h, w]; nothing is seen of points behind the
+    camera or beyond its picture."""
+    pixels, z = project(points, camera)
     found = sample_at(picture.expand(len(points), -1, -1, -1), pixels)
     seen = (z > 1e-3) & inside(pixels, (picture.shape[2], picture.shape[3]))
     return torch.stack([found[:, 0], found[:, 1] * seen], dim=1)
