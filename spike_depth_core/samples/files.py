@@ -38,6 +38,8 @@ def encode_sample(sample: DepthSample) -> memoryview:
     }
     if sample.world_from_reference is not None:
         description["world_from_reference"] = np.asarray(sample.world_from_reference, np.float64).tolist()
+    if sample.offsets_ns:
+        description["offsets_ns"] = sample.offsets_ns
     arrays: dict[str, np.ndarray] = {}
     for name in sample.images:
         image = getattr(sample, name)
@@ -100,6 +102,7 @@ def load_sample(
             depth=truth,
             meta=description["meta"],
             world_from_reference=None if pose is None else np.array(pose, np.float64),
+            offsets_ns={s: ns for s, ns in description.get("offsets_ns", {}).items() if s in images},
         )
     except FileNotFoundError:
         raise

@@ -75,6 +75,13 @@ def test_right_hand_images_and_the_pose_survive(tmp_path):
     assert load_sample(sample_path(tmp_path, 0), {"rgb_right"}, ()).images == ("rgb_right",)
 
 
+def test_how_far_each_image_is_off_the_moment_survives(tmp_path):
+    sample = dataclasses.replace(small_sample(), offsets_ns={"rgb": -1_500_000, "thermal": 7, "spikes": 0})
+    save_sample(sample_path(tmp_path, 0), sample)
+    assert load_sample(sample_path(tmp_path, 0)).offsets_ns == sample.offsets_ns
+    assert load_sample(sample_path(tmp_path, 0), {"thermal"}).offsets_ns == {"thermal": 7}
+
+
 def test_a_file_of_before_right_hand_images_is_read(tmp_path):
     """The keys that were written first are enough."""
     sample = small_sample(1)
