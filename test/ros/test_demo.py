@@ -148,6 +148,16 @@ def test_what_was_learned_is_told_as_it_changed():
     assert dict(demo_results.adaptation_rows(adaptation_of([])))["learning on the road"] == "nothing was heard of it"
 
 
+@pytest.mark.parametrize("behind_ms, told", [(math.nan, False), (40.0, False), (4200.0, True)])
+def test_a_simulator_that_cannot_keep_up_is_told_beside_the_latency(behind_ms, told):
+    metrics = dict.fromkeys(("packets_sent", "packets_received", "packets_lost", "depth_frames"), 9)
+    metrics |= dict.fromkeys(("planes_per_second", "depth_hz", "latency_ms_p50", "latency_ms_p99", "abs_rel"), 1.0)
+    metrics |= {"row_prior_abs_rel": None, "simulator_behind_ms_max": behind_ms}
+    rows = dict(demo_results.headline_rows(metrics))
+    assert ("4200 ms" in " ".join(rows.values())) == told
+    assert any("simulator" in name for name in rows) == told
+
+
 def test_metrics_have_the_percentiles_of_all_latencies_and_the_accuracy_of_what_was_kept():
     evaluation = Evaluation()
     truth, camera = np.full((4, 8), 8.0, np.float32), PinholeCamera.from_focal(8, 4, 8.0)
