@@ -126,15 +126,16 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """The table for people: measured, off, on, cost."""
     off, on, cost = result["off"], result["on"], result["cost"]
     named = (
+        ("planes_per_second", "spike planes a second", "{:,.0f}"),
+        ("transport_ms", "before it: a plane read out to its arrival, ms", "{:.1f}"),
         ("depth_hz", "depth images a second", "{:.1f}"),
         ("latency_ms_p50", "arrival of the last plane used to publication, p50, ms", "{:.1f}"),
         ("latency_ms_p99", "the same, p99, ms", "{:.1f}"),
     )
     rows = [
-        ("spike planes a second", f"{off['planes_per_second']:,.0f}", f"{on['planes_per_second']:,.0f}", ""),
-        ("before it: a plane read out to its arrival, ms", f"{off['transport_ms']:.1f}", f"{on['transport_ms']:.1f}", ""),
+        (name, form.format(off[key]), form.format(on[key]), f"{cost[key]:+.1%}" if key in cost else "")
+        for key, name, form in named
     ]
-    rows += [(name, form.format(off[key]), form.format(on[key]), f"{cost[key]:+.1%}") for key, name, form in named]
     for node in (topics.DEPTH_NODE, topics.ADAPTATION_NODE):
         rows.append((f"processor of {node}, cores", f"{off[f'{node}_cores']:.2f}", f"{on[f'{node}_cores']:.2f}", ""))
     rows.append(("steps", f"{off['steps']:.1f}", f"{on['steps']:.1f}", ""))

@@ -148,7 +148,7 @@ def test_what_was_learned_is_told_as_it_changed():
     assert dict(demo_results.adaptation_rows(adaptation_of([])))["learning on the road"] == "nothing was heard of it"
 
 
-@pytest.mark.parametrize("behind_ms, told", [(math.nan, False), (40.0, False), (4200.0, True)])
+@pytest.mark.parametrize(("behind_ms", "told"), [(math.nan, False), (40.0, False), (4200.0, True)])
 def test_a_simulator_that_cannot_keep_up_is_told_beside_the_latency(behind_ms, told):
     metrics = dict.fromkeys(("packets_sent", "packets_received", "packets_lost", "depth_frames"), 9)
     metrics |= dict.fromkeys(("planes_per_second", "depth_hz", "latency_ms_p50", "latency_ms_p99", "abs_rel"), 1.0)
