@@ -4,6 +4,7 @@ state."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -41,14 +42,28 @@ def _legend(axes: Axes, location: str = "best") -> None:
 
 
 def bars_by_group(
-    title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]], x_label: str, y_label: str
+    title: str,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    x_label: str,
+    y_label: str,
+    spread: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
-    """Bars side by side, one colour a series: error by distance band, by condition. NaN leaves a gap."""
+    """Bars side by side, one colour a series: error by distance band, by condition. NaN is no bar, and the
+    others of its group close ranks.
+
+    `spread` has, by series, how far a bar's line reaches to either side; NaN as 0.
+    """
     figure, axes = _figure(title, x_label, y_label)
     width = 0.8 / max(len(series), 1)
+    there = np.isfinite(np.array(list(series.values()), dtype=float).reshape(len(series), len(groups)))
+    ranks, counts = np.cumsum(there, axis=0) - 1, there.sum(axis=0)
     for index, (name, values) in enumerate(series.items()):
-        at = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
-        drawn = axes.bar(at, np.nan_to_num(values), width * 0.92, label=name, color=_color(name, index))
+        at = np.arange(len(groups)) + (ranks[index] - (counts - 1) / 2) * width
+        line: dict[str, Any] = (
+            {} if spread is None else {"yerr": np.nan_to_num(spread[name]), "ecolor": INK, "capsize": 1.5}
+        )
+        drawn = axes.bar(at, np.nan_to_num(values), width * 0.92, label=name, color=_color(name, index), **line)
         if len(groups) * len(series) <= 14:
             labels = [f"{v:.3f}".lstrip("0") if np.isfinite(v) else "" for v in values]
             axes.bar_label(drawn, labels, fontsize=7, color=INK, padding=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from spike_depth_core.evaluation.plots import bars_by_group
 from spike_depth_core.evaluation.results import markdown_table, write_json
@@ -110,13 +113,26 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
             ],
         },
     )
-    shown = suite.shown or (views[0],)
-    names = [row for row, by_view in found.items() if set(shown) <= set(by_view)]
-    series = {view: [float(np.mean(found[row][view])) for row in names] for view in shown}
-    figure = bars_by_group(suite.title, names, series, "", "AbsRel")
+    chart(suite, found).savefig(out / f"{suite.name}.png", dpi=110)
+    return findings
+
+
+def chart(suite: Suite, found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Mean AbsRel of each row in the suite's main views, and its standard deviation over seeds."""
+    shown = suite.shown or (suite.views[0].name,)
+    names = [row for row, by_view in found.items() if by_view.keys() & set(shown)]
+
+    def over_seeds(statistic: Callable[[np.ndarray], Any], least: int) -> dict[str, list[float]]:
+        none = np.empty(0)
+        return {
+            view: [float(statistic(x)) if len(x := found[row].get(view, none)) >= least else math.nan for row in names]
+            for view in shown
+        }
+
+    means, spread = over_seeds(np.mean, 1), over_seeds(functools.partial(np.std, ddof=1), 2)
+    figure = bars_by_group(suite.title, names, means, "", "AbsRel", spread)
     figure.axes[0].margins(y=0.35 if len(shown) > 1 else 0.1)  # above the bars, for their names
-    figure.set_size_inches(max(5.2, (0.7 + 0.4 * len(shown)) * len(names)), 3.4)
+    figure.set_size_inches(float(np.clip((0.7 + 0.4 * len(shown)) * len(names), 5.2, 13.0)), 3.4)
     for label in figure.axes[0].get_xticklabels():
         label.set(rotation=20, ha="right")
-    figure.savefig(out / f"{suite.name}.png", dpi=110)
-    return findings
+    return figure
