@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": (
         "spike_depth_core.cli.train",
         "train",
-        "Teach a network on rendered streets, with a recipe.",
+        "Teach a network: on rendered streets, data of bags, or public data sets.",
     ),
     "blend": (
         "spike_depth_core.cli.blend",

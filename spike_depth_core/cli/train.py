@@ -1,4 +1,4 @@
-"""`spike-depth train`: teach the network on streets of the procedural world, or on data extracted from bags."""
+"""`spike-depth train`: teach the network on streets of the procedural world, on data of bags, or on public data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="DIR",
-            help="What spike-depth extract has made of bags; DOMAIN=DIR, several times, for a recipe that learns from "
-            "several. Or a folder that streets are rendered into where they are missing. Default: OUT/data.",
+            help="What spike-depth extract has made of bags, or a folder whose train (and validation) spike-depth "
+            "convert dataset has made; DOMAIN=DIR, several times, for a recipe that learns from several domains. Or a "
+            "folder that streets are rendered into where they are missing. Default: OUT/data.",
         ),
     ] = None,
     frames: Annotated[int, typer.Option(min=8, help="Training samples to render, of each domain.")] = 2000,
@@ -52,7 +53,10 @@ def train(
         typer.Option(help="Checkpoint to start from instead of random weights; `default`: the shipped one."),
     ] = None,
 ) -> None:
-    """Train a network. Ends with OUT/checkpoint.safetensors and its JSON, the best weights by validation.
+    """Train a network. Ends with OUT/checkpoint.safetensors and its JSON.
+
+    They are the best weights by validation; the last where no sample for validation is labelled, or where a recipe must
+    not look at labels.
 
     Interrupted at any moment, the same command goes on where the last state was saved, with the same result.
     """
@@ -69,11 +73,11 @@ def train(
     from spike_depth_core.training.run import TrainingRun
     from spike_depth_core.training.sources import (
         domains_of,
-        extracted_sets,
-        is_extracted,
+        is_set,
         parse_data,
         rendered_domains,
         rendered_streets,
+        sample_sets,
     )
     from spike_depth_core.training.stages import run_stages
 
@@ -97,8 +101,8 @@ def train(
         start.architecture = architecture
     stages = RECIPES[recipe](architecture, seed)
     folders = parse_data(data or [str(out / "data")])
-    if any(is_extracted(folder) for folder in folders.values()):
-        source = extracted_sets(folders, domains_of(stages))
+    if any(is_set(folder) for folder in folders.values()):
+        source = sample_sets(folders, domains_of(stages))
     else:
         needs, folder = needs_of(stages), folders[""]
         streets = streets_suffice(needs)
@@ -110,9 +114,7 @@ def train(
             def rendered(what: str, done: int, total: int) -> None:
                 if what not in tasks:
                     if done < total:  # a --data that is mistyped shows here, not after hours
-                        text = (
-                            f"{folder} holds no extracted data set: rendering {total - done:,} streets into it, {what}"
-                        )
+                        text = f"{folder} holds no data set: rendering {total - done:,} streets into it, {what}"
                         bar.console.print(text, highlight=False, soft_wrap=True)
                     tasks[what] = bar.add_task(f"rendering {what}", total=total)
                 bar.update(tasks[what], completed=done, total=total)

@@ -115,6 +115,11 @@ def opened(path: str | Path | ShardMember) -> BinaryIO:
     return path.open() if isinstance(path, ShardMember) else open(path, "rb")
 
 
+def has_samples(folder: str | Path) -> bool:
+    """Whether there are samples in a folder, in files or shards, and not in folders of its own."""
+    return any(path.suffix in (SUFFIX, SHARD_SUFFIX) for path in Path(folder).glob("*"))
+
+
 def list_samples(folder: str | Path) -> Sequence[Path | ShardMember]:
     """The samples of a folder in order: its sample files, or those in its shards.
 

@@ -1,4 +1,4 @@
-"""Where a training's samples come from: rendered streets, or extracted data sets."""
+"""Where a training's samples come from: rendered streets, or sets that are there already, of bags or of public data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from spike_depth_core.recipes import Stage
 from spike_depth_core.samples import SENSORS, DepthSample
-from spike_depth_core.samples.files import list_samples, load_sample, summary_of
+from spike_depth_core.samples.files import has_samples, list_samples, load_sample, summary_of
 from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
@@ -171,15 +171,22 @@ def rendered_domains(
     return source
 
 
-def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Source:
-    """Samples that were extracted from bags.
+def is_set(folder: Path) -> bool:
+    """Whether a folder holds samples to learn from: extracted from bags, or sample files in `train`."""
+    return is_extracted(folder) or has_samples(folder / "train")
+
+
+def sample_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Source:
+    """Samples that were extracted from bags, or made of a public data set.
 
     Args:
-        folders: data sets by domain; the one named "" is for the only domain there is.
+        folders: sets by domain; the one named "" is for the only domain there is. A set is what `spike-depth extract`
+            makes; or a folder with sample files, as `spike-depth convert dataset` makes them, in its folders `train`
+            and, if the training is to be judged, `validation`.
         domains: that are learned from.
 
     Raises:
-        ValueError: naming the domain or the data set that is missing, or incomplete.
+        ValueError: naming the domain or the set that is missing, or incomplete.
     """
     known = dict(folders)
     if "" in known and len(domains) == 1:
@@ -190,23 +197,40 @@ def extracted_sets(folders: Mapping[str, Path], domains: Sequence[str]) -> Sourc
             f"data is needed of {', '.join(domains)}, found {found}; say --data "
             + " --data ".join(f"{domain}=DIR" for domain in domains)
         )
-    sets = {domain: ExtractedSet(known[domain]) for domain in domains}
-    for data in sets.values():
-        data.check_complete()
+    sets = {
+        domain: _extracted(known[domain]) if is_extracted(known[domain]) else _files(known[domain])
+        for domain in domains
+    }
     return Source(
-        {domain: SampleFolders(data.folders("train")) for domain, data in sets.items()},
-        extracted_validations(sets[domains[0]]),  # whatever another domain's labels say chooses nothing
-        {
-            "data": {
-                domain: {
-                    "bags": [recording.name for recording in data.plan.recordings],
-                    "samples": {split: total.samples for split, total in data.totals().items()},
-                    "shards": data.digest,
-                }
-                for domain, data in sets.items()
-            }
-        },
+        {domain: source.data[""] for domain, source in sets.items()},
+        sets[domains[0]].validations,  # whatever another domain's labels say chooses nothing
+        {"data": {domain: source.about for domain, source in sets.items()}},
     )
+
+
+def _extracted(folder: Path) -> Source:
+    data = ExtractedSet(folder)
+    data.check_complete()
+    about = {
+        "bags": [recording.name for recording in data.plan.recordings],
+        "samples": {split: total.samples for split, total in data.totals().items()},
+        "shards": data.digest,
+    }
+    return Source({"": SampleFolders(data.folders("train"))}, extracted_validations(data), about)
+
+
+def _files(folder: Path) -> Source:
+    data, samples, validations = SampleFolders([folder / "train"]), {}, {}
+    samples["train"] = len(data)
+    if has_samples(folder / "validation"):
+        samples["validation"] = len(list_samples(folder / "validation"))
+        validations = _validations_of_files(folder)
+    return Source({"": data}, validations, {"folder": folder.resolve().name, "samples": samples})
+
+
+def _validations_of_files(folder: Path) -> dict[str, Validation]:
+    validation = validation_of(folder / "validation")
+    return {} if validation is None else {folder.resolve().name: validation}
 
 
 def extracted_validations(data: ExtractedSet) -> dict[str, Validation]:
@@ -224,11 +248,14 @@ def validations_in(folder: Path) -> dict[str, Validation]:
     """
     if not is_extracted(folder):
         if not (folder / "validation").is_dir():
-            raise ValueError(f"{folder} holds neither an extracted data set nor rendered streets (`train --data`)")
-        return streets_validations(folder)
-    data = ExtractedSet(folder)
-    data.check_complete()
-    found = extracted_validations(data)
+            raise ValueError(f"{folder} holds neither samples for validation nor rendered streets (`train --data`)")
+        if not has_samples(folder / "validation"):
+            return streets_validations(folder)
+        found = _validations_of_files(folder)
+    else:
+        data = ExtractedSet(folder)
+        data.check_complete()
+        found = extracted_validations(data)
     if not found:
         raise ValueError(f"{folder} has no labelled samples for validation")
     return found
@@ -250,7 +277,7 @@ def parse_data(given: Sequence[str]) -> dict[str, Path]:
     """Folders by domain, from `DIR` (of a domain without a name) or `DOMAIN=DIR`.
 
     Raises:
-        ValueError: for a domain that is told twice, or a folder that is no extracted set beside others.
+        ValueError: for a domain that is told twice, or a folder that is no set beside others.
     """
     found: dict[str, Path] = {}
     for text in given:
@@ -262,8 +289,8 @@ def parse_data(given: Sequence[str]) -> dict[str, Path]:
         found[domain] = Path(path)
     if len(found) > 1 or any(found):
         for path_of in found.values():
-            if not is_extracted(path_of):
-                raise ValueError(f"{path_of} is not an extracted data set")
+            if not is_set(path_of):
+                raise ValueError(f"{path_of} is no data set: it has neither a manifest.json nor sample files in train/")
     return found
 
 

@@ -57,7 +57,7 @@ def test_a_folder_without_data_is_said_before_streets_are_rendered_into_it(recip
     result = train(recipe, tmp_path / "run", "--data", str(folder))
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
-    assert lines[0].startswith(f"{folder} holds no extracted data set: rendering 37 streets into it")
+    assert lines[0].startswith(f"{folder} holds no data set: rendering 37 streets into it")
     assert lines[1:] == ["spike-depth train: error: rendered long enough"]
 
 

@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_judge_is_named(tmp_path):
     first = saved(tmp_path / "first.safetensors", network())
     saved(tmp_path / "second.safetensors", network(1), parent=first.sha256)
     paths = [str(tmp_path / f"{name}.safetensors") for name in ("first", "second")]
-    with pytest.raises(ValueError, match=f"{tmp_path} holds neither an extracted data set nor rendered streets"):
+    with pytest.raises(ValueError, match=f"{tmp_path} holds neither samples for validation nor rendered streets"):
         sources.validations_in(tmp_path)
     found = CliRunner().invoke(app, ["blend", *paths, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
     assert found.exit_code != 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +11,17 @@ import torch
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import RECIPES
-from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.samples import DepthSample
+from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.training.data import Draws
 from spike_depth_core.training.extraction import extract_unit, plan_extraction
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.manifest import ExtractionOptions
 from spike_depth_core.training.run import TrainingRun
-from spike_depth_core.training.sources import Source, domains_of, extracted_sets, parse_data, validation_of
+from spike_depth_core.training.sources import Source, domains_of, parse_data, sample_sets, validation_of, validations_in
 from spike_depth_core.training.stages import run_stages
 from test.core.bags.recordings import write_recording
-from test.core.factories import small_rig
+from test.core.factories import small_rig, small_sample
 from test.core.training.drives import recorded_drive, write_drive
 
 RIG = small_rig(64, 48)
@@ -49,6 +52,15 @@ def unlabelled(tmp_path_factory):
     return extracted(folder / "set", bags)
 
 
+def sparse_rgb(seed: int) -> DepthSample:
+    """One camera, and depth at every seventh pixel."""
+    sample = small_sample(seed)
+    depth = sample.depth["rgb"].copy()
+    depth.ravel()[np.arange(depth.size) % 7 > 0] = np.nan
+    rig = dataclasses.replace(sample.rig, cameras={"rgb": sample.rig.cameras["rgb"]}, poses={}, reference="rgb")
+    return DepthSample(rig, rgb=sample.rgb, depth={"rgb": depth}, meta={"sequence": "drive", "frame": seed})
+
+
 def train(source: Source, recipe: str, out, steps: int = 4):
     stages = RECIPES[recipe](SMALL, 0)
     source.check(stages)
@@ -69,7 +81,7 @@ def train(source: Source, recipe: str, out, steps: int = 4):
 
 @pytest.mark.parametrize("recipe", ["supervised", "unified", "align_and_fuse", "r2sdepth"])
 def test_recipes_of_one_domain_learn_from_extracted_shards(recipe, labelled, tmp_path):
-    info = train(extracted_sets({"": labelled}, ("source",)), recipe, tmp_path)
+    info = train(sample_sets({"": labelled}, ("source",)), recipe, tmp_path)
     assert info.training["data"]["source"]["bags"] == ["a", "b"]
     assert info.training["data"]["source"]["samples"] == {"train": 11, "validation": 11}
     if recipe == "supervised":
@@ -82,19 +94,19 @@ def test_a_recipe_of_two_domains_learns_from_two_sets(labelled, unlabelled, tmp_
     folders = parse_data([f"source={labelled}", f"target={unlabelled}"])
     domains = domains_of(RECIPES["bicross"](SMALL, 0))
     assert set(domains) == {"source", "target"}
-    info = train(extracted_sets(folders, domains), "bicross", tmp_path, 6)
+    info = train(sample_sets(folders, domains), "bicross", tmp_path, 6)
     assert info.training["data"]["target"]["bags"] == ["c", "d"]
     with pytest.raises(ValueError, match="data is needed of source, target, found one without a name; say --data"):
-        extracted_sets(parse_data([str(labelled)]), domains)
+        sample_sets(parse_data([str(labelled)]), domains)
 
 
 def test_labels_of_the_second_domain_judge_nothing(labelled):
-    source = extracted_sets(parse_data([f"source={labelled}", f"target={labelled}"]), ("source", "target"))
+    source = sample_sets(parse_data([f"source={labelled}", f"target={labelled}"]), ("source", "target"))
     assert set(source.validations) == {"spikes64x48_rgb96x64"}
 
 
 def test_view_synthesis_takes_no_label(unlabelled, tmp_path):
-    source = extracted_sets({"": unlabelled}, ("source",))
+    source = sample_sets({"": unlabelled}, ("source",))
     assert source.validations == {}
     assert list(source.labelled()) == []
     train(source, "r2sdepth", tmp_path)
@@ -108,7 +120,7 @@ def test_view_synthesis_takes_no_label(unlabelled, tmp_path):
     ],
 )
 def test_what_a_recipe_misses_is_named_before_it_trains(recipe, message, unlabelled):
-    source = extracted_sets({"": unlabelled}, ("source",))
+    source = sample_sets({"": unlabelled}, ("source",))
     with pytest.raises(ValueError, match=message):
         source.check(RECIPES[recipe](SMALL, 0))
 
@@ -116,7 +128,7 @@ def test_what_a_recipe_misses_is_named_before_it_trains(recipe, message, unlabel
 def test_neighbours_are_of_the_same_sequence(labelled, tmp_path):
     """Parts of a tenth of a second: three frames, of which one has neighbours."""
     folder = extracted(tmp_path / "set", [labelled.parent / "a.mcap"], block_s=0.1, shares=(1, 0, 0))
-    source = extracted_sets({"": folder}, ("source",))
+    source = sample_sets({"": folder}, ("source",))
     draws = Draws(source.data, RECIPES["r2sdepth"](SMALL, 0)[0].recipe, 1, 20, seed=0)
     for step in range(20):
         (draw,) = draws.draw(step)
@@ -131,7 +143,7 @@ def test_only_labelled_samples_are_drawn_for_labels(tmp_path):
     drive = recorded_drive(0.4, 0, RIG)
     last = sorted(w[3] for w in drive if w[0] == TRUTH)[5]
     half = write_recording(tmp_path / "half.mcap", [w for w in drive if w[0] != TRUTH or w[3] < last])
-    source = extracted_sets({"": extracted(tmp_path / "set", [half], shares=(1, 0, 0))}, ("source",))
+    source = sample_sets({"": extracted(tmp_path / "set", [half], shares=(1, 0, 0))}, ("source",))
     draws = Draws(source.data, RECIPES["supervised"](SMALL, 0)[0].recipe, 2, 50, seed=0)
     seen = {path.key for step in range(50) for draw in draws.draw(step) for path in draw.paths}
     assert len(seen) == 5
@@ -141,18 +153,40 @@ def test_only_labelled_samples_are_drawn_for_labels(tmp_path):
     assert sum(1 for _ in source.labelled()) == 5
 
 
+def test_sample_files_of_a_data_set_are_learned_from(tmp_path):
+    """As `convert dataset` leaves them: RGB with sparse depth, in `train`, and others in `validation`."""
+    for split, count in (("train", 5), ("validation", 3)):
+        folder = tmp_path / "kitti" / split
+        folder.mkdir(parents=True)
+        for i in range(count):
+            save_sample(sample_path(folder, i), sparse_rgb(i))
+    info = train(sample_sets({"": tmp_path / "kitti"}, ("source",)), "supervised", tmp_path / "out")
+    assert info.training["data"] == {"source": {"folder": "kitti", "samples": {"train": 5, "validation": 3}}}
+    assert set(info.training["validation_abs_rel"]) == {"kitti/rgb"}
+    assert validations_in(tmp_path / "kitti").keys() == {"kitti"}
+
+
+def test_sample_files_without_validation_are_not_judged(tmp_path):
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    for i in range(3):
+        save_sample(sample_path(tmp_path / "set" / "train", i), sparse_rgb(i))
+    source = sample_sets(parse_data([f"source={tmp_path / 'set'}"]), ("source",))
+    assert source.validations == {}
+    assert len(source.data["source"]) == 3
+
+
 def test_an_incomplete_or_wrong_folder_is_named(labelled, tmp_path):
     plan_extraction([labelled.parent / "a.mcap"], tmp_path / "half", ExtractionOptions(shares=(1, 0, 0)))
     with pytest.raises(ValueError, match="half is not complete: 0 of 1 parts are done"):
-        extracted_sets({"": tmp_path / "half"}, ("source",))
-    with pytest.raises(ValueError, match="is not an extracted data set"):
+        sample_sets({"": tmp_path / "half"}, ("source",))
+    with pytest.raises(ValueError, match="is no data set: it has neither"):
         parse_data([f"source={labelled}", f"target={tmp_path}"])
     with pytest.raises(ValueError, match="tells source twice"):
         parse_data([f"source={labelled}", f"source={labelled}"])
 
 
 def test_every_sample_of_a_batch_is_what_was_drawn(labelled):
-    source = extracted_sets({"": labelled}, ("source",))
+    source = sample_sets({"": labelled}, ("source",))
     draws = Draws(source.data, RECIPES["supervised"](SMALL, 0)[0].recipe, 3, 10, seed=2)
     for step in range(3):
         _, (request,), (batch,) = draws[step]
