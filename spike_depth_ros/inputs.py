@@ -98,7 +98,7 @@ class SensorInputs:
         age_ns = self._sync.age_ns(sensor)
         if age_ns is None or not self._sync.ledgers[sensor].used:
             return False
-        return age_ns <= max(self._sync.timing.alive_ns, PERIODS * self.jitter[sensor].usual_ns())
+        return abs(age_ns) <= max(self._sync.timing.alive_ns, PERIODS * self.jitter[sensor].usual_ns())
 
     def _subscribe(self, sensor: str) -> None:
         self.rates[sensor] = RateMeter(time.monotonic_ns)

@@ -107,6 +107,7 @@ class Pipeline:
             time.monotonic_ns,
             capacity=values["spike_history"],
             jump_ns=round(values["jump"] * 1e9),
+            stamps=lambda: node.get_clock().now().nanoseconds,
         )
         self.policy = Policy(
             SENSORS,

@@ -50,6 +50,7 @@ class Reception:
             time.monotonic_ns,
             capacity=values["spike_history"],
             jump_ns=round(values["jump"] * 1e9),
+            stamps=lambda: node.get_clock().now().nanoseconds,
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)

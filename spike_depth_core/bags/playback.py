@@ -121,7 +121,14 @@ class Playback:
         self._heard = {sensor for sensor in topics.images if sensor not in topics.cameras and sensor in rig.cameras}
         self._heard |= set(cameras or {})
         self._now_ns = 0
-        self.sync = Synchronizer(planes, tuple(topics.images), timing or Timing(), lambda: self._now_ns, capacity)
+        self.sync = Synchronizer(
+            planes,
+            tuple(topics.images),
+            timing or Timing(),
+            lambda: self._now_ns,
+            capacity,
+            stamps=lambda: self._now_ns,
+        )
         self._sensors = {topic: sensor for sensor, topic in topics.images.items()}
         self._infos = {topic: sensor for sensor, topic in topics.cameras.items()}
 

@@ -86,8 +86,8 @@ class Timing:
             any camera alive as with `rate`.
         interval_ns: the least time from one moment to the next, on average: frames that come a little early for it are
             taken. With `rate` the time from one to the next. 0 for as many as are asked for.
-        alive_ns: a sensor whose newest stamp is older than the newest of all by more is not waited for. At the
-            beginning the trigger is waited for as long.
+        alive_ns: a sensor whose newest stamp is older than the newest of all by more is not waited for, and one whose
+            clock is ahead of the others' by more is left out. At the beginning the trigger is waited for as long.
         sensors: of each sensor; defaults for those left out.
     """
 
@@ -123,6 +123,7 @@ class Synchronizer:
         capacity: spike planes held.
         frames: frames held of each camera.
         jump_ns: the most that the stamps of a stream may go back, or run ahead of the clock, see `Timeline`.
+        stamps: the time that stamps should tell, where there is a clock for it, see `Timeline`.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Synchronizer:
         capacity: int = 4096,
         frames: int = 8,
         jump_ns: int = 500_000_000,
+        stamps: Callable[[], int] | None = None,
     ):
         self.planes = planes
         self.timing = timing
@@ -143,7 +145,7 @@ class Synchronizer:
         self._ring: SpikeRing | None = None
         self._cameras: dict[str, FrameCollector] = {}
         self._clock = clock
-        self._timeline = Timeline((), jump_ns, clock)
+        self._timeline = Timeline((), jump_ns, clock, stamps)
         self._begin_ns: int | None = None  # of the epoch
         self._last_ns: int | None = None  # the last moment handed out
         self._due_ns = 0  # when the next one is due
@@ -209,7 +211,7 @@ class Synchronizer:
 
     def _admit(self, sensor: str, start_ns: int, end_ns: int) -> bool:
         """Watch for jumps of time. False for an input that is dropped because of one."""
-        epoch = self._timeline.epoch
+        epoch, before = self._timeline.epoch, self._timeline.newest().get(sensor)
         reason = self._timeline.admit(sensor, start_ns, end_ns)
         if reason is not None:
             self.ledgers[sensor].received += 1
@@ -221,9 +223,16 @@ class Synchronizer:
             for collector in self._cameras.values():
                 collector.clear(RESET)
             self._begin_ns = self._last_ns = None
+        elif reason is None and before is not None and self._timeline.newest()[sensor] < before:
+            self._let_go(sensor)  # it alone was off, and is back
         if reason is None and self._begin_ns is None:
             self._begin_ns = end_ns
         return reason is None
+
+    def _let_go(self, sensor: str) -> None:
+        """Drop what is held of a stream whose time was wrong: it would keep out what comes in the right one."""
+        self.ledgers[sensor].resets += 1
+        (self._ring if sensor == SPIKES else self._cameras[sensor]).clear(RESET)  # type: ignore[union-attr]
 
     # What is known of the streams
 
@@ -233,15 +242,20 @@ class Synchronizer:
         return self._timeline.epoch
 
     def skew_ns(self, sensor: str) -> int:
-        """How far the newest stamp of a stream was ahead of the newest of all others when it came."""
+        """How far the newest stamp of a stream was ahead of the newest of the others when it came."""
         with self._changed:
             return self._timeline.skew_ns(sensor)
 
     def age_ns(self, sensor: str) -> int | None:
-        """How much older the newest stamp of a stream is than the newest of all; None for one that has none."""
+        """How much older the newest stamp of a stream is than the newest of all that agree; None for one that has none.
+        Negative for one whose clock is ahead."""
         with self._changed:
             newest = self._timeline.newest()
-            return max(newest.values()) - newest[sensor] if sensor in newest else None
+            return self._latest() - newest[sensor] if sensor in newest else None
+
+    def _latest(self) -> int:
+        """The newest stamp of all, but of those whose clock is ahead of the others'."""
+        return max(self._timeline.agreed(self.timing.alive_ns).values())
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """What became of the inputs of each stream so far."""
@@ -281,11 +295,18 @@ class Synchronizer:
             self._changed.notify_all()
 
     def _collect(self) -> Moment | None:
-        newest = self._timeline.newest()
-        if not newest:
+        agreed = self._timeline.agreed(self.timing.alive_ns)
+        if not agreed:
             return None
-        latest = max(newest.values())
-        alive = {name: stamp for name, stamp in newest.items() if latest - stamp <= self.timing.alive_ns}
+        latest = max(agreed.values())
+        if self._last_ns is not None and self._last_ns - latest > self.jump_ns:
+            # A clock that was ahead had the say until others came.
+            for sensor in self._timeline.newest().keys() - agreed.keys():
+                self._let_go(sensor)
+            self._timeline.go_back(agreed)
+            self._begin_ns = self._last_ns = None
+        newest = self._timeline.newest()
+        alive = {name: stamp for name, stamp in newest.items() if abs(latest - stamp) <= self.timing.alive_ns}
         after = self._after()
         for time_ns, arrived_ns, waits in self._times(alive, latest):
             if after is not None and time_ns < after:
@@ -319,7 +340,7 @@ class Synchronizer:
         cameras = [name for name in self._cameras if name in alive]
         if trigger == RATE and SPIKES in alive:
             return RATE
-        at_the_beginning = self._begin_ns is not None and latest_ns - self._begin_ns <= self.timing.alive_ns
+        at_the_beginning = self._begin_ns is not None and 0 <= latest_ns - self._begin_ns <= self.timing.alive_ns
         if at_the_beginning and (trigger in self._cameras or (self._cameras and not cameras)):
             return None
         return cameras[0] if cameras else RATE

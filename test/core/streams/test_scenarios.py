@@ -64,9 +64,10 @@ class Outcome:
         return {moment.time_ns // MS: moment.sensors for moment in self.moments}
 
 
-def play(messages: list[Message], trigger: str = "rgb") -> Outcome:
+def play(messages: list[Message], trigger: str = "rgb", stamps: Callable[[int], int] | None = None) -> Outcome:
     now = 0
-    sync = Synchronizer(128, ALL, Timing(trigger=trigger), lambda: now)
+    told = None if stamps is None else lambda: stamps(now)
+    sync = Synchronizer(128, ALL, Timing(trigger=trigger), lambda: now, stamps=told)
     outcome = Outcome()
     for message in sorted(messages, key=lambda message: message.arrival):
         now = message.arrival
@@ -236,6 +237,47 @@ def test_single_wrong_stamps():
     assert all(counts["resets"] == 0 for counts in outcome.counts.values())
     assert set(outcome.sensors) == set(FRAMES_MS) - {600}
     assert outcome.sensors[760] == ("spikes", "rgb")
+
+
+TAI_MS = 37_000  # what TAI is ahead of UTC
+
+
+@pytest.mark.parametrize("ahead", ["rgb", "thermal"])
+@pytest.mark.parametrize("trigger", ["rgb", "auto"])
+def test_a_sensor_whose_clock_is_ahead_is_left_out_and_takes_nothing_over(ahead, trigger):
+    others = tuple(sensor for sensor in ALL if sensor != ahead)
+    outcome = play(changed(drive(), ahead, stamp=lambda m: m.stamp + TAI_MS * MS), trigger)
+    later = outcome.moments[-15:]  # at first it stands one against one, and the trigger is waited for
+    assert {moment.sensors for moment in later} == {others}
+    assert [moment.time_ns // MS for moment in later] == FRAMES_MS[-15:]
+
+
+def test_a_sensor_whose_clock_is_ahead_may_vanish():
+    messages = changed(drive(), "thermal", stamp=lambda m: m.stamp + TAI_MS * MS)
+    outcome = play(only(messages, lambda m: m.sensor != "thermal" or m.arrival < 400 * MS))
+    assert outcome.sensors[920] == outcome.sensors[320] == ("spikes", "rgb")
+    assert set(FRAMES_MS[2:]) <= set(outcome.sensors)
+
+
+@pytest.mark.parametrize("first", ["rgb", "thermal"])
+def test_a_first_stamp_that_is_wrong_costs_that_frame(first):
+    messages = changed(drive(), first, stamp=lambda m: m.stamp + (3_600_000 * MS if m.stamp == 40 * MS else 0))
+    outcome = play(messages, "auto")
+    times = [moment.time_ns // MS for moment in outcome.moments]
+    assert times[-20:] == FRAMES_MS[-20:]  # an hour later nobody was asked again
+    assert all(moment.sensors == ALL for moment in outcome.moments[-20:])
+    assert outcome.moments[-1].epoch <= 1
+
+
+@pytest.mark.parametrize("ahead_ms", [TAI_MS, -TAI_MS])
+def test_of_two_sensors_the_one_is_right_that_is_of_the_nodes_time(ahead_ms):
+    messages = only(drive(), lambda m: m.sensor != "thermal")
+    messages = changed(messages, "rgb", stamp=lambda m: m.stamp + ahead_ms * MS)
+    messages = [replace(m, stamp=m.stamp + 100_000 * MS) for m in messages]
+    spikes_are_right = play(messages, "auto", stamps=lambda now: now + 100_000 * MS)
+    assert {m.sensors for m in spikes_are_right.moments[5:]} == {("spikes",)}
+    rgb_is_right = play(messages, "auto", stamps=lambda now: now + (100_000 + ahead_ms) * MS)
+    assert {m.sensors for m in rgb_is_right.moments[5:]} == {("rgb",)}
 
 
 def test_spikes_at_a_fixed_rate_through_all_of_it():
