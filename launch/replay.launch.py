@@ -57,7 +57,8 @@ def generate_launch_description() -> LaunchDescription:
         name="player_node",
         parameters=[
             {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in PARAMETERS.items()}
-            | {"wait_for_subscriber": True}
+            # Any other would do, a view or a recorder that was there before.
+            | {"wait_for_subscriber": True, "subscriber": LaunchConfiguration("name")}
         ],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",

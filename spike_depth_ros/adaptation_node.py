@@ -123,8 +123,8 @@ class AdaptationNode(Node):
             return None
         try:
             return reception.sample(timeout_s)
-        except ValueError as error:  # one bad moment
-            self._reporter.warn(f"not a moment to learn from: {error}")
+        except Exception as error:  # one bad moment
+            self._reporter.warn(f"not a moment to learn from: {cause(error)}", key=type(error).__name__)
             return None
 
     # On the executor's

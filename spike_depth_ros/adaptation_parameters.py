@@ -162,6 +162,11 @@ def options(values: Mapping[str, Any]) -> AdaptationOptions:
                 f"parameter {name!r} names {', '.join(sorted(asked - heard))}, but 'sensors' has only "
                 f"{', '.join(values['sensors'])}"
             )
+    if values["least_held_out"] > values["held_out"]:
+        raise ValueError(
+            f"parameter 'least_held_out' is {values['least_held_out']}, but only {values['held_out']} moments are ever "
+            "held out ('held_out'): nothing would be swapped"
+        )
     return AdaptationOptions(
         students=tuple(students),
         teacher_sensors=teacher,

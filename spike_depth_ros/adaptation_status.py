@@ -13,8 +13,10 @@ from spike_depth.msg import AdaptationStatus
 from spike_depth_ros.deployment import Deployment
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings, flatten, status
 from spike_depth_ros.learner import FAILED, STATES, Progress
+from spike_depth_ros.odometry import ODOMETRY
 from spike_depth_ros.reception import Reception
 
+SILENT_NS = 5_000_000_000
 _OF_MESSAGE = ("steps", "skipped_steps", "reviews", "swaps", "rollbacks")
 
 
@@ -84,19 +86,26 @@ class AdaptationReport:
         return status(f"{self._name}: adaptation", findings.level, findings.message(STATES[progress.state]), shown)
 
     def inputs(self, reception: Reception | None) -> DiagnosticStatus:
-        """What is heard of each sensor."""
+        """What is heard of each sensor; WARN where nothing usable is."""
         if reception is None:
             return status(f"{self._name}: inputs", OK, "not subscribed", {})
         values: dict[str, Any] = {}
-        counts = reception.sync.counts()
+        counts, findings = reception.sync.counts(), Findings()
+        ages_ns = [reception.inputs.age_ns(sensor) for sensor in reception.inputs.sensors]
+        if not any(age_ns is not None and age_ns <= SILENT_NS for age_ns in ages_ns):
+            findings.add(WARN, "no sensor delivers")
         for sensor in reception.inputs.sensors:
             values[f"{sensor}/topic"] = reception.inputs.watch.topic(sensor)
             values[f"{sensor}/rate_hz"] = reception.inputs.rates[sensor].rate_hz()
             for key in ("received", "used", "lost"):
                 values[f"{sensor}/{key}"] = counts[sensor][key]
+            values |= {f"{sensor}/dropped/{reason}": n for reason, n in counts[sensor]["dropped"].items()}
         values["odometry/topic"] = reception.odometry.topic
         values["odometry/child_frame"] = reception.odometry.child_frame or "nothing heard"
-        return status(f"{self._name}: inputs", OK, "receiving", values)
+        values["odometry/unrelated"] = reception.odometry.unrelated
+        if trouble := reception.inputs.watch.trouble(ODOMETRY, SILENT_NS):
+            findings.add(WARN, trouble)
+        return status(f"{self._name}: inputs", findings.level, findings.message("receiving"), values)
 
 
 def _running(deployment: Deployment | None) -> str:

@@ -15,6 +15,7 @@ from rclpy.task import Future
 from spike_depth_ros import qos
 
 ANSWER_S = 30.0  # after which it is asked again
+HEARD_S = 30.0  # what it said longer ago is not what it runs: it may be no more
 _SERVICE = "set_parameters"
 
 
@@ -42,7 +43,7 @@ class Deployment:
         target: name of the depth node.
 
     Attributes:
-        running: what it last said; None before.
+        running: what it last said; None before, and where it has not said so lately.
         note: why it does not run what is wanted; empty when it does.
     """
 
@@ -50,7 +51,8 @@ class Deployment:
         self._client = node.create_client(SetParameters, f"{target}/{_SERVICE}")
         self.target = node.resolve_service_name(f"{target}/{_SERVICE}").removesuffix(f"/{_SERVICE}")
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.diagnostics())
-        self.running: Running | None = None
+        self._running: Running | None = None
+        self._heard_s = 0.0
         self.note = ""
         self._asked: Future | None = None  # whose answer is awaited
         self._asked_s = 0.0
@@ -64,8 +66,13 @@ class Deployment:
             if not status.name.endswith(": model"):
                 continue
             values = {pair.key: pair.value for pair in status.values}
-            if values.get("node") == self.target and values.get("sha256"):
-                self.running = Running(values["sha256"], int(values.get("changes", 0)))
+            if values.get("node") == self.target:
+                sha256, self._heard_s = values.get("sha256"), time.monotonic()
+                self._running = Running(sha256, int(values.get("changes", 0))) if sha256 else None
+
+    @property
+    def running(self) -> Running | None:
+        return self._running if time.monotonic() - self._heard_s < HEARD_S else None
 
     def tick(self, sha256: str, path: str, known: Collection[str]) -> None:
         """See to it that the depth node runs these weights.
@@ -76,7 +83,7 @@ class Deployment:
         """
         running = self.running
         if running is None:
-            self.note = f"{self.target} has not said what it runs"
+            self.note = f"{self.target} does not say what it runs"
             return
         if self._settled is not None and running.changes < self._settled.changes:  # it was started anew
             self._settled, self._taken = None, ""

@@ -13,9 +13,10 @@ from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference.alignment import Misalignment, difference
 from spike_depth_core.streams import JitterMeter
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings, flatten, status
+from spike_depth_ros.odometry import ODOMETRY
 from spike_depth_ros.outputs import Outputs
 from spike_depth_ros.parallax import Parallax
-from spike_depth_ros.pipeline import Pipeline, Tally
+from spike_depth_ros.pipeline import Pipeline
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.transforms import SensorTransforms
 
@@ -86,7 +87,7 @@ class DepthDiagnostics:
             before = self._before.get(sensor, {})
             new = {key: value - before.get(key, 0) for key, value in flat.items()}
             self._before[sensor] = flat
-            age_ns = inputs.watch.age_ns(sensor)
+            age_ns = inputs.age_ns(sensor)
             skew_ns = pipeline.sync.skew_ns(sensor)
             delivers = age_ns is not None and age_ns <= settings.silence * 1e9
             if delivers:
@@ -120,7 +121,7 @@ class DepthDiagnostics:
         required = sensor in settings.required
         topic = inputs.watch.topic(sensor)
         troubles = [inputs.watch.trouble(name, silence_ns) for name in (sensor, f"{sensor} camera_info")]
-        if delivers:  # a calibration that is published once and kept is none that went silent
+        if sensor in inputs.cameras:  # a calibration that is published once and kept is none that went silent
             troubles = troubles[:1]
         for trouble in troubles:
             if trouble:
@@ -129,10 +130,16 @@ class DepthDiagnostics:
         if delivers:
             self._reporter.forget(f"{sensor} is away")
             return ""
+        began = time.monotonic_ns() - self._begin_ns > silence_ns
+        arrived_ns = inputs.watch.age_ns(sensor)
+        if arrived_ns is not None and arrived_ns <= silence_ns:
+            if began:
+                text = f"{sensor}: nothing usable comes on {topic}"
+                findings.add(ERROR if required else WARN, text)
+            return "unusable" if began else "waiting"
         if any(troubles):
             return "silent"
-        began = time.monotonic_ns() - self._begin_ns > silence_ns
-        seen = inputs.watch.has_delivered(sensor)
+        seen = arrived_ns is not None
         if not inputs.is_expected(sensor) and (began or seen):
             if required or seen:
                 level = ERROR if required else WARN
@@ -188,17 +195,24 @@ class DepthDiagnostics:
             "uncertainty_mean": tally.mean_uncertainty,
         }
         if pipeline.parallax is not None:
-            values |= self._parallax(pipeline.parallax, tally, findings)
+            values |= self._parallax(pipeline, pipeline.parallax, findings)
         well = "estimating" if rate_hz else "waiting for input" if heard else "idle: nobody listens"
         return self.status("inference", findings.level, findings.message(well), values)
 
-    def _parallax(self, parallax: Parallax, tally: Tally, findings: Findings) -> dict[str, Any]:
-        """How many depth images it has corrected; WARN where of none since the last report the place was known."""
+    def _parallax(self, pipeline: Pipeline, parallax: Parallax, findings: Findings) -> dict[str, Any]:
+        """How many depth images it has corrected; WARN where of most since the last report the place was not known."""
+        tally = pipeline.tally
         before, self._placed_before = self._placed_before, (tally.published, parallax.unplaced)
         published, unplaced = (new - old for new, old in zip(self._placed_before, before, strict=True))
-        if published and unplaced >= published:
-            topic = parallax.odometry.topic
-            why = f"poses on {topic} are late, or too far apart" if parallax.odometry.heard else f"no pose on {topic}"
+        if published and 2 * unplaced > published:
+            odometry, silence_ns = parallax.odometry, round(pipeline.settings.silence * 1e9)
+            why = pipeline.inputs.watch.trouble(ODOMETRY, silence_ns)
+            if why is None and not odometry.heard:
+                why = f"no pose on {odometry.topic}"
+            elif why is None and odometry.unrelated:
+                why = f"tf does not say how {odometry.child_frame!r} of {odometry.topic} lies to any sensor"
+            elif why is None:
+                why = f"poses on {odometry.topic} are late, or too far apart, for {unplaced} of {published} moments"
             findings.add(WARN, f"no parallax: {why}")
             self._reporter.warn(f"no parallax: {why}", key="no parallax")
         return {"measured": tally.measured, "unplaced": parallax.unplaced}

@@ -117,8 +117,8 @@ class DepthNode(LifecycleNode):
         try:
             super().on_activate(state)  # the publishers first: the first estimate must find them
             self._diagnostics.begin()
-            if values["use_tf"]:
-                self._transforms = SensorTransforms(self)
+            if values["use_tf"] or values["parallax"]:  # which asks how odometry and sensors lie to one another
+                self._transforms = SensorTransforms(self, places=values["use_tf"])
             self._pipeline = Pipeline(
                 self, self._estimator, self._rig, self._outputs, self._settings, values, self._reporter, self._relation
             )

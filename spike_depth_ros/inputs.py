@@ -60,6 +60,7 @@ class SensorInputs:
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._info_frames: dict[str, str] = {}
         self._before_info: dict[str, int] = {}
+        self._usable_ns: dict[str, int] = {}  # steady time of the last message of a sensor that was fit to be taken in
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -84,15 +85,18 @@ class SensorInputs:
         """Whether somebody publishes a sensor."""
         return self.watch.is_published(sensor)
 
+    def age_ns(self, sensor: str) -> int | None:
+        """Time since a sensor delivered something usable; None where it never has."""
+        usable_ns = self._usable_ns.get(sensor)
+        return None if usable_ns is None else time.monotonic_ns() - usable_ns
+
     def missing(self, used: Collection[str]) -> tuple[str, ...]:
         """The sensors that have delivered before, are not among those used, and have fallen silent by the stamps, or
         were never in time for a moment.
 
         A camera that is slower than the others has nothing for most moments, which is no loss.
         """
-        return tuple(
-            s for s in self.sensors if s not in used and self.watch.has_delivered(s) and not self._contributes(s)
-        )
+        return tuple(s for s in self.sensors if s not in used and s in self._usable_ns and not self._contributes(s))
 
     def _contributes(self, sensor: str) -> bool:
         age_ns = self._sync.age_ns(sensor)
@@ -131,6 +135,7 @@ class SensorInputs:
     def _unsubscribe(self, sensor: str) -> None:
         for subscription in self._subscriptions.pop(sensor):
             self._node.destroy_subscription(subscription)
+        self._usable_ns.pop(sensor, None)
         self.watch.remove(sensor)
         self.watch.remove(f"{sensor} camera_info")
 
@@ -162,6 +167,7 @@ class SensorInputs:
         self._sync.add_frame(sensor, Frame(stamp_ns, image, camera))
 
     def _note(self, sensor: str, frame_id: str, stamp_ns: int) -> None:
+        self._usable_ns[sensor] = time.monotonic_ns()
         self.rates[sensor].add()
         self.jitter[sensor].add(stamp_ns)
         if self.frame_ids.get(sensor) != frame_id:
@@ -238,7 +244,8 @@ class SensorInputs:
             self._before_info[sensor] = self._before_info.get(sensor, 0) + 1
             if self._before_info[sensor] < 100:
                 return
-        self._reporter.warn(f"dropped a message of {self.watch.topic(sensor)}: {error}")
+        topic = self.watch.topic(sensor)
+        self._reporter.warn(f"dropped a message of {topic}: {error}", key=f"{topic} {error.reason}")
 
 
 def is_identity(rig: SensorRig, one: str, other: str) -> bool:

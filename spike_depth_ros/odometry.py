@@ -16,7 +16,9 @@ from spike_depth_ros import qos
 from spike_depth_ros.messages import MessageError, pose_from_odometry
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.time import from_stamp
+from spike_depth_ros.topic_watch import TopicWatch
 
+ODOMETRY = "odometry"  # what the subscription is called where topics are watched
 PATIENCE = 10
 """Moments before it is said that nobody tells how odometry and sensors lie to one another: tf, and the sensor that the
 odometry may be of, need not be there from the first."""
@@ -29,13 +31,25 @@ class Odometry:
         node: to subscribe with.
         reporter: is told what is wrong.
         transform: 4x4 `target_from_source` of two frames, where that is known.
+        watch: is told of the subscription, as `ODOMETRY`, and of what comes.
+
+    Attributes:
+        poses: those that have come.
+        child_frame: what they are of; empty before the first.
+        unrelated: moments in a row of which it was not known how the child lies to any sensor.
     """
 
-    def __init__(self, node: Node, reporter: Reporter, transform: Callable[[str, str], np.ndarray | None]):
+    def __init__(
+        self,
+        node: Node,
+        reporter: Reporter,
+        transform: Callable[[str, str], np.ndarray | None],
+        watch: TopicWatch,
+    ):
         self.poses = Poses()
         self.child_frame = ""
-        self._unrelated = 0  # moments in a row
-        self._node, self._reporter, self._transform = node, reporter, transform
+        self.unrelated = 0
+        self._node, self._reporter, self._transform, self._watch = node, reporter, transform, watch
         self._subscription = node.create_subscription(
             OdometryMessage,
             "~/input/odometry",
@@ -43,6 +57,7 @@ class Odometry:
             qos.odometry_subscription(),
             qos_overriding_options=qos.overridable(),
         )
+        watch.add(ODOMETRY, self._subscription)
 
     @property
     def topic(self) -> str:
@@ -65,25 +80,27 @@ class Odometry:
         if world_from_child is None:
             return sample
         pose = pose_of_reference(world_from_child, self.child_frame, sample.rig, frame_ids, self._relation)
-        self._unrelated = 0 if pose is not None else self._unrelated + 1
-        if self._unrelated >= PATIENCE:
-            frames = ", ".join(sorted(frame for frame in frame_ids.values() if frame))
+        self.unrelated = 0 if pose is not None else self.unrelated + 1
+        if self.unrelated >= PATIENCE:
+            frames = ", ".join(sorted(frame for frame in tuple(frame_ids.values()) if frame))
             self._reporter.warn(f"{self.topic}: tf does not say how {self.child_frame!r} lies to any of {frames}")
         return dataclasses.replace(sample, world_from_reference=pose)
 
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
+        self._watch.remove(ODOMETRY)
 
     def _relation(self, target: str, source: str) -> np.ndarray | None:
         same = target == source.lstrip("/")
         return np.eye(4) if same else self._transform(target, source)
 
     def _on_odometry(self, message: OdometryMessage) -> None:
+        self._watch.arrived(ODOMETRY)
         try:
             pose = pose_from_odometry(message)
         except MessageError as error:
-            self._reporter.warn(f"{self.topic}: {error}")
+            self._reporter.warn(f"{self.topic}: {error}", key=f"{self.topic} {error.reason}")
             return
         if not message.child_frame_id:
             self._reporter.warn(f"{self.topic}: child_frame_id is empty: it is not said what moves")

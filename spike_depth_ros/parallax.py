@@ -11,6 +11,7 @@ from spike_depth_core.inference.neighbours import Neighbours
 from spike_depth_core.samples import DepthSample
 from spike_depth_ros.odometry import Odometry
 from spike_depth_ros.reporter import Reporter
+from spike_depth_ros.topic_watch import TopicWatch
 
 
 class Parallax:
@@ -20,6 +21,7 @@ class Parallax:
         node: to subscribe with.
         reporter: is told what is wrong.
         transform: 4x4 `target_from_source` of two frames, where that is known.
+        watch: of the node's topics.
         timeout_s: how long a moment waits for the pose after it.
 
     Attributes:
@@ -31,9 +33,10 @@ class Parallax:
         node: Node,
         reporter: Reporter,
         transform: Callable[[str, str], np.ndarray | None],
+        watch: TopicWatch,
         timeout_s: float,
     ):
-        self.odometry = Odometry(node, reporter, transform)
+        self.odometry = Odometry(node, reporter, transform, watch)
         self.unplaced = 0
         self._timeout_s = timeout_s
         self._past = Neighbours()

@@ -118,7 +118,8 @@ class Pipeline:
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
         wanted = values["parallax"]
-        self.parallax = Parallax(node, reporter, transform, values["odometry_timeout"]) if wanted else None
+        watch, timeout_s = self.inputs.watch, values["odometry_timeout"]
+        self.parallax = Parallax(node, reporter, transform, watch, timeout_s) if wanted else None
         self._epoch = 0
         self._worker = threading.Thread(target=self._work, name="estimate", daemon=True)
         threshold = JumpThreshold(
@@ -187,15 +188,13 @@ class Pipeline:
                     return
                 self.tally.failures += 1
                 self.tally.failure = f"{type(error).__name__}: {error}"
-                self._reporter.error(f"no depth for this moment: {self.tally.failure}")
+                self._reporter.error(f"no depth for this moment: {self.tally.failure}", key=type(error).__name__)
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds
 
     def _estimate(self, moment: Moment) -> None:
         tally, settings, rig, estimator = self.tally, self.settings, self.rig, self._estimator
-        pairing_ms = (self._now_ns() - moment.time_ns) / 1e6
-        begin = time.monotonic_ns()
         if moment.epoch != self._epoch:
             self._epoch = moment.epoch
             tally.clear_times()
@@ -210,13 +209,16 @@ class Pipeline:
             self._reporter.warn(f"{sensor} is received but not used: the network knows {known}")
         verdict = self.policy.judge(usable, self.inputs.is_expected)
         if verdict.reference is None:
-            tally.skipped[verdict.reason or "no_sensor"] += 1
+            tally.skipped[verdict.reason] += 1
             return
         sample = sample_from_moment(moment, rig, self.inputs.known_cameras(), verdict.reference)
+        before: list[DepthSample] = []
+        if self.parallax is not None:
+            sample, before = self.parallax.before(sample, self.inputs.frame_ids)
+        begin, pairing_ms = time.monotonic_ns(), (self._now_ns() - moment.time_ns) / 1e6
         if self.parallax is None:
             estimate = estimator.estimate(sample, verdict.reference, usable)
         else:
-            sample, before = self.parallax.before(sample, self.inputs.frame_ids)
             estimate = estimator.estimate(sample, verdict.reference, usable, before)
         growth = settings.degraded_growth ** len(self.missing(usable))
         estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))

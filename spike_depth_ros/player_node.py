@@ -47,6 +47,7 @@ class PlayerNode(Node):
     Attributes:
         played: messages published, by topic.
         skipped: topics that are not played, and why.
+        failure: why playing ended before the recording did; empty when it did not.
 
     Raises:
         ValueError: naming the bag or the topics and what is wrong with them.
@@ -55,6 +56,7 @@ class PlayerNode(Node):
     def __init__(self, on_end: Callable[[], None] = lambda: None, **options: Any):
         super().__init__("player_node", **options)
         self._on_end = on_end
+        self.failure = ""
         self.clock = PlaybackClock()
         self.parameters = LiveParameters(self, PLAYER_NODE, lambda values: None, self._apply, lambda: False)
         values = self.parameters.values
@@ -156,7 +158,8 @@ class PlayerNode(Node):
                 self._on_end()
         except Exception as error:
             if not self._ended():
-                self.get_logger().fatal(f"the recording cannot be played on: {type(error).__name__}: {error}")
+                self.failure = f"the recording cannot be played on: {type(error).__name__}: {error}"
+                self.get_logger().fatal(self.failure)
                 self._on_end()
 
     def _tell_end(self) -> None:
@@ -171,12 +174,19 @@ class PlayerNode(Node):
         if self.parameters.values["wait_for_subscriber"]:
             self.clock.set(self._start_ns)
             awaited = [publisher for name, publisher in self._outputs.items() if name != CLOCK]
-            while not any(p.get_subscription_count() for p in awaited) and not self._ended():
+            while not any(self._is_awaited(p) for p in awaited) and not self._ended():
                 self._publish_time(self._start_ns)
                 self._stopping.wait(0.05)
         # Each side finds the other on its own: what is sent before a subscriber knows of it would be lost.
         self._stopping.wait(DISCOVERY_S)
         self.clock.set(self._start_ns)
+
+    def _is_awaited(self, publisher: Publisher) -> bool:
+        """Whether the subscriber that is waited for listens to a topic."""
+        node = self.parameters.values["subscriber"]
+        if not node:
+            return publisher.get_subscription_count() > 0
+        return any(info.node_name == node for info in self.get_subscriptions_info_by_topic(publisher.topic_name))
 
     def _play(self) -> None:
         """Play to the end, once."""
@@ -217,7 +227,13 @@ class PlayerNode(Node):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until the recording has ended or a signal comes; returns the exit status."""
-    return run_node(lambda: PlayerNode(on_end=rclpy.try_shutdown), arguments)
+    made: list[PlayerNode] = []
+
+    def make() -> PlayerNode:
+        made.append(PlayerNode(on_end=rclpy.try_shutdown))
+        return made[0]
+
+    return run_node(make, arguments) or int(any(node.failure for node in made))
 
 
 if __name__ == "__main__":

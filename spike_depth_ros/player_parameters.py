@@ -17,4 +17,5 @@ PLAYER_NODE = (
         False,
         "Whether to begin only when somebody has subscribed to one of the topics.",
     ),
+    Parameter("subscriber", "", "With wait_for_subscriber the name of the node that is waited for; any when empty."),
 )

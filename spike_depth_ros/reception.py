@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 
 from spike_depth_core.geometry import SensorRig
@@ -55,8 +54,8 @@ class Reception:
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
         self.inputs.set_sensors(sensors)
-        self._transforms = SensorTransforms(node) if values["use_tf"] else None
-        self.odometry = Odometry(node, reporter, self._relation)
+        self._transforms = SensorTransforms(node, places=values["use_tf"])
+        self.odometry = Odometry(node, reporter, self._transforms.lookup, self.inputs.watch)
         self._unplaced: deque[DepthSample] = deque()
 
     def sample(self, timeout_s: float) -> DepthSample | None:
@@ -82,16 +81,12 @@ class Reception:
 
     def place_sensors(self) -> None:
         """Take over what tf has learned of the places of the sensors; on the executor's thread."""
-        if self._transforms is not None and self._transforms.available:
+        if self._transforms.available:
             self._placed = self._transforms.refined(self._rig, self.inputs.frame_ids)
-
-    def _relation(self, target: str, source: str) -> np.ndarray | None:
-        return None if self._transforms is None else self._transforms.lookup(target, source)
 
     def close(self) -> None:
         """Unsubscribe from everything, and end the wait for a moment."""
         self.inputs.close()
         self.odometry.close()
         self.sync.close()
-        if self._transforms is not None:
-            self._transforms.close()
+        self._transforms.close()

@@ -26,12 +26,14 @@ class SensorTransforms:
 
     Args:
         node: to subscribe with.
+        places: whether it takes the place of the rig file's poses; else it is only looked up in.
 
     Attributes:
         source: where the pose of each sensor is from: `tf`, or `rig`.
     """
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, places: bool = True):
+        self._places = places
         self.source: dict[str, str] = {}
         self._listener: Any = None
         if tf2_ros is not None:
@@ -62,6 +64,8 @@ class SensorTransforms:
         """
         poses = {sensor: rig.reference_from(sensor) for sensor in rig.cameras}
         self.source = dict.fromkeys(rig.cameras, "rig")
+        if not self._places:
+            return rig
         target = frame_ids.get(rig.reference)
         for sensor, frame in frame_ids.items():
             if target and frame and sensor in poses and sensor != rig.reference:

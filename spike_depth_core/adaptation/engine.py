@@ -222,7 +222,7 @@ class AdaptationEngine:
             return self._reject(f"no {options.teacher_sensors[0]} for the teacher")
         inputs = network_input(sample, self.reference, self._sensors(sample), self.pixels, self.device)
         for sensor, fit in edge_agreement(inputs, self.reference).items():
-            if not fit >= options.gate.alignment:
+            if options.gate.alignment > -1.0 and not fit >= options.gate.alignment:  # a correlation; NaN without edges
                 return self._reject(f"{sensor} does not fit {self.reference}")
         # What frames correct may be told by weights that have learned: these are not their own judge there.
         answer = (self.service if neighbours else self._teacher)(restricted(inputs, teacher))

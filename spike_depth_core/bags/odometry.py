@@ -50,6 +50,9 @@ class OdometryTopic(Poses):
         except MessageError as error:
             self.damaged[error.reason] += 1
             return
+        if not message.child_frame_id:  # it is not said what moves
+            self.damaged["child_frame_id"] += 1
+            return
         if self.add(time_ns, matrix):
             self.child_frame = message.child_frame_id.lstrip("/")
         else:

@@ -106,6 +106,7 @@ class Replay:
         timeline: of what has been replayed.
         skipped: moments without depth, by reason.
         unscored: depth images that were not compared, by reason.
+        unplaced: depth images of whose moment odometry does not tell the place, by reason.
         digest: SHA-256 of all times and depths, in order.
     """
 
@@ -130,6 +131,7 @@ class Replay:
         self.timeline = Timeline()
         self.skipped: Counter[str] = Counter()
         self.unscored: Counter[str] = Counter()
+        self.unplaced: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
         known = estimator.sensors if sensors is None else sensors
         used = {s: t for s, t in topics.images.items() if s in known or s == reference}
@@ -143,6 +145,7 @@ class Replay:
         self._known = known
         self._truths = None if truth is None else TruthTopic(bag, truth, truth_tolerance_ns)
         self._odometry = None if odometry is None else OdometryTopic(odometry)
+        self.parallax = parallax
         self._neighbours = Neighbours() if parallax else None
         self._condition = condition
         self._clock_ns = 0
@@ -159,7 +162,12 @@ class Replay:
     def complaints(self) -> list[str]:
         """Why inputs were dropped and moments failed, a line each."""
         lines = [f"{topic}: dropped ({reason}): {text}" for (topic, reason), text in self._playback.dropped.items()]
-        return lines + [f"no depth ({kind}): {text}" for kind, text in self.failures.items()]
+        lines += [f"no depth ({kind}): {text}" for kind, text in self.failures.items()]
+        if self._odometry is not None:
+            about = self._odometry.topic
+            lines += [f"{about}: {n:,} poses not usable ({reason})" for reason, n in self._odometry.damaged.items()]
+            lines += [f"{about}: {reason}, for {n:,} depth images" for reason, n in self.unplaced.items()]
+        return lines
 
     def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
         """Depth images in order, each scored as soon as its truth is there."""
@@ -197,7 +205,7 @@ class Replay:
         usable = tuple(sensor for sensor in moment.sensors if sensor in self._known)
         verdict = self._policy.judge(usable, lambda sensor: sensor in self._playback.topics.images)
         if verdict.reference is None:
-            self.skipped[verdict.reason or "no_sensor"] += 1
+            self.skipped[verdict.reason] += 1
             return []
         begin = time.perf_counter()
         try:
@@ -247,7 +255,12 @@ class Replay:
             # Frames that a camera sends between two moments are not wanted; what is lost or bad is.
             dropped = {reason: n for reason, n in counts["dropped"].items() if reason != "unused"}
             line.lost.setdefault(sensor, []).append(counts["lost"] + sum(dropped.values()))
-        return replace(frame, sample=self._posed(frame.sample), truth=truth, abs_rel=abs_rel)
+        sample = self._posed(frame.sample)
+        if self._odometry is not None and sample.world_from_reference is None:
+            known = self._odometry.pose(sample.time_ns) is not None
+            child = self._odometry.child_frame
+            self.unplaced[f"no transform from {child!r} to any sensor" if known else "no pose near in time"] += 1
+        return replace(frame, sample=sample, truth=truth, abs_rel=abs_rel)
 
     def _posed(self, sample: DepthSample) -> DepthSample:
         """The sample with its place in the world, where odometry tells it."""

@@ -91,7 +91,9 @@ def figures_of(replay: Replay, elapsed_s: float) -> dict[str, Any]:
     for name, values in (("inference_ms", line.inference_ms), ("waited_ms", line.waited_ms)):
         for percent in (50, 99) if values else ():
             result[f"{name}_p{percent}"] = float(np.percentile(values, percent))
-    if any(line.measured):
+    if replay.unplaced:
+        result["unplaced"] = dict(replay.unplaced)
+    if replay.parallax and line.measured:
         result["measured_frames"] = sum(share > 0 for share in line.measured)
         result["measured_share"] = float(np.mean(line.measured))
     if replay.evaluation.frames:

@@ -65,7 +65,7 @@ def pose_of_reference(
         frame_ids: of its sensors, as far as they are known.
         transform: 4x4 `target_from_source` of two frames, where that is known.
     """
-    for sensor, frame in frame_ids.items():
+    for sensor, frame in tuple(frame_ids.items()):  # another thread may hear of a sensor meanwhile
         child_from_sensor = transform(child, frame) if sensor in rig.cameras else None
         if child_from_sensor is not None:
             return world_from_child @ child_from_sensor @ np.linalg.inv(rig.reference_from(sensor))

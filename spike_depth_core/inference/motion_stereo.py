@@ -10,8 +10,9 @@ explains what the same sensors saw a few decimetres to metres away. For the offs
 where b is the scale of the Laplace distribution that was told, and E the mean over sensors and other moments of the
 error (1 - ZNCC) / 2 of windows of 5x5 pixels (zero-mean normalised cross-correlation: brightness and contrast do not
 count), less its mean over all x, averaged over `support`: what the depth map has wrong, it has wrong over whole
-surfaces. A moment that fits about as well without any motion says nothing of a pixel, as in Monodepth2 (Godard et al.,
-ICCV 2019, section 3.3): of the sky, of a car that keeps pace, of dirt on the lens. And what nearly keeps pace, as a bus
+surfaces. A moment that fits clearly better without any motion says nothing of a pixel, as in Monodepth2 (Godard et al.,
+ICCV 2019, section 3.3): of a car that keeps pace, of dirt on the lens; and none says anything where all depths fit
+alike: of a blank sky, of a road that is one grey. And what nearly keeps pace, as a bus
 does that overtakes, has the parallax of something far: where that would be farther than all that is tried, it is not
 believed.
 """
@@ -32,6 +33,7 @@ from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import modality
 
+_ALIKE = 1e-3  # difference of errors up to which depths explain a pixel alike
 _FLAT = 1e-3  # variance, of pictures of order one, below which a window has nothing to compare
 
 
@@ -103,10 +105,12 @@ class Evidence:
         """
         last = len(self.offsets) - 1
         step = (self.offsets[-1] - self.offsets[0]) / last
-        place = ((log_depth - self.told - self.offsets[0]) / step).clamp(0, last)
+        finite = torch.isfinite(log_depth)
+        place = ((log_depth - self.told - self.offsets[0]) / step).nan_to_num(0.0).clamp(0, last)
         below = place.floor().long().clamp(max=last - 1)
         low, high = (self.error.gather(0, index) for index in (below, below + 1))
-        return low + (place - below) * (high - low) - self.error.amin(dim=0, keepdim=True)
+        above = low + (place - below) * (high - low) - self.error.amin(dim=0, keepdim=True)
+        return torch.where(finite, above, torch.nan)
 
 
 @torch.no_grad()
@@ -149,6 +153,7 @@ def corrected(
             error = _error(own, found, options.window)
             least = error.amin(dim=0)
             speaks = torch.isfinite(error) & (_error(picture, theirs, options.window) * options.unmoved > least)
+            speaks &= torch.where(speaks, error, -torch.inf).amax(dim=0) - least > _ALIKE
             mean = torch.where(speaks, error, 0.0).sum(dim=0) / speaks.sum(dim=0).clamp(min=1)
             evidence += torch.where(speaks, error - mean, 0.0)
             said |= speaks.any(dim=0)

@@ -79,12 +79,17 @@ class Neighbours:
 
 
 def in_step(a: DepthSample, b: DepthSample, skew: float) -> tuple[str, ...]:
-    """The sensors of both whose pictures are as far apart in time as the moments are, see `NeighbourOptions`."""
+    """The sensors of both whose pictures are as far apart in time as the moments are, see `NeighbourOptions`.
+
+    One that has delivered nothing for a moment is blank there, which is to be seen by its offset: it has none.
+    """
     most = skew * abs(a.time_ns - b.time_ns)
     return tuple(
         sensor
         for sensor in a.sensors
-        if sensor in b.sensors and abs(a.offsets_ns.get(sensor, 0) - b.offsets_ns.get(sensor, 0)) <= most
+        if sensor in b.sensors
+        and all(not moment.offsets_ns or sensor in moment.offsets_ns for moment in (a, b))
+        and abs(a.offsets_ns.get(sensor, 0) - b.offsets_ns.get(sensor, 0)) <= most
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+NO_SENSOR = "no_sensor"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -67,6 +69,8 @@ class Policy:
         for sensor in self._order:
             if sensor in self.required and sensor not in present:
                 return Verdict(None, f"no_{sensor}")
+        if not present:
+            return Verdict(None, NO_SENSOR)
         if self._fixed:
             return Verdict(self._fixed)
         if self._begin_ns is None:
@@ -79,4 +83,4 @@ class Policy:
                 break
             if self._chosen is None and expected(sensor) and self._clock() - self._begin_ns < self._patience_ns:
                 return Verdict(None, f"waiting_for_{sensor}")
-        return Verdict(self._chosen)
+        return Verdict(self._chosen, "" if self._chosen else NO_SENSOR)

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from spike_depth_core.geometry.rig import pose
 from spike_depth_ros.messages import odometry_to_message
 from spike_depth_ros.odometry import PATIENCE, Odometry
+from spike_depth_ros.topic_watch import TopicWatch
 from test.core.factories import small_rig, small_sample
 from test.ros.harness import Observer
 
@@ -39,8 +40,8 @@ def drive(graph):
     publisher = observer.create_publisher(OdometryMessage, "/listener/input/odometry", 10)
 
     def send(child, *places):
-        notes = Notes()
-        odometry = Odometry(node, notes, known)
+        notes, watch = Notes(), TopicWatch(node)
+        odometry = Odometry(node, notes, known, watch)
         observer.wait(lambda: publisher.get_subscription_count() > 0, "the subscription")
         for k, place in enumerate(places):
             publisher.publish(odometry_to_message(place, (k + 1) * STEP_NS, "odom", child))

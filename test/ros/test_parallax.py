@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from spike_depth_core.geometry.rig import pose
 from spike_depth_ros.diagnostics import OK, WARN
@@ -71,6 +72,38 @@ def test_without_poses_there_is_depth_and_a_warning_and_without_parallax_neither
     assert status["measured"] == "0"
     assert int(status["unplaced"]) > 0
     assert all(before == () for _, before in estimator.asked)
+
+
+def test_why_there_is_no_parallax_is_said(graph):
+    _, vehicle, observer = connected(graph, parallax=True, odometry_timeout=0.2)
+    odometry = vehicle.create_publisher(Odometry, "/depth_node/input/odometry", 10)
+    observer.wait(lambda: odometry.get_subscription_count(), "the subscription to odometry")
+
+    def unrelated():
+        vehicle.announce()
+        ahead_ns = vehicle.time_ns + 50_000_000
+        odometry.publish(odometry_to_message(pose((0.0, 0.0, 0.0)), ahead_ns, "odom", "base_link"))
+        vehicle.send_spikes(1)
+        return "tf does not say how 'base_link'" in inference(observer).get("message", "")
+
+    observer.wait(unrelated, "the warning")
+
+
+def test_odometry_that_does_not_match_is_named_with_both_ends(graph):
+    topic = "/depth_node/input/odometry"
+    _, vehicle, observer = connected(
+        graph, parallax=True, **{f"qos_overrides.{topic}.subscription.reliability": "reliable"}
+    )
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    other = vehicle.create_publisher(Odometry, topic, profile)
+
+    def named():
+        vehicle.announce()
+        vehicle.send_spikes(1)
+        return f"{topic} cannot be received: " in inference(observer).get("message", "")
+
+    observer.wait(named, "the warning")
+    vehicle.destroy_publisher(other)
 
 
 def test_it_is_off_by_default(graph):

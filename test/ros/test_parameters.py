@@ -164,6 +164,7 @@ def test_values_that_do_not_fit_one_another_are_named(changes, said):
         ({"students": []}, "'students' must name at least one"),
         ({"sensors": ["rgb", "thermal"]}, "'students' names spikes, but 'sensors' has only rgb, thermal"),
         ({"sensors": ["spikes", "thermal"]}, "'required' names rgb, but"),
+        ({"held_out": 3}, "'least_held_out' is 4, but only 3 moments are ever held out"),
         ({"sensors": ["spikes", "thermal"], "teacher": ["rgb", "nir"]}, "'teacher' names rgb, nir, but 'sensors' has"),
     ],
 )

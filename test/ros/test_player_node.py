@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -20,9 +21,10 @@ from spike_depth_core.bags.sensors import SensorTopics
 from spike_depth_core.evaluation.replay import Replay
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.depth_network import Architecture
+from spike_depth_ros.domain import private_domain
 from spike_depth_ros.messages import image_from_message
 from spike_depth_ros.playback_clock import PlaybackClock
-from spike_depth_ros.player_node import PlayerNode
+from spike_depth_ros.player_node import PlayerNode, main
 from spike_depth_ros.time import from_stamp
 from test.core.bags.recordings import START_NS, small_recording, write_recording
 from test.core.factories import small_rig
@@ -135,6 +137,25 @@ def test_a_pause_holds_everything_and_loses_nothing(graph, path):
     expected = recorded(path, "/spikes/packets")
     listener.wait(lambda: len(listener.bytes["/spikes/packets"]) >= len(expected), "the rest")
     assert listener.bytes["/spikes/packets"] == expected
+
+
+def test_it_may_wait_for_one_node_whoever_else_listens(graph, path):
+    listener = graph.add(Listener, KINDS)
+    player = play(graph, path, wait_for_subscriber=True, subscriber="depth", rate=10.0)
+    listener.wait(lambda: len(listener.times) > 20, "the clock, which is told meanwhile")
+    assert not any(player.played.values())
+    late = graph.add(Node, "depth")
+    late.create_subscription(SpikePacket, "/spikes/packets", lambda _: None, EVERYTHING)
+    listener.wait(lambda: player.played["/spikes/packets"] > 0, "the first packet")
+
+
+def test_a_recording_that_breaks_off_is_no_success(path, monkeypatch):
+    def fails(self, topic, message):
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(PlayerNode, "_publish", fails)
+    with private_domain():
+        assert main(["--ros-args", "-p", f"bag:={path}"]) == 1
 
 
 def test_a_part_again_and_again(graph, path):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
+import PIL.Image
 import pytest
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -81,6 +85,21 @@ def test_a_required_sensor_that_nobody_publishes_is_an_error(graph):
     status = said(observer, f"rgb is away: nobody publishes {RGB}")
     assert status.level == ERROR
     assert observer.counts("nir")["state"] in ("not connected", "waiting")
+
+
+def test_images_without_intrinsics_are_no_delivery_and_why_they_are_missing_is_said(graph):
+    graph.add_depth_node(silence=0.1, sensors=["rgb"], rgb__required=True)
+    observer, vehicle = graph.add(Observer), graph.add(Vehicle)  # it would publish intrinsics, and does not
+
+    def unusable():
+        vehicle.send_frame("rgb")
+        vehicle.time_ns += 1_000_000
+        return observer.counts("rgb").get("state") == "unusable"
+
+    observer.wait(unusable, "the state")
+    assert said(observer, f"rgb: nothing usable comes on {RGB}").level == ERROR
+    assert said(observer, "/depth_node/input/rgb/camera_info has been silent").level == ERROR
+    assert said(observer, "no sensor delivers").level == ERROR
 
 
 def test_no_sensor_is_an_error(graph):
@@ -169,3 +188,20 @@ def test_sizes_frames_and_lenses_that_do_not_fit_are_named_with_the_topic(graph,
     observer.wait(named, expected)
     line = next(line for line in "".join(heard).splitlines() if expected in line)
     assert "/depth_node/input/rgb" in line
+
+
+def test_pictures_broken_off_anywhere_are_one_trouble_in_the_log(graph, capfd):
+    node = graph.add_depth_node(sensors=["rgb"], rgb__compressed=True)
+    observer, vehicle = graph.add(Observer), graph.add(Vehicle)
+    publisher = vehicle.create_publisher(CompressedImage, f"{RGB}/compressed", 10)
+    observer.wait(lambda: publisher.get_subscription_count() > 0, "the subscription")
+    stream = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)).save(stream, "jpeg")
+    for cut in (20_000, 30_000, 40_000, 50_000):
+        publisher.publish(CompressedImage(format="jpeg", data=stream.getvalue()[:cut]))
+
+    def dropped():
+        return sum(node._pipeline.sync.counts()["rgb"]["dropped"].values()) == 4
+
+    observer.wait(dropped, "all four")
+    assert capfd.readouterr().err.count("dropped a message of") == 1

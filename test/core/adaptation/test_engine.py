@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from spike_depth_core.adaptation import ACCEPTED, AdaptationEngine, AdaptationOptions, GateOptions, GuardOptions
+from spike_depth_core.adaptation import engine as engine_module
 from spike_depth_core.adaptation.guard import Guard, mean_error
 from spike_depth_core.adaptation.lessons import from_truth, network_input
 from spike_depth_core.adaptation.originals import scaled_rig
@@ -377,3 +378,11 @@ def test_original_examples_teach_those_students_whose_sensors_they_have(network,
     assert {lesson.sensors for lesson in (*engine.original, *engine.guard.original)} == {("spikes",)}
     with pytest.raises(ValueError, match="no student's sensors"):
         AdaptationEngine(network, [dataclasses.replace(original[0], spikes=None)], options=options)
+
+
+@pytest.mark.parametrize(("bound", "refused"), [(-0.5, True), (-2.0, False)])
+def test_pictures_without_edges_fit_where_no_fit_is_asked_for(monkeypatch, bound, refused):
+    monkeypatch.setattr(engine_module, "edge_agreement", lambda *_: {"rgb": math.nan})
+    options = dataclasses.replace(BOLD, gate=GateOptions(max_uncertainty=2.0, alignment=bound))
+    engine = AdaptationEngine(toy_network(), toy_originals(), options=options)
+    assert (engine.observe(toy_stream(1)[0]) == "rgb does not fit spikes") == refused

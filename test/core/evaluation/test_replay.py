@@ -11,6 +11,7 @@ from spike_depth_core.bags.sensors import find_sensors
 from spike_depth_core.cli import replay as command
 from spike_depth_core.cli.main import app
 from spike_depth_core.evaluation.replay import Replay
+from spike_depth_core.evaluation.replay_report import figures_of
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.networks.checkpoint import save_checkpoint
@@ -163,6 +164,23 @@ def test_by_parallax_the_moments_before_have_a_say(tmp_path, estimator, recordin
     standing = write_recording(tmp_path / "b.mcap", with_odometry(recording, 0.0))
     run, _ = replayed(standing, estimator, odometry=ODOMETRY, parallax=True)
     assert not any(run.timeline.measured)
+
+
+def test_odometry_of_which_nothing_can_be_made_is_told(tmp_path, estimator, recording):
+    posed = with_odometry(recording, 0.3)
+    for child, told in (
+        ("wheel", "no transform from 'wheel' to any sensor"),
+        ("", "poses not usable (child_frame_id)"),
+    ):
+        for written in posed:
+            if written[0] == ODOMETRY:
+                written[2].child_frame_id = child
+        bag = write_recording(tmp_path / f"{child or 'none'}.mcap", posed)
+        run, frames = replayed(bag, estimator, odometry=ODOMETRY, parallax=True)
+        assert any(told in line for line in run.complaints())
+        figures = figures_of(run, 1.0)
+        assert figures["measured_frames"] == 0
+        assert sum(figures["unplaced"].values()) == len(frames)
 
 
 def test_fewer_depth_images_are_asked_for_by_their_rate(path, estimator):

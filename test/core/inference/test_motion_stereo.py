@@ -109,7 +109,9 @@ def test_a_blank_wall_says_nothing():
         return torch.zeros_like(x)
 
     before = told(10.0)
-    found, _ = corrected(before, view((0, 0, 0), pictured=blank), [moved((0.5, 0, 0), pictured=blank)])
+    found, evidence = corrected(before, view((0, 0, 0), pictured=blank), [moved((0.5, 0, 0), pictured=blank)])
+    assert not evidence.said.any()
+    assert not corrected(before, view((0, 0, 0)), [moved((0.5, 0, 0), pictured=blank)])[1].said.any()
     assert torch.allclose(found.log_depth, before.log_depth, atol=1e-4)
     assert torch.allclose(found.log_scale, before.log_scale, atol=1e-4)
 
@@ -164,3 +166,6 @@ def test_regret_is_least_at_the_wall_and_asked_between_what_was_tried():
     torch.testing.assert_close(evidence.regret(tried[0] + 0.25 * step), between - least, atol=1e-5, rtol=1e-4)
     far = evidence.regret(truth + 5)
     torch.testing.assert_close(far, evidence.error[-1:] - least)  # beyond what was tried it is the last of it
+    broken = truth.clone()
+    broken[0, 3, 4] = torch.nan
+    assert torch.isnan(evidence.regret(broken)).nonzero().tolist() == [[0, 3, 4]]  # and no index out of bounds

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spike_depth_core.geometry.rig import pose
-from spike_depth_core.inference.neighbours import NeighbourOptions, Neighbours, motion, other_moments
+from spike_depth_core.inference.neighbours import NeighbourOptions, Neighbours, in_step, motion, other_moments
 from spike_depth_core.networks.preprocess import NetworkInput
 from test.core.factories import small_rig, small_sample
 
@@ -68,6 +68,15 @@ def test_a_camera_moves_with_its_rig():
     world = here.world_from_reference @ rig_from_rgb @ point
     expected = np.linalg.inv(there.world_from_reference @ rig_from_rgb) @ world
     assert np.allclose(motion(here, there, "rgb")[0].numpy() @ point, expected, atol=1e-5)
+
+
+def test_a_sensor_that_was_blank_is_not_in_step():
+    """A moment has a blank picture for a reference that delivered nothing; only the sensors that did have an offset."""
+    now, before = at(2.0, 4.0), at(1.9, 3.0)
+    assert set(in_step(now, before, 0.05)) == set(now.sensors)
+    seen = {sensor: 0 for sensor in now.sensors if sensor != "spikes"}
+    assert "spikes" not in in_step(now, dataclasses.replace(before, offsets_ns=seen), 0.05)
+    assert "rgb" in in_step(now, dataclasses.replace(before, offsets_ns=seen), 0.05)
 
 
 def test_of_other_moments_only_pictures_in_step_are_prepared():

@@ -72,5 +72,9 @@ def test_without_a_required_sensor_there_is_no_depth(reference):
     assert judge("rgb").reference == (reference or "spikes")
 
 
-def test_with_nothing_there_is_nothing():
-    assert Judge()() == Verdict(None)
+@pytest.mark.parametrize("reference", [None, "rgb"])
+def test_with_nothing_there_is_nothing(reference):
+    judge = Judge(reference=reference)
+    assert judge() == Verdict(None, "no_sensor")
+    assert judge("spikes").reference is not None
+    assert judge() == Verdict(None, "no_sensor")  # in whose frame it would be is no reason to ask
