@@ -1,0 +1,41 @@
+"""What the adaptation node says of its inputs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from spike_depth_ros.adaptation_status import SILENT_NS, AdaptationReport
+from spike_depth_ros.diagnostics import OK, WARN
+
+
+def reception(ages_ns, trouble=None):
+    """What `Reception` has, of two sensors."""
+    counts = {"received": 9, "used": 4, "lost": 1, "dropped": {"no_camera_info": 5}}
+    watch = SimpleNamespace(topic=lambda sensor: f"/{sensor}", trouble=lambda name, silence_ns: trouble)
+    inputs = SimpleNamespace(
+        sensors=tuple(ages_ns),
+        age_ns=ages_ns.get,
+        watch=watch,
+        rates={sensor: SimpleNamespace(rate_hz=lambda: 30.0) for sensor in ages_ns},
+    )
+    odometry = SimpleNamespace(topic="/odom", child_frame="", unrelated=3)
+    sync = SimpleNamespace(counts=lambda: dict.fromkeys(ages_ns, counts))
+    return SimpleNamespace(inputs=inputs, odometry=odometry, sync=sync)
+
+
+@pytest.mark.parametrize(
+    ("ages_ns", "trouble", "level", "message"),
+    [
+        ({"spikes": 0, "rgb": None}, None, OK, "receiving"),
+        ({"spikes": SILENT_NS + 1, "rgb": None}, None, WARN, "no sensor delivers"),
+        ({"spikes": 0, "rgb": 0}, "/odom cannot be received", WARN, "/odom cannot be received"),
+    ],
+)
+def test_inputs_of_which_nothing_can_be_used_are_a_warning(ages_ns, trouble, level, message):
+    found = AdaptationReport("/adaptation_node").inputs(reception(ages_ns, trouble))
+    assert (found.level, found.message) == (level, message)
+    values = {pair.key: pair.value for pair in found.values}
+    assert values["rgb/dropped/no_camera_info"] == "5"
+    assert values["odometry/unrelated"] == "3"
