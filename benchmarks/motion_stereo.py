@@ -3,7 +3,8 @@
     python benchmarks/motion_stereo.py --out docs/results
 
 A moment of each street is compared with those 0.25 and 0.1 s before it, as `adaptation.AdaptationEngine` does for its
-teacher ("thorough"), and as `depth_node` does for what it publishes ("live"); depth is of the package's checkpoint.
+teacher ("thorough"), and as `depth_node` does for what it publishes ("live"); depth is of the package's checkpoint, by
+the point estimate by which it is published.
 Writes `motion_stereo.json` and `motion_stereo.md`. Takes some ten minutes of a core.
 """
 
@@ -13,9 +14,11 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import llvmlite.binding
 import numpy as np
 import torch
 import typer
@@ -28,9 +31,11 @@ from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.evaluation.suites.online import GLANCES_S, KNOWN, SCENARIOS, Scenario, shifted
 from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.motion_stereo import LIVE, OtherMoment, corrected
 from spike_depth_core.inference.neighbours import Neighbours, motion
-from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.inference.point_estimate import least_relative_error
+from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample
 
@@ -78,38 +83,43 @@ def drives(scenario: Scenario, count: int, scale: float) -> Iterator[list[DepthS
 
 
 @torch.no_grad()
-def measure(samples: list[DepthSample], network: Any, errors: dict[str, Any]) -> dict[str, float]:
+def measure(samples: list[DepthSample], estimator: DepthEstimator, errors: dict[str, Any]) -> dict[str, float]:
     """AbsRel of spikes alone, of all sensors, and of these corrected: live, and by odometry with each of the errors.
-    Beside them what all sensors and either correction took, in milliseconds."""
-    now = samples[0]
+    Beside them what all sensors and either correction took of the processor's time, in milliseconds."""
+    now, network = samples[0], estimator.network
     pixels = network.architecture.pixels
     inputs = [network_input(sample, REFERENCE, sample.sensors, pixels) for sample in samples]
     truth = from_truth(now, REFERENCE, now.sensors, pixels, (1.0, 80.0))
+    laid_out = {s: x.contiguous(memory_format=torch.channels_last) for s, x in inputs[0].images.items()}
+    inputs[0] = replace(inputs[0], images=laid_out)
 
-    def abs_rel(log_depth: Tensor) -> float:
+    def abs_rel(told: Prediction) -> float:
+        log_depth = told.log_depth
+        if estimator.info.calibrated:
+            log_depth = least_relative_error(log_depth, told.log_scale)
         depth = log_depth.exp().clamp(1.0, 80.0)
         return float(((depth - truth.depth).abs() / truth.depth)[truth.mask].mean())
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         result = work()
-        found[f"{name}, ms"] = 1e3 * (time.perf_counter() - begin)
+        found[f"{name}, ms"] = 1e3 * (time.thread_time() - begin)
         return result
 
     found: dict[str, float] = {}
     told = timed("network", lambda: network(inputs[0]))
     found |= {
-        "spikes alone": abs_rel(network(restricted(inputs[0], (REFERENCE,))).log_depth),
-        "all sensors": abs_rel(told.log_depth),
+        "spikes alone": abs_rel(network(restricted(inputs[0], (REFERENCE,)))),
+        "all sensors": abs_rel(told),
     }
     for name, error in errors.items():
         steps = [error(motion(now, other, REFERENCE)) for other in samples[1:]]
         others = [OtherMoment(seen, step) for seen, step in zip(inputs[1:], steps, strict=True)]
         thorough = timed("thorough", lambda others=others: corrected(told, inputs[0], others)[0])
-        found[name] = abs_rel(thorough.log_depth)
+        found[name] = abs_rel(thorough)
         if name == "none":
             live = timed("live", lambda others=others: corrected(told, inputs[0], others, LIVE)[0])
-            found["live"] = abs_rel(live.log_depth)
+            found["live"] = abs_rel(live)
     return found
 
 
@@ -128,12 +138,11 @@ def main(
 ) -> None:
     """Measure, print and write."""
     torch.set_num_threads(1)
-    network, info = load_checkpoint(checkpoint or default_checkpoint())
-    network.eval()
+    estimator = DepthEstimator.load(checkpoint or default_checkpoint(), backend="torch")
     records: dict[str, list[dict[str, float]]] = {}
     for scenario in track([KNOWN, *SCENARIOS], "Domains"):
         errors = ERRORS if scenario is KNOWN else {"none": ERRORS["none"]}
-        records[scenario.name] = [measure(samples, network, errors) for samples in drives(scenario, streets, scale)]
+        records[scenario.name] = [measure(samples, estimator, errors) for samples in drives(scenario, streets, scale)]
     shown = ("spikes alone", "all sensors")
     domains = [
         [
@@ -159,12 +168,13 @@ def main(
         f"AbsRel, mean and standard deviation over {streets} streets a domain on which the vehicle drives, seeds "
         f"{FIRST_SEED} and on; and by how much the two moments before change that of all sensors, with the standard "
         "error: compared thoroughly, as the adaptation does for its teacher, and live, as the depth node does with "
-        f"`parallax`. Checkpoint {info.sha256[:8]}.",
+        f"`parallax`. Cameras of {scale:g} times their size. Checkpoint {estimator.info.sha256[:8]}.",
         "",
         markdown_table(heads, domains),
         "## What it costs",
         "",
-        "Median a picture on one core, and over the network's own time with all sensors, by PyTorch, in the same run.",
+        f"Median of the processor's time a picture on one core ({llvmlite.binding.get_host_cpu_name()}), and over that "
+        "of the network with all sensors, as the node runs it by PyTorch, in the same run.",
         "",
         markdown_table(["", "time", "of the network's"], cost),
         "## How good the odometry has to be",
@@ -175,7 +185,7 @@ def main(
     ]
     out.mkdir(parents=True, exist_ok=True)
     (out / "motion_stereo.md").write_text("\n".join(text))
-    write_json(out / "motion_stereo.json", {"command": command, "sha256": info.sha256, "streets": records})
+    write_json(out / "motion_stereo.json", {"command": command, "sha256": estimator.info.sha256, "streets": records})
     print_table("Parallax", heads, domains)
     print_table("Cost", ["", "time", "of the network's"], cost)
     print_table("Odometry", ["error of the motion", "change"], motions)
