@@ -225,12 +225,12 @@ class AdaptationEngine:
             if options.gate.alignment > -1.0 and not fit >= options.gate.alignment:  # a correlation; NaN without edges
                 return self._reject(f"{sensor} does not fit {self.reference}")
         # What frames correct may be told by weights that have learned: these are not their own judge there.
-        answer = (self.service if neighbours else self._teacher)(restricted(inputs, teacher))
-        if not torch.isfinite(answer.log_depth).all() or not torch.isfinite(answer.log_scale).all():
+        told = (self.service if neighbours else self._teacher)(restricted(inputs, teacher))
+        if not torch.isfinite(told.log_depth).all() or not torch.isfinite(told.log_scale).all():
             return self._reject("the teacher's answer is not finite")
-        if float(answer.uncertainty.median()) > options.gate.max_uncertainty:
+        if float(told.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
-        answer, evidence = self._corrected(sample, inputs, answer, neighbours)
+        answer, evidence = self._corrected(sample, inputs, told, neighbours)
         said = from_teacher(inputs, self.reference, teacher, answer, sample.time_ns)
         if not said.mask.any():
             return self._reject("the teacher sees nothing")
@@ -239,14 +239,15 @@ class AdaptationEngine:
         student = students[(self._asked if held else self._learned) % len(students)]
         parallax = torch.zeros_like(said.mask) if evidence is None else evidence.said
         measured = bool(parallax.any())
-        lesson, heard = self.lesson(sample, said, answer, student, parallax)
+        own = self.service(restricted(inputs, student))
+        lesson, heard = self._lesson(said, answer, own, student, parallax)
         if not heard.any():
             return self._reject("the teacher is nowhere surer than the student")
         self.kept = float(heard.float().mean())
         self.counts.measured += measured
         # All sensors have something to learn, and to be judged by, where it is measured.
         whole, better = (
-            self.lesson(sample, said, answer, teacher, parallax) if measured else (said.seen_by(teacher), said.mask)
+            self._lesson(said, answer, told, teacher, parallax) if measured else (said.seen_by(teacher), said.mask)
         )
         if held:  # what is asked is whether it has come closer to the teacher, not whether it has stayed elsewhere
             self._asked += 1
@@ -275,12 +276,11 @@ class AdaptationEngine:
         others = other_moments(sample, neighbours, self.reference, self._sensors(sample), prepared, skew)
         return corrected(answer, inputs, others, options)
 
-    def lesson(
-        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...], parallax: torch.Tensor
+    def _lesson(
+        self, said: Lesson, answer: Prediction, own: Prediction, student: tuple[str, ...], parallax: torch.Tensor
     ) -> tuple[Lesson, torch.Tensor]:
-        """What a student is to learn from a moment of which the teacher has said `said`, its answer; and where in it
-        the teacher is heard."""
-        own = self.service(restricted(said.inputs, student))
+        """What a student, whose own answer is `own`, is to learn from a moment of which the teacher has said `said`, its
+        answer; and where in it the teacher is heard."""
         lesson, heard = by_the_better(said, answer.log_scale, parallax, own, self.options.screen)
         return lesson.seen_by(student), heard
 
