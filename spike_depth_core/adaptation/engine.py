@@ -279,8 +279,8 @@ class AdaptationEngine:
     def _lesson(
         self, said: Lesson, answer: Prediction, own: Prediction, student: tuple[str, ...], parallax: torch.Tensor
     ) -> tuple[Lesson, torch.Tensor]:
-        """What a student, whose own answer is `own`, is to learn from a moment of which the teacher has said `said`, its
-        answer; and where in it the teacher is heard."""
+        """What a student, whose own answer is `own`, is to learn from a moment of which the teacher has said `said`, by
+        its answer; and where in it the teacher is heard."""
         lesson, heard = by_the_better(said, answer.log_scale, parallax, own, self.options.screen)
         return lesson.seen_by(student), heard
 
