@@ -65,7 +65,7 @@ class MotionStereoOptions:
 
 
 LIVE = MotionStereoOptions(shrink=2, window=1, support=2, sensors=2)
-"""For depth as it is published: two thirds of the gain in a seventh of the time: `docs/results/motion_stereo.md`."""
+"""For depth as it is published: half of the gain and more in a seventh of the time: `docs/results/motion_stereo.md`."""
 
 
 @dataclass(frozen=True)
