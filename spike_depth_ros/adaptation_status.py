@@ -103,8 +103,9 @@ class AdaptationReport:
         values["odometry/topic"] = reception.odometry.topic
         values["odometry/child_frame"] = reception.odometry.child_frame or "nothing heard"
         values["odometry/unrelated"] = reception.odometry.unrelated
-        if trouble := reception.inputs.watch.trouble(ODOMETRY, SILENT_NS):
-            findings.add(WARN, trouble)
+        for name in (*reception.inputs.sensors, ODOMETRY):
+            if trouble := reception.inputs.watch.trouble(name, SILENT_NS):
+                findings.add(WARN, trouble)
         return status(f"{self._name}: inputs", findings.level, findings.message("receiving"), values)
 
 

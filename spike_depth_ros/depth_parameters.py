@@ -182,6 +182,15 @@ DEPTH_NODE = (
         1_000_000,
         change="configure",
     ),
+    Parameter(
+        "gather",
+        0.005,
+        "How long messages gather before they are taken in together, in seconds; 0 for each as it comes, which takes "
+        "more of the processor.",
+        0.0,
+        0.1,
+        change="configure",
+    ),
     Parameter("range_min", 0.0, "Least depth that is given out, in metres.", 0.0, 1000.0, change="now"),
     Parameter("range_max", 1000.0, "Largest depth that is given out, in metres.", 0.0, 1000.0, change="now"),
     Parameter(

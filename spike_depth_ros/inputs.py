@@ -14,6 +14,7 @@ from spike_depth.msg import SpikePacket
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.streams import Frame, JitterMeter, Percentiles, RateMeter, Synchronizer
 from spike_depth_ros import qos
+from spike_depth_ros.batches import Batches
 from spike_depth_ros.messages import MessageError, camera_from_message, sensor_image, spikes_from_message
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.time import from_stamp
@@ -34,6 +35,7 @@ class SensorInputs:
         rig: for comparison with what the cameras say of themselves.
         reporter: is told what is wrong.
         compressed: cameras that send sensor_msgs/CompressedImage.
+        batches: take the messages, where they need not be taken at once.
 
     Attributes:
         cameras: intrinsics by sensor, as last heard.
@@ -46,7 +48,13 @@ class SensorInputs:
     """
 
     def __init__(
-        self, node: Node, sync: Synchronizer, rig: SensorRig, reporter: Reporter, compressed: Mapping[str, bool]
+        self,
+        node: Node,
+        sync: Synchronizer,
+        rig: SensorRig,
+        reporter: Reporter,
+        compressed: Mapping[str, bool],
+        batches: Batches | None = None,
     ):
         self.cameras: dict[str, PinholeCamera] = {}
         self.frame_ids: dict[str, str] = {}
@@ -57,6 +65,7 @@ class SensorInputs:
         self.transport_ms = Percentiles()
         self._node, self._sync, self._rig, self._reporter = node, sync, rig, reporter
         self._compressed = compressed
+        self._group = None if batches is None else batches.group
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._info_frames: dict[str, str] = {}
         self._before_info: dict[str, int] = {}
@@ -118,7 +127,12 @@ class SensorInputs:
                 self._on_image(sensor, message)
 
         images = self._node.create_subscription(
-            kind, image_topic(self._node, topic, kind), callback, profile, qos_overriding_options=qos.overridable()
+            kind,
+            image_topic(self._node, topic, kind),
+            callback,
+            profile,
+            callback_group=self._group,
+            qos_overriding_options=qos.overridable(),
         )
         self._subscriptions[sensor] = [images]  # at once, so that it ends with all others where the next one fails
         info = self._node.create_subscription(
@@ -126,6 +140,7 @@ class SensorInputs:
             camera_info_topic(self._node, topic),
             lambda message: self._on_camera(sensor, message),
             qos.image_subscription(),
+            callback_group=self._group,
             qos_overriding_options=qos.overridable(QoSPolicyKind.DURABILITY),  # some drivers say it once, latched
         )
         self._subscriptions[sensor].append(info)

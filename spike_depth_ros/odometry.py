@@ -13,6 +13,7 @@ from spike_depth_core.inference.moments import pose_of_reference
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.streams import Poses
 from spike_depth_ros import qos
+from spike_depth_ros.batches import Batches
 from spike_depth_ros.messages import MessageError, pose_from_odometry
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.time import from_stamp
@@ -32,6 +33,7 @@ class Odometry:
         reporter: is told what is wrong.
         transform: 4x4 `target_from_source` of two frames, where that is known.
         watch: is told of the subscription, as `ODOMETRY`, and of what comes.
+        batches: take the messages, where they need not be taken at once.
 
     Attributes:
         poses: those that have come.
@@ -45,6 +47,7 @@ class Odometry:
         reporter: Reporter,
         transform: Callable[[str, str], np.ndarray | None],
         watch: TopicWatch,
+        batches: Batches | None = None,
     ):
         self.poses = Poses()
         self.child_frame = ""
@@ -55,6 +58,7 @@ class Odometry:
             "~/input/odometry",
             self._on_odometry,
             qos.odometry_subscription(),
+            callback_group=None if batches is None else batches.group,
             qos_overriding_options=qos.overridable(),
         )
         watch.add(ODOMETRY, self._subscription)

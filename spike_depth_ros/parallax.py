@@ -9,6 +9,7 @@ from rclpy.node import Node
 
 from spike_depth_core.inference.neighbours import Neighbours
 from spike_depth_core.samples import DepthSample
+from spike_depth_ros.batches import Batches
 from spike_depth_ros.odometry import Odometry
 from spike_depth_ros.reporter import Reporter
 from spike_depth_ros.topic_watch import TopicWatch
@@ -35,8 +36,9 @@ class Parallax:
         transform: Callable[[str, str], np.ndarray | None],
         watch: TopicWatch,
         timeout_s: float,
+        batches: Batches | None = None,
     ):
-        self.odometry = Odometry(node, reporter, transform, watch)
+        self.odometry = Odometry(node, reporter, transform, watch, batches)
         self.unplaced = 0
         self._timeout_s = timeout_s
         self._past = Neighbours()

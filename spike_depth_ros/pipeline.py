@@ -27,6 +27,7 @@ from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.streams import JitterMeter, Moment, Percentiles, Policy, RateMeter, Synchronizer
 from spike_depth_core.streams.synchronizer import AUTO
 from spike_depth_ros.alignment_watch import AlignmentWatch
+from spike_depth_ros.batches import Batches
 from spike_depth_ros.depth_parameters import CAMERAS, Settings
 from spike_depth_ros.inputs import SensorInputs
 from spike_depth_ros.outputs import Outputs, Result
@@ -116,10 +117,11 @@ class Pipeline:
             None if values["reference"] == AUTO else values["reference"],
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
-        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
+        self._batches = Batches(node, values["gather"]) if values["gather"] else None
+        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed, self._batches)
         wanted = values["parallax"]
         watch, timeout_s = self.inputs.watch, values["odometry_timeout"]
-        self.parallax = Parallax(node, reporter, transform, watch, timeout_s) if wanted else None
+        self.parallax = Parallax(node, reporter, transform, watch, timeout_s, self._batches) if wanted else None
         self._epoch = 0
         self._worker = threading.Thread(target=self._work, name="estimate", daemon=True)
         threshold = JumpThreshold(
@@ -160,6 +162,8 @@ class Pipeline:
     def close(self) -> None:
         """End for good: unsubscribe, and wait for the estimate under way."""
         self._jumps.unregister()
+        if self._batches is not None:
+            self._batches.close()
         self.inputs.close()
         if self.parallax is not None:
             self.parallax.close()

@@ -12,6 +12,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
+from spike_depth_core.allocator import keep_freed_memory
 from spike_depth_ros.middleware import load_profile
 
 
@@ -21,6 +22,7 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
     Returns:
         The process's exit status: 0 after a signal, 1 when the node could not be made, which is then said in a line.
     """
+    keep_freed_memory()
     done = load_profile()
     interrupted: list[int] = []
 

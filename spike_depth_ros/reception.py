@@ -14,6 +14,7 @@ from spike_depth_core.inference.moments import sample_from_moment
 from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.spikes.windows import NETWORK_WINDOW
 from spike_depth_core.streams import Synchronizer, Timing
+from spike_depth_ros.batches import Batches
 from spike_depth_ros.depth_parameters import CAMERAS, matching
 from spike_depth_ros.inputs import SensorInputs
 from spike_depth_ros.odometry import Odometry
@@ -22,6 +23,8 @@ from spike_depth_ros.transforms import SensorTransforms
 
 APART_S = 0.1
 """Between moments that are compared: on a vehicle that moves, decimetres to metres."""
+BATCH_S = 0.05
+"""Between batches of messages, which nobody waits for here: a small part of what the queues of subscriptions hold."""
 
 
 class Reception:
@@ -52,10 +55,11 @@ class Reception:
             stamps=lambda: node.get_clock().now().nanoseconds,
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
-        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed)
+        self._batches = Batches(node, BATCH_S)
+        self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed, self._batches)
         self.inputs.set_sensors(sensors)
         self._transforms = SensorTransforms(node, places=values["use_tf"])
-        self.odometry = Odometry(node, reporter, self._transforms.lookup, self.inputs.watch)
+        self.odometry = Odometry(node, reporter, self._transforms.lookup, self.inputs.watch, self._batches)
         self._unplaced: deque[DepthSample] = deque()
 
     def sample(self, timeout_s: float) -> DepthSample | None:
@@ -86,6 +90,7 @@ class Reception:
 
     def close(self) -> None:
         """Unsubscribe from everything, and end the wait for a moment."""
+        self._batches.close()
         self.inputs.close()
         self.odometry.close()
         self.sync.close()

@@ -1,7 +1,8 @@
 """`simulator_node`: plays a drive through the procedural street in real time, as a vehicle's sensors would.
 
-The drive is rendered beforehand. Then spikes are made as they are sent: a packet leaves when its last plane has been
-read out. Frames leave at their stamp, the middle of their exposure, and the true depth of that moment with them.
+The drive is rendered beforehand. Then spikes are made as they are sent, or beforehand too where that is asked for: a
+packet leaves when its last plane has been read out. Frames leave at their stamp, the middle of their exposure, and the
+true depth of that moment with them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import rclpy
@@ -20,6 +22,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from spike_depth.msg import SpikePacket
 
+from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros import diagnostics, qos, topics
 from spike_depth_ros.messages import camera_to_message, image_to_message, odometry_to_message, spikes_to_message
@@ -67,6 +70,7 @@ class SimulatorNode(Node):
     def _run(self) -> None:
         try:
             player = self._prepare()
+            prepared = tuple(self._packets_of(player)) if self.parameters.prepare_spikes else None
             self._advertise()
             self._wait_for_subscriber()
             start_ns = self.get_clock().now().nanoseconds
@@ -74,11 +78,12 @@ class SimulatorNode(Node):
             played_ns = 0  # by the rounds before this one
             while not self._ended():
                 self._message = "driving"
-                self._play(player, start_ns + played_ns, begin + played_ns)
+                packets = self._packets_of(player) if prepared is None else prepared
+                self._play(player, packets, start_ns + played_ns, begin + played_ns)
                 played_ns += round(player.duration_s * 1e9)
                 if not self.parameters.loop:
                     break
-                player = player.again()
+                player = player.again()  # its camera at the start again
             self._message = "finished"
             self._diagnose()
         except _Stopped:
@@ -138,12 +143,16 @@ class SimulatorNode(Node):
         # Each side finds the other on its own: what is sent before the subscriber knows of it would be lost.
         self._stopping.wait(DISCOVERY_S)
 
-    def _play(self, player: DrivePlayer, start_ns: int, begin_ns: int) -> None:
+    def _packets_of(self, player: DrivePlayer) -> Iterator[PackedSpikes]:
+        """The spikes of one round, made when they are asked for."""
+        while not self._ended() and len(spikes := player.planes(self.parameters.planes_per_packet)):
+            yield spikes
+
+    def _play(self, player: DrivePlayer, packets: Iterable[PackedSpikes], start_ns: int, begin_ns: int) -> None:
         """Play one round. `start_ns` is the stamp of its start, `begin_ns` the steady clock's time of it."""
         frame = sent_ns = 0
-        while not self._ended():
-            spikes = player.planes(self.parameters.planes_per_packet)
-            if len(spikes) == 0:
+        for spikes in packets:
+            if self._ended():
                 return
             due_ns = begin_ns + spikes.end_ns
             # After being kept from the processor it catches up, but not in a burst that no receiver could take.

@@ -13,6 +13,12 @@ SIMULATOR_NODE = (
     Parameter("sensors", ["rgb", "thermal"], "Cameras besides the spike camera.", choices=("rgb", "nir", "thermal")),
     Parameter("planes_per_packet", 64, "Spike planes in a packet.", 1, 1024),
     Parameter(
+        "prepare_spikes",
+        False,
+        "Whether to make the spikes beforehand too, for a machine that cannot make them as fast as they are sent. A "
+        "second takes 250 MB of memory more.",
+    ),
+    Parameter(
         "wait_for_subscriber",
         False,
         "Whether to begin only when somebody has subscribed to the spikes.",

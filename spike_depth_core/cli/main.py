@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from spike_depth_core import __version__
+from spike_depth_core.allocator import keep_freed_memory
 
 # name: (module, function, the line of help in the list)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -113,6 +114,7 @@ class _LazyCommands(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
+        keep_freed_memory()
         try:
             return super().invoke(ctx)
         except (*USER_ERRORS, ImportError) as error:

@@ -248,17 +248,22 @@ def explain(sensor: str, shifts: list[Shifts], focal: float = FOCAL) -> Misalign
     if len(shift) < LEAST_BLOCKS:
         return None
     field = motion_field(position, inverse_depth) * focal
+    # All sums over blocks are products of tall matrices, two rows a block.
+    rows, count = field.reshape(-1, 6), len(shift)
+    informed = (information @ field).reshape(-1, 6)
+    informed_shift = (information @ shift[..., None]).ravel()
     prior = np.diag([PRIOR_ROTATION**-2] * 3 + [PRIOR_TRANSLATION**-2] * 3)
     motion = np.zeros(6)
     scale = 4.0  # pixels: begins wide, so that it finds the way, and ends narrow
     for _ in range(25):
-        residual = shift - field @ motion
+        residual = shift - (rows @ motion).reshape(count, 2)
         weight = 1 / (1 + (residual**2).sum(axis=1) / scale**2) ** 2
-        weighted = information * weight[:, None, None]
-        normal = np.einsum("nij,nik,nkl->jl", field, weighted, field)
+        weighted = rows * weight.repeat(2)[:, None]
+        normal = weighted.T @ informed
+        unexplained = (information @ residual[..., None])[..., 0]
         # In units of what the blocks are off by: information is only known up to a factor.
-        noise = np.einsum("ni,nij,nj->", residual, weighted, residual) / max(2 * weight.sum() - 6, 1)
-        motion = np.linalg.solve(normal + prior * noise, np.einsum("nij,nik,nk->j", field, weighted, shift))
+        noise = weight @ (residual * unexplained).sum(axis=1) / max(2 * weight.sum() - 6, 1)
+        motion = np.linalg.solve(normal + prior * noise, weighted.T @ informed_shift)
         scale = max(scale * 0.8, 0.6)
     # Blocks overlap, and what disturbs one disturbs its neighbours: as if there were a quarter as many.
     covariance = np.linalg.inv(normal / (4 * noise) + prior)

@@ -10,10 +10,12 @@ from spike_depth_ros.adaptation_status import SILENT_NS, AdaptationReport
 from spike_depth_ros.diagnostics import OK, WARN
 
 
-def reception(ages_ns, trouble=None):
+def reception(ages_ns, trouble=""):
     """What `Reception` has, of two sensors."""
     counts = {"received": 9, "used": 4, "lost": 1, "dropped": {"no_camera_info": 5}}
-    watch = SimpleNamespace(topic=lambda sensor: f"/{sensor}", trouble=lambda name, silence_ns: trouble)
+    watch = SimpleNamespace(
+        topic=lambda sensor: f"/{sensor}", trouble=lambda name, _: trouble if f"/{name}" in trouble else None
+    )
     inputs = SimpleNamespace(
         sensors=tuple(ages_ns),
         age_ns=ages_ns.get,
@@ -28,9 +30,10 @@ def reception(ages_ns, trouble=None):
 @pytest.mark.parametrize(
     ("ages_ns", "trouble", "level", "message"),
     [
-        ({"spikes": 0, "rgb": None}, None, OK, "receiving"),
-        ({"spikes": SILENT_NS + 1, "rgb": None}, None, WARN, "no sensor delivers"),
-        ({"spikes": 0, "rgb": 0}, "/odom cannot be received", WARN, "/odom cannot be received"),
+        ({"spikes": 0, "rgb": None}, "", OK, "receiving"),
+        ({"spikes": SILENT_NS + 1, "rgb": None}, "", WARN, "no sensor delivers"),
+        ({"spikes": 0, "rgb": 0}, "/odometry cannot be received", WARN, "/odometry cannot be received"),
+        ({"spikes": 0, "rgb": None}, "/rgb cannot be received", WARN, "/rgb cannot be received"),
     ],
 )
 def test_inputs_of_which_nothing_can_be_used_are_a_warning(ages_ns, trouble, level, message):

@@ -93,8 +93,9 @@ def finished(observer):
     return lambda: observer.status("simulator_node: drive").get("message") == "finished"
 
 
-def test_every_plane_comes_once_in_order_at_its_time(graph, observer):
-    start(graph)
+@pytest.mark.parametrize("prepare_spikes", [False, True])
+def test_every_plane_comes_once_in_order_at_its_time(graph, observer, prepare_spikes):
+    start(graph, prepare_spikes=prepare_spikes)
     observer.wait(finished(observer), "the end of the drive")
     packets = observer.wait(
         lambda: observer.received["spikes/packets"] if len(observer.received["spikes/packets"]) == 63 else None,
