@@ -2,7 +2,7 @@
 
 As glibc comes, a large array is mapped when it is made and unmapped when it goes, so that the kernel has to clear every
 page of the next one, of the same size, anew. A stream of packets and a network in training do nothing but make and free
-arrays of the same sizes: what that costs is in docs/results/allocator.md.
+arrays of the same sizes: what that costs is in docs/results/reception.md.
 """
 
 from __future__ import annotations
