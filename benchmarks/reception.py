@@ -128,9 +128,9 @@ def main(
     command = shlex.join(["python", "benchmarks/reception.py", *sys.argv[1:]])
     text = (
         f"# What receiving costs\n\n`{command}` on {machine}: {RATE_HZ:g} packets of {PLANES} planes of "
-        f"{WIDTH}x{HEIGHT} a second, mean and standard deviation over {turns} turns of {seconds:g} s. Processor time of "
-        "the thread that receives; ratios to the turn of the first row beside it. How dear fresh memory is depends on "
-        "the machine: on a virtual one, as here, very.\n\n"
+        f"{WIDTH}x{HEIGHT} a second, mean and standard deviation over {turns} turns of {seconds:g} s. Processor time "
+        "of the thread that receives; ratios to the turn of the first row beside it. How dear fresh memory is depends "
+        "on the machine: on a virtual one, as here, very.\n\n"
     )
     (out / "reception.md").write_text(text + markdown_table(columns, rows))
 

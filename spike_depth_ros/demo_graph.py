@@ -57,11 +57,12 @@ ADAPTATION = {
 def program(module: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A node in a process of its own, which ends with this one, whatever happens.
 
-    It is in a session of its own: Ctrl-C in the terminal is for the demonstration, which ends the nodes in order.
+    It is in a process group of its own: Ctrl-C in the terminal is for the demonstration, which ends the nodes in order.
+    Not in a session: the kernel would share the cores out by sessions, and no node's priority would count.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", f"spike_depth_ros.{module}", *arguments],
-        start_new_session=True,
+        process_group=0,
         preexec_fn=_end_with_parent,
     )
     try:
