@@ -1,7 +1,8 @@
 """Messages taken several at a time.
 
 A turn of rclpy's executor asks the middleware about every entity of the node, two or three times a message, which costs
-more than taking in a packet of spikes. So messages may gather, and are then taken in one turn.
+more than taking in a packet of spikes. So messages may gather, and are then taken in one turn. (rclpy's EventsExecutor
+has no such turns, but is experimental in Jazzy: ros2/rclpy#1563 and #1644 tell of memory that it should not touch.)
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class _Gathering(CallbackGroup):
 class Batches:
     """Takes the messages of subscriptions at a steady rate, whatever theirs is.
 
+    What was subscribed to last is taken first: of sensors the intrinsics before the pictures that need them, and the
+    spikes after all frames of the time that they must have reached.
+
     Args:
         node: whose subscriptions they are. Their queues must hold what comes in a period.
         period_s: between batches.
@@ -59,7 +63,7 @@ class Batches:
         self._timer = node.create_timer(period_s, self._take, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _take(self) -> None:
-        for subscription in tuple(self._node.subscriptions):
+        for subscription in reversed(tuple(self._node.subscriptions)):
             if subscription.callback_group is self.group:
                 for message in waiting(subscription):
                     subscription.callback(message)

@@ -283,10 +283,17 @@ class Settings:
     silence: float
 
 
-def matching(values: Mapping[str, Any], sensors: Sequence[str]) -> dict[str, SensorTiming]:
-    """How the inputs of each sensor are matched."""
-    names = ("offset", "noise_window", "timeout")
-    return {sensor: SensorTiming(*(round(values[f"{sensor}.{name}"] * 1e9) for name in names)) for sensor in sensors}
+def matching(values: Mapping[str, Any], sensors: Sequence[str], gather_s: float) -> dict[str, SensorTiming]:
+    """How the inputs of each sensor are matched, of messages that gather for a time before they are taken in: one that
+    is just too late for a batch comes with the next."""
+    return {
+        sensor: SensorTiming(
+            offset_ns=round(values[f"{sensor}.offset"] * 1e9),
+            noise_ns=round(values[f"{sensor}.noise_window"] * 1e9),
+            timeout_ns=round((values[f"{sensor}.timeout"] + gather_s) * 1e9),
+        )
+        for sensor in sensors
+    }
 
 
 def settings(values: Mapping[str, Any]) -> Settings:
@@ -312,7 +319,7 @@ def settings(values: Mapping[str, Any]) -> Settings:
             trigger=values["trigger"],
             interval_ns=round(1e9 / values["rate"]) if values["rate"] else 0,
             alive_ns=round(values["alive"] * 1e9),
-            sensors=matching(values, sensors),
+            sensors=matching(values, sensors, values["gather"]),
         ),
         limits=Limits(near, far, values["max_uncertainty"], values["range_infinite"]),
         degraded_growth=values["degraded_growth"],

@@ -43,7 +43,7 @@ class Reception:
         timing = Timing(
             interval_ns=round(min(values["interval"], APART_S) * 1e9),
             alive_ns=round(values["alive"] * 1e9),
-            sensors=matching(values, sensors),
+            sensors=matching(values, sensors, BATCH_S),
         )
         self.sync = Synchronizer(
             NETWORK_WINDOW,

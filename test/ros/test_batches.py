@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt32
@@ -76,3 +78,19 @@ def test_nothing_is_taken_after_the_end(graph):
     node.create_timer(0.02, lambda: ticks.append(None))
     observer.wait(lambda: len(ticks) >= 3, "some ticks of a timer")
     assert gathered == []
+
+
+def test_of_two_topics_the_one_subscribed_to_last_is_taken_first(graph):
+    node, observer = graph.add(Node, "listener"), graph.add(Observer)
+    batches, taken, single = Batches(node, NEVER_S), [], []
+    for name in ("pictures", "intrinsics"):
+        take = functools.partial(lambda name, _: taken.append(name), name)
+        node.create_subscription(UInt32, f"/{name}", take, DEEP, callback_group=batches.group)
+        node.create_subscription(UInt32, f"/{name}", single.append, DEEP)
+    for name in ("pictures", "intrinsics"):
+        send(observer, observer.create_publisher(UInt32, f"/{name}", DEEP), 2)
+    observer.wait(lambda: len(single) == 4, "the messages")
+    later = Batches(node, 0.01)
+    later.group = batches.group
+    observer.wait(lambda: len(taken) == 4, "the batch")
+    assert taken == ["intrinsics", "intrinsics", "pictures", "pictures"]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import pytest
+from rclpy.node import Node
 
+from spike_depth_core.geometry import SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.streams import Poses
 from spike_depth_ros import reception
+from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE
 from spike_depth_ros.reception import Reception
+from spike_depth_ros.reporter import Reporter
+from test.ros.harness import CAMERAS, MS, Observer, Vehicle
 
 STEP_NS = 100_000_000
 
@@ -65,3 +71,28 @@ def test_it_does_not_wait_for_ever_nor_for_what_has_not_been(listening):
     poses.add(-4 * STEP_NS, pose((0.0, 0.0, 0.0)))
     assert moment(3) is None
     assert moment(8) == (2.0, None)
+
+
+def test_spikes_that_come_with_the_next_batch_are_waited_for(graph, monkeypatch):
+    monkeypatch.setattr(reception, "BATCH_S", 0.2)
+    node, observer = graph.add(Node, "listener"), graph.add(Observer)
+    vehicle = graph.add(Vehicle, target="/listener")
+    values = {parameter.name: parameter.default for parameter in ADAPTATION_NODE} | {"use_tf": False}
+    values["sensors"] = ["spikes", "rgb"]
+    heard = Reception(node, SensorRig(CAMERAS), values, Reporter(node.get_logger()))
+    try:
+        vehicle.connect(observer.wait, ("spikes", "rgb"))
+        vehicle.send_spikes(4)
+        observer.wait(lambda: heard.inputs.age_ns("spikes") is not None, "the first spikes")
+        begin_ns = vehicle.time_ns
+        for number in range(1, 4):
+            vehicle.send_frame("rgb", vehicle.time_ns + 30 * MS)
+            received = functools.partial(lambda n: heard.sync.counts()["rgb"]["received"] == n, number)
+            observer.wait(received, "the frame, in a batch")
+            assert heard.sample(0.0) is None
+            vehicle.send_spikes(40)  # these come with the next
+            sample = observer.wait(lambda: heard.sample(0.0), "a moment")
+            assert sample.time_ns >= begin_ns
+            assert {"spikes", "rgb"} <= set(sample.rig.cameras)
+    finally:
+        heard.close()
