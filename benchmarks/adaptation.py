@@ -10,8 +10,6 @@ and off by its service, so both halves meet the same machine and the same street
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -28,7 +26,7 @@ from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool
 
 from spike_depth_core.cli.console import console, print_table
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table, write_json
 from spike_depth_ros import qos, topics
 from spike_depth_ros.demo_graph import Graph, listening, program, ros_arguments
 from spike_depth_ros.domain import private_domain
@@ -191,7 +189,7 @@ def main(
                 return
             on = bool(turn % 2)
             rounds[on].append(measure(graph, switch, on, seconds, pids))
-    result = compare(rounds) | {"seconds": seconds, "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
+    result = compare(rounds) | {"seconds": seconds, "machine": machine()}
     rows = rows_of(result)
     columns = ("", "off", "on", "cost")
     print_table("Learning on the road", columns, rows)

@@ -8,8 +8,6 @@ at the reference's size out.
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
 import sys
 import time
@@ -23,7 +21,7 @@ import torch
 import typer
 
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table, write_json
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.onnx_network import random_inputs
@@ -121,19 +119,20 @@ def main(
     if out is None:
         return
     about = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
         "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
         "canvas": [height, width],
         "turns": turns,
         "checkpoint_sha256": plain.info.sha256,
     }
     write_json(out / "inference.json", about | {"results": results})
+    command = shlex.join(["python", "benchmarks/inference.py", *sys.argv[1:]])
     text = (
-        "# What computes the network\n\n"
-        f"`{shlex.join(['python', 'benchmarks/inference.py', *sys.argv[1:]])}` on {about['machine']}, one thread: the "
-        f"processor's time, the least of {turns} turns, in milliseconds. The network sees {width}x{height} pixels; an "
-        "estimate begins with packed spikes and raw images of the sizes of `config/rigs/vehicle.yaml` and ends with "
-        f"depth of {spikes.width}x{spikes.height}. PyTorch {torch.__version__} (channels last, normalisation folded), "
+        f"# What computes the network\n\n`{command}` on {about['machine']}, one thread, checkpoint "
+        f"{plain.info.sha256[:8]}: the processor's time, the least of {turns} turns, in milliseconds. The network sees "
+        f"{width}x{height} pixels; an estimate begins with packed spikes and raw images of the sizes of "
+        f"`config/rigs/vehicle.yaml` and ends with depth of {spikes.width}x{spikes.height}. "
+        f"PyTorch {torch.__version__} (channels last, normalisation folded), "
         f"ONNX Runtime {onnxruntime.__version__}.\n\n"
     )
     (out / "inference.md").write_text(text + markdown_table(columns, rows))

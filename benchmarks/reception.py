@@ -8,7 +8,6 @@ lets them gather (`spike_depth_ros/batches.py`), with the C library as it comes,
 from __future__ import annotations
 
 import multiprocessing
-import os
 import platform
 import shlex
 import sys
@@ -26,7 +25,7 @@ from spike_depth.msg import SpikePacket
 
 from spike_depth_core.allocator import keep_freed_memory
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table, write_json
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_ros import qos
 from spike_depth_ros.batches import Batches
@@ -123,11 +122,11 @@ def main(
     print_table("Receiving", columns, rows)
     if out is None:
         return
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {' '.join(platform.libc_ver())}"
-    write_json(out / "reception.json", {"machine": machine, "turns": turns, "seconds": seconds, "results": result})
+    about = f"{machine()}, {' '.join(platform.libc_ver())}"
+    write_json(out / "reception.json", {"machine": about, "turns": turns, "seconds": seconds, "results": result})
     command = shlex.join(["python", "benchmarks/reception.py", *sys.argv[1:]])
     text = (
-        f"# What receiving costs\n\n`{command}` on {machine}: {RATE_HZ:g} packets of {PLANES} planes of "
+        f"# What receiving costs\n\n`{command}` on {about}: {RATE_HZ:g} packets of {PLANES} planes of "
         f"{WIDTH}x{HEIGHT} a second, mean and standard deviation over {turns} turns of {seconds:g} s. Processor time "
         "of the thread that receives; ratios to the turn of the first row beside it. How dear fresh memory is depends "
         "on the machine: on a virtual one, as here, very.\n\n"

@@ -3,7 +3,6 @@ learns within its budget, and gives the depth node what the guard has accepted."
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -197,21 +196,7 @@ class AdaptationNode(Node):
         self._diagnostics.publish(array)
 
 
-def give_way(niceness: int) -> None:
-    """Lower the priority of every thread of this process, on Linux: the middleware's too."""
-    with contextlib.suppress(OSError):
-        for thread in os.listdir("/proc/self/task"):
-            os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
-
-
-def alone() -> AdaptationNode:
-    """The node, in a process that it has to itself."""
-    node = AdaptationNode()
-    give_way(node.parameters.values["niceness"])
-    return node
-
-
-def main(arguments: list[str] | None = None, make: Callable[[], Node] = alone) -> int:
+def main(arguments: list[str] | None = None, make: Callable[[], Node] = AdaptationNode) -> int:
     """Run the node until it is stopped by a signal; returns the exit status."""
     return run_node(make, arguments)
 

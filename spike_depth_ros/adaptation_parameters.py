@@ -49,7 +49,7 @@ ADAPTATION_NODE = (
     Parameter(
         "niceness",
         10,
-        "Priority of the node on Linux: 0 as everything else, 10 a tenth of what others get that want the same core, "
+        "Priority of learning on Linux: 0 as everything else, 10 a tenth of what others get that want the same core, "
         "19 a hundredth.",
         0,
         19,

@@ -92,7 +92,8 @@ class AdaptationReport:
         values: dict[str, Any] = {}
         counts, findings = reception.sync.counts(), Findings()
         ages_ns = [reception.inputs.age_ns(sensor) for sensor in reception.inputs.sensors]
-        if not any(age_ns is not None and age_ns <= SILENT_NS for age_ns in ages_ns):
+        listened = reception.listened_ns > SILENT_NS
+        if listened and not any(age_ns is not None and age_ns <= SILENT_NS for age_ns in ages_ns):
             findings.add(WARN, "no sensor delivers")
         for sensor in reception.inputs.sensors:
             values[f"{sensor}/topic"] = reception.inputs.watch.topic(sensor)
@@ -104,7 +105,7 @@ class AdaptationReport:
         values["odometry/child_frame"] = reception.odometry.child_frame or "nothing heard"
         values["odometry/unrelated"] = reception.odometry.unrelated
         for name in (*reception.inputs.sensors, ODOMETRY):
-            if trouble := reception.inputs.watch.trouble(name, SILENT_NS):
+            if listened and (trouble := reception.inputs.watch.trouble(name, SILENT_NS)):
                 findings.add(WARN, trouble)
         return status(f"{self._name}: inputs", findings.level, findings.message("receiving"), values)
 

@@ -7,7 +7,9 @@ has no such turns, but is experimental in Jazzy: ros2/rclpy#1563 and #1644 tell 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -15,14 +17,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-MOST = 64
-"""Messages of one subscription in a turn: others must get theirs."""
 
-
-def waiting(subscription: Subscription, most: int = MOST) -> Iterator[Any]:
+def waiting(subscription: Subscription) -> Iterator[Any]:
     """Take the messages that wait in the queue of a subscription, the oldest first; on the executor's thread."""
     with subscription.handle:
-        for _ in range(most):
+        for _ in range(max(subscription.qos_profile.depth, 1)):  # not for ever, where they come as fast as they go
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
             if taken is None:
                 return
@@ -52,21 +51,39 @@ class Batches:
     Args:
         node: whose subscriptions they are. Their queues must hold what comes in a period.
         period_s: between batches.
+        together: is held while a batch is taken.
+        wanted: whether anybody wants what they say now; else they stay in their queues, and the oldest are lost there.
+        resumed: called before the first batch after a time in which nobody did.
 
     Attributes:
         group: of a subscription that is to be among them; its callback is called as ever.
     """
 
-    def __init__(self, node: Node, period_s: float):
+    def __init__(
+        self,
+        node: Node,
+        period_s: float,
+        together: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+        wanted: Callable[[], bool] = lambda: True,
+        resumed: Callable[[], None] = lambda: None,
+    ):
         self.group = _Gathering()
-        self._node = node
+        self._node, self._together, self._wanted, self._resumed = node, together, wanted, resumed
+        self._rested = False
         self._timer = node.create_timer(period_s, self._take, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _take(self) -> None:
-        for subscription in reversed(tuple(self._node.subscriptions)):
-            if subscription.callback_group is self.group:
-                for message in waiting(subscription):
-                    subscription.callback(message)
+        if not self._wanted():
+            self._rested = True
+            return
+        if self._rested:
+            self._rested = False
+            self._resumed()
+        with self._together():
+            for subscription in reversed(tuple(self._node.subscriptions)):
+                if subscription.callback_group is self.group:
+                    for message in waiting(subscription):
+                        subscription.callback(message)
 
     def close(self) -> None:
         """Take no more."""

@@ -30,6 +30,10 @@ def demo(
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Learn on the road as well, in a third process; what is kept goes to DIR.")
     ] = False,
+    prepare_spikes: Annotated[
+        bool,
+        typer.Option("--prepare-spikes", help="Make the spikes beforehand, for slow cores: 250 MB a second of drive."),
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/demo"),
 ) -> None:
     """Play a street through a live ROS 2 graph: spikes and frames in, depth out, measured against the truth.
@@ -42,7 +46,10 @@ def demo(
     try:
         if interrupt:
             raise KeyboardInterrupt
-        run_demo(interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out, adapt, parallax)
+        run_demo(
+            interrupt, seconds, seed, condition, checkpoint, planes_per_packet, threads, out, adapt, parallax,
+            prepare_spikes,
+        )  # fmt: skip
     except KeyboardInterrupt:
         print("Interrupted.")
 

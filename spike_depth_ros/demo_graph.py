@@ -245,6 +245,7 @@ def run_demo(
     out: Path,
     adapt: bool = False,
     parallax: bool = False,
+    prepare_spikes: bool = False,
 ) -> None:
     """Start the graph, drive, and write what came of it. The arguments are those of the command.
 
@@ -271,6 +272,7 @@ def run_demo(
                 duration=float(seconds),
                 loop=False,
                 planes_per_packet=planes_per_packet,
+                prepare_spikes=prepare_spikes,
                 wait_for_subscriber=True,
             ),
         )

@@ -76,7 +76,7 @@ def headline_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     ]
     late_ms = metrics["simulator_behind_ms_max"]
     if late_ms > LATE_MS:
-        rows.append(["the simulator's own delay in it, at most", f"{late_ms:.0f} ms: too few cores, or too slow"])
+        rows.append(["the simulator's own delay in it, at most", f"{late_ms:.0f} ms: see --prepare-spikes"])
     rows.append(["AbsRel", f"{metrics['abs_rel']:.3f}"])
     if "measured_frames" in metrics:
         rows.insert(5, ["of these corrected by parallax", f"{metrics['measured_frames']:,}"])

@@ -117,7 +117,7 @@ class Pipeline:
             None if values["reference"] == AUTO else values["reference"],
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
-        self._batches = Batches(node, values["gather"]) if values["gather"] else None
+        self._batches = Batches(node, values["gather"], self.sync.together) if values["gather"] else None
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed, self._batches)
         wanted = values["parallax"]
         watch, timeout_s = self.inputs.watch, values["odometry_timeout"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,16 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(_plain(data), indent=2, allow_nan=False) + "\n").encode())
+
+
+def machine() -> str:
+    """What this was measured on: cores, and the processor's name where the system tells it."""
+    name = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = ", ".join([name, *names[:1]])
+    return f"{os.cpu_count()} cores, {name}"
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -99,6 +99,10 @@ class SpikeRing:
         if self._last_seq is not None and seq == self._last_seq + 1:  # any other number may be damage itself
             self._last_seq = seq
 
+    def interrupt(self) -> None:
+        """Nobody listens for a while: what is missing before the next packet is not lost."""
+        self._last_seq = None
+
     def window(self, count: int, end_ns: int | None = None, tolerance_ns: int | None = None) -> PackedSpikes | None:
         """The newest unbroken run of `count` planes that ends at or before a time, joined in a new array.
 

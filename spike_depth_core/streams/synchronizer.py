@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -175,6 +176,16 @@ class Synchronizer:
             }
 
     # Inputs
+
+    def together(self) -> AbstractContextManager[Any]:
+        """For inputs that are taken in at once: as long as it is held, no moment is made of a part of them."""
+        return self._changed
+
+    def interrupt(self) -> None:
+        """Note that nothing was taken in for a while: what is missing of that time is not lost."""
+        with self._changed:
+            if self._ring is not None:
+                self._ring.interrupt()
 
     def add_spikes(self, spikes: PackedSpikes, seq: int) -> None:
         """Take in a packet of the spike stream. `seq` is its number, by which losses are known."""

@@ -10,7 +10,7 @@ from spike_depth_ros.adaptation_status import SILENT_NS, AdaptationReport
 from spike_depth_ros.diagnostics import OK, WARN
 
 
-def reception(ages_ns, trouble=""):
+def reception(ages_ns, trouble="", listened_ns=SILENT_NS + 1):
     """What `Reception` has, of two sensors."""
     counts = {"received": 9, "used": 4, "lost": 1, "dropped": {"no_camera_info": 5}}
     watch = SimpleNamespace(
@@ -24,7 +24,7 @@ def reception(ages_ns, trouble=""):
     )
     odometry = SimpleNamespace(topic="/odom", child_frame="", unrelated=3)
     sync = SimpleNamespace(counts=lambda: dict.fromkeys(ages_ns, counts))
-    return SimpleNamespace(inputs=inputs, odometry=odometry, sync=sync)
+    return SimpleNamespace(inputs=inputs, odometry=odometry, sync=sync, listened_ns=listened_ns)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,9 @@ def test_inputs_of_which_nothing_can_be_used_are_a_warning(ages_ns, trouble, lev
     values = {pair.key: pair.value for pair in found.values}
     assert values["rgb/dropped/no_camera_info"] == "5"
     assert values["odometry/unrelated"] == "3"
+
+
+def test_nothing_is_amiss_while_nobody_listens():
+    ages_ns = {"spikes": 9 * SILENT_NS, "rgb": None}
+    found = AdaptationReport("/adaptation_node").inputs(reception(ages_ns, "/rgb has been silent", listened_ns=0))
+    assert (found.level, found.message) == (OK, "receiving")

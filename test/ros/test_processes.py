@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from spike_depth.msg import AdaptationStatus
 
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork
@@ -75,18 +74,6 @@ def test_a_signal_while_the_network_is_loaded_ends_the_process_cleanly(checkpoin
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     assert "Traceback" not in output
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a thread has a priority of its own on Linux only")
-def test_the_adaptation_node_gives_way_to_others(graph, checkpoint, tmp_path):
-    observer = graph.add(Observer)
-    observer.listen(AdaptationStatus, "/adaptation_node/status")
-    given = {"checkpoint": checkpoint, "snapshots": tmp_path, "niceness": 7}
-    arguments = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
-    with program("adaptation_node", "--ros-args", *arguments) as process:
-        observer.wait(lambda: observer.received["status"] or process.poll() is not None, "a status")
-        threads = Path(f"/proc/{process.pid}/task").iterdir()
-        assert {os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads} == {7}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from rclpy.node import Node
+from spike_depth.msg import SpikePacket
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.geometry.rig import pose
@@ -73,26 +74,58 @@ def test_it_does_not_wait_for_ever_nor_for_what_has_not_been(listening):
     assert moment(8) == (2.0, None)
 
 
-def test_spikes_that_come_with_the_next_batch_are_waited_for(graph, monkeypatch):
-    monkeypatch.setattr(reception, "BATCH_S", 0.2)
+@pytest.fixture
+def live(graph):
+    """A reception over DDS of spikes and RGB, a vehicle that it hears, and an observer."""
     node, observer = graph.add(Node, "listener"), graph.add(Observer)
     vehicle = graph.add(Vehicle, target="/listener")
     values = {parameter.name: parameter.default for parameter in ADAPTATION_NODE} | {"use_tf": False}
     values["sensors"] = ["spikes", "rgb"]
     heard = Reception(node, SensorRig(CAMERAS), values, Reporter(node.get_logger()))
-    try:
-        vehicle.connect(observer.wait, ("spikes", "rgb"))
-        vehicle.send_spikes(4)
-        observer.wait(lambda: heard.inputs.age_ns("spikes") is not None, "the first spikes")
-        begin_ns = vehicle.time_ns
-        for number in range(1, 4):
-            vehicle.send_frame("rgb", vehicle.time_ns + 30 * MS)
-            received = functools.partial(lambda n: heard.sync.counts()["rgb"]["received"] == n, number)
-            observer.wait(received, "the frame, in a batch")
-            assert heard.sample(0.0) is None
-            vehicle.send_spikes(40)  # these come with the next
-            sample = observer.wait(lambda: heard.sample(0.0), "a moment")
-            assert sample.time_ns >= begin_ns
-            assert {"spikes", "rgb"} <= set(sample.rig.cameras)
-    finally:
-        heard.close()
+    vehicle.connect(observer.wait, ("spikes", "rgb"))
+    yield heard, vehicle, observer
+    heard.close()
+
+
+def test_spikes_that_come_with_the_next_batch_are_waited_for(monkeypatch, request):
+    monkeypatch.setattr(reception, "BATCH_S", 0.2)
+    monkeypatch.setattr(reception, "LINGER_S", 1e6)
+    heard, vehicle, observer = request.getfixturevalue("live")
+    heard.sample(0.0)
+    vehicle.send_spikes(4)
+    observer.wait(lambda: heard.inputs.age_ns("spikes") is not None, "the first spikes")
+    begin_ns = vehicle.time_ns
+    for number in range(1, 4):
+        vehicle.send_frame("rgb", vehicle.time_ns + 30 * MS)
+        received = functools.partial(lambda n: heard.sync.counts()["rgb"]["received"] == n, number)
+        observer.wait(received, "the frame, in a batch")
+        assert heard.sample(0.0) is None
+        vehicle.send_spikes(40)  # these come with the next
+        sample = observer.wait(lambda: heard.sample(0.0), "a moment")
+        assert sample.time_ns >= begin_ns
+        assert {"spikes", "rgb"} <= set(sample.rig.cameras)
+
+
+def test_nothing_is_taken_in_while_no_moment_is_asked_for_and_nothing_of_that_time_is_lost(live):
+    heard, vehicle, observer = live
+    arrived = []
+    observer.create_subscription(SpikePacket, "/listener/input/spikes", arrived.append, 1000)
+    observer.wait(lambda: vehicle.spikes.get_subscription_count() == 2, "both subscriptions")
+
+    def moment():
+        vehicle.announce()
+        vehicle.send_spikes(40)
+        vehicle.send_frame("rgb", vehicle.time_ns - MS)
+        return heard.sample(0.1)
+
+    observer.wait(moment, "a moment")
+    assert heard.listened_ns > 0
+    observer.wait(lambda: not heard.listened_ns, "the end of listening")
+    before = heard.sync.counts()["spikes"]["received"]
+    for _ in range(4):  # more than the queue holds
+        vehicle.send_spikes(100)
+        observer.wait(lambda: arrived[-1].seq == vehicle.seq - 1, "the packets elsewhere")
+    assert heard.sync.counts()["spikes"]["received"] == before
+    sample = observer.wait(moment, "a moment after the break")
+    assert {"spikes", "rgb"} <= set(sample.rig.cameras)
+    assert heard.sync.counts()["spikes"]["lost"] == 0

@@ -291,6 +291,27 @@ def test_waiting_ends_with_a_moment_a_timeout_or_closing():
     assert done[1] is None
 
 
+def test_no_moment_is_made_of_a_part_of_what_is_taken_in_together():
+    rig = Rig(Timing(), sensors=("spikes", "rgb"))
+    rig.spikes(20 * MS)
+    found, asking = [], threading.Event()
+
+    def ask():
+        asking.set()
+        found.append(rig.sync.wait(30.0))
+
+    asker = threading.Thread(target=ask)
+    with rig.sync.together():
+        rig.frame("rgb", 50 * MS)
+        asker.start()
+        asking.wait()
+        rig.clock.now += 10 * TIMEOUT  # whoever takes the batch in has been kept from it
+        asker.join(0.1)  # ends at once where there is a moment
+        rig.spikes(60 * MS)
+    asker.join()
+    assert found[0].sensors == ("spikes", "rgb")
+
+
 def test_how_long_a_sensor_has_been_silent_is_known_by_the_stamps_of_the_others():
     rig = Rig()
     assert rig.sync.age_ns("rgb") is None
