@@ -90,8 +90,9 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
         return markdown_table(["row", *views], [[row, *(cells[row, v] for v in views)] for row in values])
 
     seeds = max((len(rows) for rows in results.values()), default=0)
+    spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [f"# {suite.title}", ""]
-    lines += [f"`{command}`", "", f"AbsRel on test streets; mean and standard deviation over {seeds} seeds.", ""]
+    lines += [f"`{command}`", "", f"AbsRel on test streets; {spread}.", ""]
     lines += [table(found), "Median-scaled, which forgives a wrong scale:", "", table(scaled)]
     # AbsRel falls, too, when whatever is in doubt is told nearer: too far costs it more than too near.
     lines += ["δ < 1.25, the share of pixels told within a quarter of the truth; more is better:", "", table(within)]
