@@ -52,7 +52,7 @@ def bars_by_group(
     """Bars side by side, one colour a series: error by distance band, by condition. NaN is no bar, and the
     others of its group close ranks.
 
-    `spread` has, by series, how far a bar's line reaches to either side; NaN as 0.
+    `spread` has, by series, how far a bar's line reaches to either side; none where it is NaN.
     """
     figure, axes = _figure(title, x_label, y_label)
     width = 0.8 / max(len(series), 1)
@@ -61,7 +61,7 @@ def bars_by_group(
     for index, (name, values) in enumerate(series.items()):
         at = np.arange(len(groups)) + (ranks[index] - (counts - 1) / 2) * width
         line: dict[str, Any] = (
-            {} if spread is None else {"yerr": np.nan_to_num(spread[name]), "ecolor": INK, "capsize": 1.5}
+            {} if spread is None else {"yerr": np.asarray(spread[name]), "ecolor": INK, "capsize": 1.5}
         )
         drawn = axes.bar(at, np.nan_to_num(values), width * 0.92, label=name, color=_color(name, index), **line)
         if len(groups) * len(series) <= 14:

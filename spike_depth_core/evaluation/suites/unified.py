@@ -98,4 +98,5 @@ SUITE = Suite(
     views=VIEWS,
     findings=compare,
     domains=MOMENTS,
+    shown=("spikes", "rgb", "spikes, night"),
 )
