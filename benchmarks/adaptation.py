@@ -131,8 +131,19 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         ("latency_ms_p50", "arrival of the last plane used to publication, p50, ms", "{:.1f}"),
         ("latency_ms_p99", "the same, p99, ms", "{:.1f}"),
     )
+    spread = {
+        kind: {key: float(np.std([r[key] for r in result["rounds"][kind]])) for key, _, _ in named}
+        for kind in ("off", "on")
+    }
     rows = [
-        (name, form.format(off[key]), form.format(on[key]), f"{cost[key]:+.1%}" if key in cost else "")
+        (
+            name,
+            *(
+                f"{form.format(mean[key])} ± {form.format(spread[kind][key])}"
+                for kind, mean in (("off", off), ("on", on))
+            ),
+            f"{cost[key]:+.1%}" if key in cost else "",
+        )
         for key, name, form in named
     ]
     for node in (topics.SIMULATOR_NODE, topics.DEPTH_NODE, topics.ADAPTATION_NODE):
@@ -198,7 +209,10 @@ def main(
     if out is not None:
         write_json(out / "adaptation_cost.json", result)
         command = shlex.join(["python", "benchmarks/adaptation.py", *sys.argv[1:]])
-        text = f"# What learning on the road costs\n\n`{command}` on {result['machine']}.\n\n"
+        text = (
+            f"# What learning on the road costs\n\n`{command}` on {result['machine']}: mean and standard deviation "
+            f"over {turns} turns of {seconds:g} s, with and without in turns.\n\n"
+        )
         (out / "adaptation_cost.md").write_text(text + markdown_table(columns, rows) + "\n")
 
 
