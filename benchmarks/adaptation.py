@@ -159,9 +159,6 @@ def main(
         float | None, typer.Option(help="Milliseconds a second; the node's default when left out.")
     ] = None,
     drive: Annotated[float, typer.Option(min=1.0, help="Seconds that are rendered and played again.")] = DRIVE_S,
-    frame_rate: Annotated[
-        float, typer.Option(min=1.0, help="Frames of each camera a second: as often depth is asked for.")
-    ] = 30.0,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the results go.")] = None,
 ) -> None:
     """Measure the cost of learning on the road."""
@@ -171,14 +168,8 @@ def main(
         stack.enter_context(private_domain())
         switch = stack.enter_context(listening(Switch))
         remappings = [part for old, new in topics.simulator_remappings() for part in ("-r", f"{old}:={new}")]
-        simulator = stack.enter_context(
-            program(
-                "simulator_node",
-                ros_arguments(
-                    duration=drive, loop=True, prepare_spikes=True, wait_for_subscriber=True, frame_rate=frame_rate
-                ),
-            )
-        )
+        played = ros_arguments(duration=drive, loop=True, prepare_spikes=True, wait_for_subscriber=True)
+        simulator = stack.enter_context(program("simulator_node", played))
         depth_node = stack.enter_context(program("depth_node", [*ros_arguments(), *remappings]))
         kept = stack.enter_context(tempfile.TemporaryDirectory())
         given = {"snapshots": kept, "resume": False} | ({} if budget is None else {"budget": budget})

@@ -59,14 +59,14 @@ class Reception:
             stamps=lambda: node.get_clock().now().nanoseconds,
         )
         compressed = {camera: values[f"{camera}.compressed"] for camera in CAMERAS}
+        self._asking, self._asked_ns = False, 0
+        self._began_ns = time.monotonic_ns()
         self._batches = Batches(node, BATCH_S, self.sync.together, self._is_asked, self._resume)
         self.inputs = SensorInputs(node, self.sync, rig, reporter, compressed, self._batches)
         self.inputs.set_sensors(sensors)
         self._transforms = SensorTransforms(node, places=values["use_tf"])
         self.odometry = Odometry(node, reporter, self._transforms.lookup, self.inputs.watch, self._batches)
         self._unplaced: deque[DepthSample] = deque()
-        self._asking, self._asked_ns = False, 0
-        self._began_ns = time.monotonic_ns()
 
     @property
     def listened_ns(self) -> int:
