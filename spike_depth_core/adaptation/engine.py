@@ -230,7 +230,7 @@ class AdaptationEngine:
             return self._reject("the teacher's answer is not finite")
         if float(told.uncertainty.median()) > options.gate.max_uncertainty:
             return self._reject("the teacher is unsure")
-        answer, evidence = self._corrected(sample, inputs, told, neighbours)
+        answer, evidence = self.corrected(sample, inputs, told, neighbours)
         said = from_teacher(inputs, self.reference, teacher, answer, sample.time_ns)
         if not said.mask.any():
             return self._reject("the teacher sees nothing")
@@ -261,20 +261,20 @@ class AdaptationEngine:
             self._newest = [*self._newest, lesson][-options.live :]
         return ACCEPTED
 
-    def _corrected(
-        self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
+    def corrected(
+        self, sample: DepthSample, inputs: NetworkInput, told: Prediction, neighbours: Sequence[DepthSample]
     ) -> tuple[Prediction, Evidence | None]:
         """The teacher's answer with what parallax says of it, and that itself; None where there is none."""
         options = self.options.parallax
         if options is None or not neighbours:
-            return answer, None
+            return told, None
 
         def prepared(other: DepthSample, sensors: tuple[str, ...]) -> NetworkInput:
             return network_input(other, self.reference, sensors, self.pixels, self.device)
 
         skew = self.options.neighbours.skew
         others = other_moments(sample, neighbours, self.reference, self._sensors(sample), prepared, skew)
-        return corrected(answer, inputs, others, options)
+        return corrected(told, inputs, others, options)
 
     def _lesson(
         self, said: Lesson, answer: Prediction, own: Prediction, student: tuple[str, ...], parallax: torch.Tensor

@@ -8,7 +8,6 @@ every other domain is new, see `newcomer`, and the package's own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
-from spike_depth_core.adaptation.lessons import Lesson, from_truth
+from spike_depth_core.adaptation.lessons import from_truth
 from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
 from spike_depth_core.evaluation.results import markdown_table, write_json
@@ -41,6 +39,7 @@ TEST_SEED = 700_000
 WINDOW_S = 20.0
 GLANCES_S = (0.25, 0.1)  # before each moment, to compare it with
 WITH_ALL_EVERY = 2  # moments to one of which depth is taken with all sensors, too
+SURE = -10.0  # log scale of an error: less than any network tells
 SERIES = {
     "frozen": "frozen",
     "adapted": "adapted",
@@ -181,20 +180,17 @@ class Learner:
 
 
 class TaughtByTruth(AdaptationEngine):
-    """The same adaptation with true depth for labels: what the stream could teach at best, by the same schedule."""
+    """The same adaptation with true depth where parallax has its say: what the stream could teach at best, by the same
+    schedule."""
 
-    def lesson(
-        self, sample: DepthSample, said: Lesson, answer: Prediction, student: tuple[str, ...], parallax: Tensor
-    ) -> tuple[Lesson, Tensor]:
-        lesson = from_truth(sample, self.reference, student, self.pixels, self.depth_range, self.device)
-        return lesson, lesson.mask
-
-    def _corrected(
-        self, sample: DepthSample, inputs: NetworkInput, answer: Prediction, neighbours: Sequence[DepthSample]
+    def corrected(
+        self, sample: DepthSample, inputs: NetworkInput, told: Prediction, neighbours: Sequence[DepthSample]
     ) -> tuple[Prediction, Evidence]:
-        everywhere = torch.ones_like(answer.log_depth, dtype=torch.bool)
-        nothing = torch.zeros(2, *answer.log_depth.shape[1:])  # of all depths the same: there is no need to measure
-        return answer, Evidence(answer.log_depth, torch.tensor([-1.0, 1.0])[:, None, None], nothing, everywhere)
+        truth = from_truth(sample, self.reference, (self.reference,), self.pixels, self.depth_range, self.device)
+        known = truth.log_depth.masked_fill(~truth.mask, torch.nan)
+        sure = Prediction(known, torch.full_like(told.log_scale, SURE), told.features)
+        away = torch.tensor([-1.0, 0.0, 1.0], device=known.device)[:, None, None]
+        return sure, Evidence(known, away, away.abs().expand(-1, *known.shape[1:]), truth.mask)
 
 
 class _Driver:
@@ -242,11 +238,9 @@ def run_scenario(
     options = options or AdaptationOptions(students=(("spikes",),))
     originals = list(rendered_originals(preset.original, preset.scale, conditions=learner.conditions))
     estimator = learner.estimator
-    # Who learns the truth has to go from what the teacher says: that is no fault of it.
-    freely = replace(options, guard=replace(options.guard, drift_bound=math.inf))
     drivers = {
-        name: _Driver(kind(learner.network, originals, estimator.info.depth_range, allowed), estimator.info)
-        for name, kind, allowed in (("adapted", AdaptationEngine, options), ("by_truth", TaughtByTruth, freely))
+        name: _Driver(kind(learner.network, originals, estimator.info.depth_range, options), estimator.info)
+        for name, kind in (("adapted", AdaptationEngine), ("by_truth", TaughtByTruth))
     }
     student, teacher = options.students[0], options.teacher_sensors
     moments = []

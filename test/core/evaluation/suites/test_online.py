@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from spike_depth_core.evaluation.suites.online import (
     Learner,
     OnlinePreset,
     Scenario,
+    TaughtByTruth,
     drive,
     findings,
     run_scenario,
@@ -30,6 +32,7 @@ from spike_depth_core.networks.checkpoint import CheckpointInfo
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.spikes import spike_counts
 from spike_depth_core.world import World
+from test.core.adaptation.toys import BOLD, toy_network, toy_originals, toy_stream
 
 SHORT = OnlinePreset(1.0, 2.0, 1.0, 2.0, 1, 0.25, 2)
 
@@ -118,6 +121,29 @@ def test_the_scenarios_are_of_different_worlds_that_there_are():
     looks = [(scene.town.name, scene.condition, scene.weather.kind if scene.weather else "") for scene in scenes]
     assert looks[:3] == [("first", "night", ""), ("second", "day", ""), ("first", "day", "rain")]
     assert len({(look, *s.spikes.items(), s.turned_deg) for look, s in zip(looks, SCENARIOS, strict=True)}) == 5
+
+
+def test_who_is_taught_by_truth_learns_it_wherever_it_is_known_and_is_judged_by_it():
+    def with_truth(sample):
+        """7 m below the upper third, and nothing known there."""
+        depth = np.full_like(sample.depth["spikes"], 7.0)
+        depth[: len(depth) // 3] = np.nan
+        return dataclasses.replace(sample, depth={"spikes": depth})
+
+    engine = TaughtByTruth(toy_network(), toy_originals(), options=BOLD)
+    for sample in toy_stream(6):
+        assert engine.observe(with_truth(sample)) == "accepted"
+    assert (len(engine.memory), len(engine.held_out)) == (4, 2)
+    for lesson in (*engine.memory.items, *engine.held_out):
+        assert lesson.sensors == ("spikes",)
+        assert "rgb" in lesson.whole.sensors
+        for learned in (lesson, lesson.whole):
+            torch.testing.assert_close(learned.depth[learned.mask], torch.full((int(learned.mask.sum()),), 7.0))
+            assert float(learned.mask.float().mean()) == pytest.approx(2 / 3, abs=0.03)
+    asked = engine.held_out[-1].whole.evidence
+    for metres in (7.0, 9.0, 5.0):  # by how far in log-depth an answer is off
+        regret = asked.regret(torch.full_like(asked.told, metres).log())[asked.said]
+        torch.testing.assert_close(regret, torch.full_like(regret, abs(math.log(metres / 7.0))))
 
 
 def test_a_short_drive_end_to_end(tmp_path):
