@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import rclpy
@@ -56,5 +57,6 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
             executor.shutdown()
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        with suppress(RuntimeError):  # rclpy's thread for signals may have done it just after try_shutdown has asked
+            rclpy.try_shutdown()
     return 0

@@ -76,6 +76,25 @@ def test_a_signal_while_the_network_is_loaded_ends_the_process_cleanly(checkpoin
     assert "Traceback" not in output
 
 
+def test_an_interrupt_that_a_library_makes_another_error_of_ends_the_process_cleanly():
+    script = """
+import signal, sys
+import rclpy
+from spike_depth_ros.process import run_node
+
+def make():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as interrupt:
+        rclpy.ok = lambda: True  # the context has not noticed yet
+        raise RuntimeError("amid a call") from interrupt
+
+sys.exit(run_node(make))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
 @pytest.mark.parametrize(
     ("parameter", "said"),
     [
