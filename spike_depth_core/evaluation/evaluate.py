@@ -23,6 +23,7 @@ from spike_depth_core.metrics import (
     Reliability,
     certain_half,
     garg_crop,
+    hard_half,
     scored_pixels,
     sparsification,
     valid_mask,
@@ -99,6 +100,7 @@ class Evaluation:
         self.reliability = Reliability()
         self._priors: dict[PinholeCamera, np.ndarray] = {}
         self._halves: list[tuple[float, float]] = []
+        self._hard: list[float] = []
         self._sparsifications: list[tuple[np.ndarray, np.ndarray]] = []
         self._ause: list[float] = []
         bands = len(DISTANCE_BANDS) - 1
@@ -155,6 +157,8 @@ class Evaluation:
             for (method, scaling), average in self.averages.items()
         }
         self._add_by_place(maps, t, where)
+        if self.row_prior is not None:
+            self._hard.append(hard_half(p, t, maps[ROW_PRIOR][where].astype(np.float64)))
         sky = np.isposinf(truth) if mask is None else np.isposinf(truth) & mask
         self._sky += int(sky.sum())
         self._near_sky += int((depth[sky] < SKY_FROM_M).sum())
@@ -236,6 +240,12 @@ class Evaluation:
             return float("nan")
         half, whole = np.mean(self._halves, axis=0)
         return float(half / whole) if whole > 0 else float("nan")
+
+    @property
+    def hard_half_abs_rel(self) -> float:
+        """AbsRel of the half of each frame's pixels at which the row prior errs most, mean over frames; NaN without
+        a row prior."""
+        return float(np.mean(self._hard)) if self._hard else float("nan")
 
     @property
     def near_sky_share(self) -> float:

@@ -9,6 +9,7 @@ from spike_depth_core.metrics.depth import (
     bootstrap_interval,
     frame_metrics,
     garg_crop,
+    hard_half,
     scored_pixels,
     valid_mask,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "certain_half",
     "frame_metrics",
     "garg_crop",
+    "hard_half",
     "scored_pixels",
     "sparsification",
     "valid_mask",

@@ -146,6 +146,17 @@ def frame_metrics(
     return {**depth_errors(p, t), "pixels": float(where.sum()), "coverage": float(where.sum() / known.sum())}
 
 
+def hard_half(p: np.ndarray, t: np.ndarray, baseline: np.ndarray) -> float:
+    """AbsRel of the half of a frame's pixels at which a baseline errs most.
+
+    Args:
+        p, t: predicted and true depth [n] in metres.
+        baseline: what it says there, [n] metres: of whom it does not depend which pixels are hard.
+    """
+    hardest = np.argsort(-np.abs(baseline - t) / t, kind="stable")[: (p.size + 1) // 2]
+    return float(np.mean(np.abs(p[hardest] - t[hardest]) / t[hardest]))
+
+
 class MetricAverage:
     """The mean of per-frame metrics over a data set, and how much it may be trusted.
 

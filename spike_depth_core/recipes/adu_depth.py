@@ -158,14 +158,15 @@ class AduDepth(_Pairs):
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
         (request,) = requests
-        inputs, _, truth = self.view(batches[0], request, step.generator)
+        inputs, clean, truth = self.view(batches[0], request, step.generator)
         left = with_one_eye(inputs)
         student: Prediction = modules["student"](left)
         total, parts = self.depth_loss(student.log_depth, student.log_scale, truth)
         if "teacher" not in modules:
             return total, parts
         with torch.set_grad_enabled(self.teaching.learns):
-            teacher: Prediction = modules["teacher"](inputs)
+            # Who does not learn is asked for what it knows best: of the pictures as they are.
+            teacher: Prediction = modules["teacher"](inputs if self.teaching.learns else clean)
         ramp = 1.0 if self.ramp == 0 else min(1.0, step.progress / self.ramp)
         if self.teaching.learns:
             own, teachers = self.depth_loss(teacher.log_depth, teacher.log_scale, truth)

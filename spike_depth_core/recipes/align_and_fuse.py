@@ -30,7 +30,7 @@ from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, 
 from spike_depth_core.networks.fusion import SIMILARITY, halves
 from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, prepare
 from spike_depth_core.recipes.recipe import Request, Stage, Step
-from spike_depth_core.recipes.supervised import Supervised
+from spike_depth_core.recipes.supervised import TaughtByDepth, drawn
 from spike_depth_core.recipes.views import mirrored
 from spike_depth_core.samples.batch import SampleBatch
 
@@ -40,7 +40,7 @@ STRIDES = (2, 4, 8, 16)
 
 
 @dataclass
-class _SeveralSensors(Supervised):
+class _SeveralSensors(TaughtByDepth):
     """What both stages share: the same view of several sensors, and true depth from each one's place.
 
     Attributes:
@@ -71,8 +71,7 @@ class _SeveralSensors(Supervised):
             raise ValueError(
                 f"{self.name} learns from {self.architecture.sensors}; domain {domain!r} has {available[domain]}"
             )
-        weights = np.array([self.prefer[s] for s in known])
-        return rng, domain, known, str(rng.choice(known, p=weights / weights.sum()))
+        return rng, domain, known, drawn(known, self.prefer, rng)
 
     def places(self, batch: SampleBatch, request: Request, generator: torch.Generator) -> tuple[NetworkInput, Tensor]:
         """The sensors in one random camera, mirrored or not all alike, and true depth [B, N, H, W] from the places of

@@ -36,7 +36,7 @@ from spike_depth_core.networks.heads import PooledHead
 from spike_depth_core.networks.preprocess import NetworkInput, in_sight
 from spike_depth_core.networks.transfer import start_sensor_from
 from spike_depth_core.recipes.recipe import Request, Stage, Step
-from spike_depth_core.recipes.supervised import Supervised
+from spike_depth_core.recipes.supervised import TaughtByDepth
 from spike_depth_core.recipes.teaching import Teaching
 from spike_depth_core.samples.batch import SampleBatch
 
@@ -46,7 +46,7 @@ COARSEST = -1
 
 
 @dataclass
-class _OneSensor(Supervised):
+class _OneSensor(TaughtByDepth):
     """Supervised learning from one sensor of one domain."""
 
     sensor: ClassVar[str]
@@ -82,7 +82,7 @@ class TargetSupervised(_OneSensor):
 
 
 @dataclass
-class CrossModality(Supervised):
+class CrossModality(TaughtByDepth):
     """Stage 2, CFKD: from RGB to the mediate spikes of the same moment.
 
     The student is the network that stage 1 has kept. All sensors share its encoder beyond the stems, its trunk and its
@@ -203,7 +203,7 @@ class CrossModality(Supervised):
 
 
 @dataclass
-class CrossDomain(Supervised):
+class CrossDomain(TaughtByDepth):
     """Stage 3, SCTS: from the mediate spikes of the source to the real ones of the target.
 
     Attributes:

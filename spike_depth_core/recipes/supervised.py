@@ -17,43 +17,24 @@ from spike_depth_core.recipes.recipe import Request, Step
 from spike_depth_core.recipes.views import AugmentedRecipe, mirrored
 from spike_depth_core.samples.batch import SampleBatch
 
+PREFERRED = {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12}
+"""How often each sensor is the one in whose frame depth is learned, of networks for all of them."""
 SKY_MARGIN = 0.2
 """By how much the log-depth of the sky is to lie beyond the range: at the very bound no scale would tell that it is."""
 
 
 @dataclass
-class Supervised(AugmentedRecipe):
-    """L1 on log-depth, edges, sky, and a Laplace likelihood that teaches the uncertainty alone.
+class TaughtByDepth(AugmentedRecipe):
+    """What recipes have in common that learn from true depth: L1 on log-depth, edges, sky, and a Laplace likelihood
+    that teaches the uncertainty alone.
 
     Attributes:
-        single: share of steps with one sensor alone; the rest draw a set that holds the reference.
-        prefer: how often each sensor is the reference, before normalising over those there are.
         edge_weight, sky_weight, uncertainty_weight: of the terms beside the L1.
     """
 
-    single: float = 0.5
-    prefer: dict[str, float] = field(default_factory=lambda: {"spikes": 0.4, "rgb": 0.4, "nir": 0.08, "thermal": 0.12})
     edge_weight: float = 0.5
     sky_weight: float = 0.2
     uncertainty_weight: float = 0.1
-    name: ClassVar[str] = "supervised"
-
-    def requests(self, step: int, available: Mapping[str, tuple[str, ...]]) -> Sequence[Request]:
-        reference, sensors = self.sensors(step, available["source"])
-        return (Request(reference, sensors, (reference,)),)
-
-    def sensors(self, step: int, available: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """(reference, sensors) that step number `step` uses."""
-        rng = np.random.default_rng([self.seed, step, 1])
-        known = [s for s in self.architecture.sensors if s in available]
-        weights = np.array([self.prefer[s] for s in known])
-        reference = str(rng.choice(known, p=weights / weights.sum()))
-        if rng.random() < self.single:
-            return reference, (reference,)
-        others = [s for s in known if s != reference]
-        keep_all = rng.random() < 0.2
-        chosen = {reference, *(s for s in others if keep_all or rng.random() < 0.5)}
-        return reference, tuple(s for s in known if s in chosen)
 
     def loss(
         self, modules: nn.ModuleDict, batches: Sequence[SampleBatch], requests: Sequence[Request], step: Step
@@ -99,3 +80,39 @@ class Supervised(AugmentedRecipe):
             + self.uncertainty_weight * parts["uncertainty"]
         )
         return total, parts
+
+
+@dataclass
+class Supervised(TaughtByDepth):
+    """Any set of sensors, one a step.
+
+    Attributes:
+        single: share of steps with one sensor alone; the rest draw a set that holds the reference.
+        prefer: how often each sensor is the reference, before normalising over those there are.
+    """
+
+    single: float = 0.5
+    prefer: dict[str, float] = field(default_factory=lambda: dict(PREFERRED))
+    name: ClassVar[str] = "supervised"
+
+    def requests(self, step: int, available: Mapping[str, tuple[str, ...]]) -> Sequence[Request]:
+        reference, sensors = self.sensors(step, available["source"])
+        return (Request(reference, sensors, (reference,)),)
+
+    def sensors(self, step: int, available: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """(reference, sensors) that step number `step` uses."""
+        rng = np.random.default_rng([self.seed, step, 1])
+        known = [s for s in self.architecture.sensors if s in available]
+        reference = drawn(known, self.prefer, rng)
+        if rng.random() < self.single:
+            return reference, (reference,)
+        others = [s for s in known if s != reference]
+        keep_all = rng.random() < 0.2
+        chosen = {reference, *(s for s in others if keep_all or rng.random() < 0.5)}
+        return reference, tuple(s for s in known if s in chosen)
+
+
+def drawn(sensors: Sequence[str], prefer: Mapping[str, float], rng: np.random.Generator) -> str:
+    """One of the sensors, as often as each is preferred among them."""
+    weights = np.array([prefer[s] for s in sensors])
+    return str(rng.choice(sensors, p=weights / weights.sum()))

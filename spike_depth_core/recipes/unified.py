@@ -32,13 +32,13 @@ from spike_depth_core.losses.distillation import least, mostly
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import in_sight
 from spike_depth_core.recipes.recipe import Request, Step
-from spike_depth_core.recipes.supervised import Supervised
+from spike_depth_core.recipes.supervised import PREFERRED, TaughtByDepth, drawn
 from spike_depth_core.recipes.teaching import Teaching
 from spike_depth_core.samples.batch import SampleBatch
 
 
 @dataclass
-class Unified(Supervised):
+class Unified(TaughtByDepth):
     """One stage: supervised by truth, and by the fullest set of sensors.
 
     Attributes:
@@ -49,6 +49,7 @@ class Unified(Supervised):
         gate: whether only pixels count at which the teacher is surer than the student.
         feature_weight: of the distillation of coarse features.
         align_weight, temperature: of the contrast between shared and specific halves.
+        prefer: how often each sensor is the reference, before normalising over those there are.
         missing: how often each sensor beside the reference is left out of the fullest set.
         unlabelled: whether a batch of the `target` domain, without labels, is part of each step.
         screen: share of that batch's pixels in sight, by the teacher's uncertainty, that become labels.
@@ -62,6 +63,7 @@ class Unified(Supervised):
     feature_weight: float = 0.05
     align_weight: float = 0.01
     temperature: float = 0.1
+    prefer: dict[str, float] = field(default_factory=lambda: dict(PREFERRED))
     missing: float = 0.25
     unlabelled: bool = False
     screen: float = 0.5
@@ -82,8 +84,8 @@ class Unified(Supervised):
         requests = []
         for domain in self.domains:
             known = tuple(s for s in self.architecture.sensors if s in available[domain])
-            reference, _ = self.sensors(step, known)
             rng = np.random.default_rng([self.seed, step, 3])
+            reference = drawn(known, self.prefer, rng)
             kept = tuple(s for s in known if s == reference or rng.random() >= self.missing)
             requests.append(Request(reference, kept, (reference,) if domain == "source" else (), domain))
         return requests
@@ -144,14 +146,15 @@ class Unified(Supervised):
         )
 
     def subsets(self, present: tuple[str, ...], reference: str, step: Step) -> list[tuple[str, ...]]:
-        """The sets that are decoded, the fullest first: all, one alone, and a random one between."""
+        """The sets that are decoded, the fullest first: all, the reference alone, and a random one between.
+
+        The reference is in each: depth is told in its frame, and asked of a sensor alone in its own.
+        """
         if len(present) == 1:
             return [present]
         rng = np.random.default_rng([self.seed, step.number, 4])
-        weights = np.array([self.prefer[s] for s in present])
-        alone = (str(rng.choice(present, p=weights / weights.sum())),)
-        between = tuple(s for s in present if rng.random() < 0.5)
-        chosen = [present, alone]
+        between = tuple(s for s in present if s == reference or rng.random() < 0.5)
+        chosen = [present, (reference,)]
         if 1 < len(between) < len(present):
             chosen.append(between)
         return chosen

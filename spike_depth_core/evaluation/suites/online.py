@@ -281,8 +281,8 @@ def findings(moments: list[dict[str, Any]]) -> dict[str, Any]:
         the same for the teacher and for the student taught by truth. `loss`: rise of AbsRel over the frozen one's after
         the return. `worst`: the largest rise in any window of `WINDOW_S`. `fused_gain`, `fused_worst`: as `gain` and
         `worst`, with all sensors, against the teacher, which is the frozen checkpoint with them. `abs_rel`: of each of
-        `SERIES` over the whole drive. `windows`: start of each, and in it the mean of each of `SERIES`; NaN of what was
-        not asked. `begins_s`: of the phases `new` and `after`.
+        `SERIES` over the whole drive. `windows`, for the chart, one after the other: start of each, and in it the mean
+        of each of `SERIES`; NaN of what was not asked. `begins_s`: of the phases `new` and `after`.
     """
 
     def mean(chosen: list[dict[str, Any]], who: str) -> float:
@@ -296,22 +296,24 @@ def findings(moments: list[dict[str, Any]]) -> dict[str, Any]:
     new = [m for m in moments if m["phase"] == "new"]
     last = [m for m in new if m["time_s"] > new[-1]["time_s"] - 60.0]
     after = [m for m in moments if m["phase"] == "after"]
-    windows, rises, fused_rises = [], [], []
-    first = moments[0]["time_s"]
-    for k in range(int((moments[-1]["time_s"] - first) / WINDOW_S) + 1):
+    windows = []
+    first, end = moments[0]["time_s"], moments[-1]["time_s"]
+    for k in range(int((end - first) / WINDOW_S) + 1):
         inside = [m for m in moments if k <= (m["time_s"] - first) / WINDOW_S < k + 1]
         if inside:
             windows.append({"start_s": first + k * WINDOW_S, **{name: mean(inside, name) for name in SERIES}})
-            rises.append(rise(inside, "adapted"))
-            fused_rises.append(rise(inside, "fused", "teacher"))
+    # Of a drive shorter than a window, all of it.
+    until = end + 1.5 * (end - first) / max(1, len(moments) - 1) - WINDOW_S
+    starts = [m["time_s"] for m in moments if m["time_s"] < until] or [first]
+    sliding = [[m for m in moments if start <= m["time_s"] < start + WINDOW_S] for start in starts]
     return {
         "gain": -rise(last, "adapted"),
         "teacher_gain": -rise(last, "teacher"),
         "truth_gain": -rise(last, "by_truth"),
         "fused_gain": -rise(last, "fused", "teacher"),
         "loss": rise(after, "adapted"),
-        "worst": max(rises),
-        "fused_worst": float(np.nanmax(fused_rises)),
+        "worst": max(rise(inside, "adapted") for inside in sliding),
+        "fused_worst": max(rise(inside, "fused", "teacher") for inside in sliding),
         "abs_rel": {name: mean(moments, name) for name in SERIES},
         "windows": windows,
         "begins_s": {"new": new[0]["time_s"], "after": after[0]["time_s"]},

@@ -13,7 +13,8 @@ from spike_depth_core.recipes import RECIPES, Stage, Supervised
 from spike_depth_core.recipes.r2sdepth import SelfDistillation
 
 SPIKES = "spikes"
-NOTHING = {"feature_weight": 0.0, "activation_weight": 0.0, "depth_weight": 0.0}
+TERMS = ("feature_weight", "activation_weight", "depth_weight", "uncertainty_weight")
+NOTHING = dict.fromkeys(TERMS, 0.0)
 FIRST, SECOND = 1.0, 0.5
 """Of the preset's steps, before distillation and in it: a teacher that has learned for as short a time as it then
 teaches knows less than its student would know alone."""
@@ -81,6 +82,8 @@ SUITE = Suite(
         _row("+ distillation of features", **NOTHING | {"feature_weight": 0.1}),
         _row("+ distillation of activations", **NOTHING | {"activation_weight": 0.1}),
         _row("+ distillation of depth", **NOTHING | {"depth_weight": 1.0}),
+        # How sure to be is told by layers that depth comes from, too: the term moves depth, if little.
+        _row("+ likelihood of the teacher's depth", **NOTHING | {"uncertainty_weight": 0.1}),
         _row("+ distillation, all terms, no gate", gate=False),
         Row("supervised", _supervised, views=(SPIKES,)),
         Row("spiking encoder by view synthesis", functools.partial(_spiking, ALONE), views=(SPIKES,)),

@@ -239,6 +239,7 @@ class SuiteRun:
                 **evaluation.mean(method),
                 "median_scaled": evaluation.mean(method, "median")["abs_rel"],
                 "certain_half_ratio": evaluation.certain_half_ratio,
+                "hard_half_abs_rel": evaluation.hard_half_abs_rel,
                 "by_condition": evaluation.by_condition(),
             }
             for name, evaluation in evaluations.items()

@@ -12,10 +12,11 @@ from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Stage
 
 ROW_PRIOR_ROW = "row prior"
-DOUBTFUL = ", doubtful half"
-"""After a view's name: AbsRel of the half of each picture's pixels that a row is least certain of."""
+HARD = ", hard half"
+"""After a view's name: AbsRel of the half of each picture's pixels at which the row prior errs most. They are the same
+for all rows; of the pixels that each row doubts the error would be compared with how well it doubts."""
 Scores = Mapping[str, Mapping[str, np.ndarray]]
-"""AbsRel by row and view, and by view and `DOUBTFUL`; one value a seed."""
+"""AbsRel by row and view, and by view and `HARD`; one value a seed."""
 
 
 @dataclass(frozen=True)

@@ -13,34 +13,24 @@ from matplotlib.figure import Figure
 
 from spike_depth_core.evaluation.plots import bars_by_group
 from spike_depth_core.evaluation.results import markdown_table, write_json
-from spike_depth_core.evaluation.suites.suite import DOUBTFUL, ROW_PRIOR_ROW, Finding, Suite
+from spike_depth_core.evaluation.suites.suite import HARD, Finding, Suite
 from spike_depth_core.evaluation.suites.trained_stages import digest
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def scores(results: Results, metric: str = "abs_rel") -> dict[str, dict[str, np.ndarray]]:
-    """A metric by row and view, one value for each seed that every row with results has, in the order of results."""
+    """A metric by row and view, one value for each seed that every row with results has, in the order of results; NaN
+    where a result, joined from an older page, has not been asked for it."""
     complete = [{result["seed"] for result in done} for done in results.values() if done]
     seeds = set.intersection(*complete) if complete else set()
     return {
         row: {
-            view: np.array([r["views"][view][metric] for r in done if r["seed"] in seeds], dtype=float)
+            view: np.array([r["views"][view].get(metric, math.nan) for r in done if r["seed"] in seeds], dtype=float)
             for view in done[0]["views"]
         }
         for row, done in results.items()
         if done
-    }
-
-
-def doubtful_halves(results: Results) -> dict[str, dict[str, np.ndarray]]:
-    """`scores` of the less certain halves, under names that end with `DOUBTFUL`; of rows that say what they doubt."""
-    sure = {row: done for row, done in results.items() if row != ROW_PRIOR_ROW}
-    whole, ratio = scores(sure), scores(sure, "certain_half_ratio")
-    # The two halves of a picture have equally many pixels: their errors are those of the whole, twice.
-    return {
-        row: {view + DOUBTFUL: values * (2 - ratio[row][view]) for view, values in by_view.items()}
-        for row, by_view in whole.items()
     }
 
 
@@ -75,8 +65,9 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
     """
     found = scores(results)
     scaled, within = scores(results, "median_scaled"), scores(results, "a1")
-    doubtful = doubtful_halves(results)
-    findings = findings_of(suite, {row: {**by_view, **doubtful.get(row, {})} for row, by_view in found.items()})
+    hard = scores(results, "hard_half_abs_rel")
+    asked = {row: {**by_view, **{v + HARD: x for v, x in hard[row].items()}} for row, by_view in found.items()}
+    findings = findings_of(suite, asked)
     views = [view.name for view in suite.views]
 
     def table(values: Mapping[str, Mapping[str, np.ndarray]]) -> str:

@@ -71,6 +71,13 @@ def _unified(mode: str, unlabelled: bool, architecture: Architecture, seed: int)
     )
 
 
+def _without_teacher(architecture: Architecture, seed: int) -> tuple[Stage, ...]:
+    """As many answers a step as the unified rows are asked for, by truth alone."""
+    return _then(
+        Unified(architecture, seed=seed, response_weight=0.0, feature_weight=0.0, align_weight=0.0), architecture, seed
+    )
+
+
 def compare(found: Scores) -> list[Finding]:
     """Not worse than the specialist of any sensor, and better where it matters: spikes alone at night and at speed."""
     taught = found["unified, own teacher"]
@@ -89,6 +96,7 @@ SUITE = Suite(
     rows=(
         Row("supervised", _supervised),
         *(Row(_specialist_row(s), functools.partial(_specialist, s), views=_views_of(s)) for s in SENSORS),
+        Row("unified, no teacher", _without_teacher),
         Row("unified, own teacher", functools.partial(_unified, "online", False)),
         Row("unified, mutual", functools.partial(_unified, "mutual", False)),
         Row("unified, averaged teacher", functools.partial(_unified, "ema", False)),

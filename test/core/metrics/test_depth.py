@@ -11,6 +11,7 @@ from spike_depth_core.metrics import (
     bootstrap_interval,
     frame_metrics,
     garg_crop,
+    hard_half,
     valid_mask,
 )
 
@@ -119,6 +120,14 @@ def test_garg_crop_of_the_kitti_size():
     # The crop of 375x1242 that monodepth2's evaluation prints: rows 153 to 371, columns 44 to 1197.
     rows, columns = np.nonzero(garg_crop(375, 1242))
     assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (153, 371, 44, 1197)
+
+
+def test_the_hard_half_is_where_the_baseline_errs_most():
+    truth = np.full(5, 10.0)
+    baseline = np.array([10.0, 12.0, 4.0, 10.5, 11.0])  # off by 0, 20, 60, 5 and 10 %
+    found = hard_half(np.array([99.0, 11.0, 13.0, 99.0, 8.0]), truth, baseline)
+    assert found == pytest.approx((0.1 + 0.3 + 0.2) / 3)
+    assert hard_half(np.array([11.0]), truth[:1], baseline[:1]) == pytest.approx(0.1)
 
 
 def test_average_weighs_frames_alike():

@@ -160,6 +160,24 @@ def test_who_learns_from_whom(mode, batch):
     assert float(parts["response"].detach()) > 0
 
 
+@pytest.mark.parametrize("mode", ["frozen", "online"])
+def test_a_frozen_teacher_sees_the_pictures_as_they_are(mode, batch):
+    recipe = AduDepth(SMALL, teaching=Teaching(mode), jitter=1.0)
+    modules = recipe.modules(teacher_network())
+    seen = {}
+    for who in ("student", "teacher"):
+        modules[who].register_forward_pre_hook(lambda _, given, who=who: seen.update({who: given[0].images}))
+    requests = recipe.requests(0, AVAILABLE)
+    recipe.loss(modules, [batch], requests, Step(5, 10, torch.Generator().manual_seed(3)))
+    changed, clean, _ = recipe.view(batch, requests[0], torch.Generator().manual_seed(3))
+    shown = clean if mode == "frozen" else changed
+    for sensor, image in seen["student"].items():
+        torch.testing.assert_close(image, changed.images[sensor])
+        for eye in (sensor, f"{sensor}_right"):
+            torch.testing.assert_close(seen["teacher"][eye], shown.images[eye])
+            assert not torch.equal(clean.images[eye], changed.images[eye])
+
+
 def test_parts_that_are_off_leave_no_module_and_the_same_student():
     """Rows of an ablation begin with the same weights, whatever else they have."""
     begun, taught = [], teacher_network(seed=1)

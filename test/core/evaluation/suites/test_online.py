@@ -59,6 +59,19 @@ def test_findings_by_hand():
     assert found["abs_rel"]["adapted"] == pytest.approx(1.5 * (40 * 0.2 + 120 * 0.3 + 40 * 0.21) / 200)
 
 
+def test_the_worst_window_is_any_and_not_of_a_grid():
+    steady = {"frozen": 0.2, "by_truth": 0.2, "teacher": 0.1, "fused": 0.1}
+    errors = [0.24 if 30 <= k < 50 else 0.2 for k in range(100)]  # half of either of two windows of a grid
+    phases = ["before"] * 20 + ["new"] * 60 + ["after"] * 20
+    moments = [
+        {"phase": phase, "time_s": 5.0 + k, "adapted": error, **steady}
+        for k, (phase, error) in enumerate(zip(phases, errors, strict=True))
+    ]
+    assert findings(moments)["worst"] == pytest.approx(0.2)
+    moments[-1]["adapted"] = 0.2 + 20 * 0.2 * 0.3  # the last moment counts, too
+    assert findings(moments)["worst"] == pytest.approx(0.3)
+
+
 def test_the_table_has_mean_and_spread_over_drives_of_a_scenario():
     def result(scenario, gain, error):
         shares = dict.fromkeys(("teacher_gain", "truth_gain", "loss", "worst", "fused_gain", "fused_worst"), 0.5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spike_depth_core.evaluation.baselines import RowPrior
+from spike_depth_core.evaluation.suites import load_suite
 from spike_depth_core.evaluation.suites.runner import SuiteRun
 from spike_depth_core.evaluation.suites.suite import (
     ROW_PRIOR_ROW,
@@ -18,13 +19,14 @@ from spike_depth_core.evaluation.suites.suite import (
     View,
     at_least,
 )
-from spike_depth_core.evaluation.suites.table import doubtful_halves, scores, write_page
+from spike_depth_core.evaluation.suites.table import scores, write_page
 from spike_depth_core.evaluation.suites.trained_stages import plan
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Stage, Supervised
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.training.loop import LoopOptions
+from spike_depth_core.training.stages import SEED_STRIDE
 from test.core.factories import small_sample
 
 ARCHITECTURE = Architecture(widths=(8, 8, 8, 8, 8), pixels=64 * 96)
@@ -89,6 +91,9 @@ def test_rows_are_measured_in_their_views(done):
     assert result["first"]["views"]["spikes"]["frames"] == 3
     assert result["first"]["views"]["dusk"]["frames"] == 1
     assert result["first"]["sha256"] != result_of(done, 0, "first")["sha256"]
+    prior = result[ROW_PRIOR_ROW]["views"]["spikes"]
+    assert prior["abs_rel"] < prior["hard_half_abs_rel"] < 2 * prior["abs_rel"]  # it is its own errors that are hard
+    assert result["first"]["views"]["spikes"]["hard_half_abs_rel"] > 0
 
 
 def test_what_rows_begin_with_in_common_is_trained_once(done):
@@ -221,14 +226,30 @@ def test_what_another_run_has_told_is_taken_where_it_is_of_the_same(done, data, 
     assert {row: len(found) for row, found in there.results(2).items()} == {ROW_PRIOR_ROW: 2, "first": 0, "more": 0}
 
 
-def test_the_doubtful_half_has_what_the_certain_half_has_not():
-    def result(seed, whole, ratio):
-        return {"seed": seed, "views": {"spikes": {"abs_rel": whole, "certain_half_ratio": ratio}}}
+def test_findings_are_told_of_hard_halves_where_they_were_measured(tmp_path):
+    def result(seed, **more):
+        return {"seed": seed, "of": {}, "views": {"spikes": {"abs_rel": 0.2, "median_scaled": 0.2, "a1": 0.5, **more}}}
 
-    found = doubtful_halves({"row prior": [{"views": {}}], "first": [result(0, 0.3, 0.5), result(1, 0.2, 1.0)]})
-    # certain 0.15 and doubtful 0.45 make 0.3
-    np.testing.assert_allclose(found["first"]["spikes, doubtful half"], [0.45, 0.2])
-    assert set(found) == {"first"}
+    def found(results):
+        told = {}
+        suite = dataclasses.replace(SUITE, findings=lambda scores: told.update(scores) or [])
+        write_page(suite, results, tmp_path, "command", {})
+        return {row: list(by_view["spikes, hard half"]) for row, by_view in told.items()}
+
+    old, new = [result(0), result(1)], [result(0, hard_half_abs_rel=0.3), result(1, hard_half_abs_rel=0.4)]
+    assert found({"first": new, "more": new}) == {"first": [0.3, 0.4], "more": [0.3, 0.4]}
+    assert np.isnan(found({"first": old, "more": new})["first"]).all()
+
+
+def test_students_of_the_adu_suite_begin_alike_and_see_the_same_batches():
+    suite = load_suite("adu_depth")
+    options = LoopOptions(steps=100)
+    of_rows = [plan(row.stages(ARCHITECTURE, 3), options, {"source": ""}, None) for row in suite.rows]
+    (teacher,), *students = of_rows
+    assert {(stages[-1].options.seed, stages[-1].stage.recipe.seed) for stages in students} == {
+        (options.seed + SEED_STRIDE, 3 + SEED_STRIDE)
+    }
+    assert {stages[0].key for stages in students} == {teacher.key}  # trained once
 
 
 def test_rows_are_compared_by_seeds_that_all_have():
