@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -58,6 +60,8 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, load: Callable[[Mapping[str, Any]], Estimator] = load_estimator, **options: Any):
         super().__init__(topics.DEPTH_NODE, **options)
+        self._transition = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self._load = load
         self._estimator: Estimator | None = None
         self._rig: SensorRig | None = None
@@ -95,6 +99,18 @@ class DepthNode(LifecycleNode):
         return settings(self.parameters.values)
 
     # Transitions
+
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """As rclpy has it, which lets the error out where a transition does not begin in the present state: that would
+        end the node."""
+        state = self.state
+        try:
+            return self._transition(request, response)
+        except rclpy_implementation.RCLError:
+            name = request.transition.label or request.transition.id
+            self.get_logger().error(f"there is no transition {name} from the state {state}")
+            response.success = False
+            return response
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the rig and the model, and advertise."""

@@ -105,6 +105,18 @@ def test_what_each_transition_does(graph):
     assert "/depth_node/input/spikes" not in subscribed(node)
 
 
+def test_a_transition_that_the_state_does_not_have_is_refused_and_depth_goes_on(graph, capfd):
+    graph.add_depth_node()
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    manager = Manager(graph, observer)
+    assert manager(CONFIGURE, ACTIVATE, CLEANUP, 250) == [False] * 4
+    assert manager.state == State.PRIMARY_STATE_ACTIVE
+    said = capfd.readouterr().err
+    assert all(f"there is no transition {number} from the state active" in said for number in (CONFIGURE, 250))
+    vehicle.connect(observer.wait)
+    send_until_depth(vehicle, observer)
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
