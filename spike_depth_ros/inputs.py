@@ -226,6 +226,8 @@ class SensorInputs:
         elif frame is not None and info_frame is not None and frame != info_frame:
             self._reporter.warn(f"{topic} is in the frame {frame!r}, but {info} is in {info_frame!r}")
         for other, other_frame in self.frame_ids.items():
+            if other not in self._subscriptions:  # given up; its frame stays, because depth may be in it
+                continue
             apart = sensor in self._rig.cameras and other in self._rig.cameras and sensor != other
             if apart and frame == other_frame and not is_identity(self._rig, sensor, other):
                 both = f"{topic} and {self.watch.topic(other)}"

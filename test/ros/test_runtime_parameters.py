@@ -7,9 +7,9 @@ import pytest
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 
-from spike_depth_ros.messages import image_from_message
+from spike_depth_ros.messages import image_from_message, image_to_message
 from spike_depth_ros.time import from_stamp
-from test.ros.harness import MS, Observer, Vehicle
+from test.ros.harness import CAMERAS, MS, PACKET_NS, Observer, Vehicle
 from test.ros.test_lifecycle import CONFIGURE, Manager
 
 
@@ -107,6 +107,35 @@ def test_sensors(scene):
     observer.wait(lambda: vehicle.spikes.get_subscription_count(), "the subscription")
     observer.received["image_rect"].clear()
     next_depth(vehicle, observer)
+
+
+def test_depth_stays_in_the_frame_of_a_sensor_that_is_given_up_for_one_of_the_same_frame(scene):
+    _, vehicle, observer, set_parameters = scene
+
+    def frames(send):
+        def depth():
+            vehicle.announce()
+            send()
+            return observer.received["image_rect"]
+
+        observer.received["image_rect"].clear()
+        return {message.header.frame_id for message in observer.wait(depth, "depth")}
+
+    def spikes():
+        packet = vehicle.packet()
+        packet.header.frame_id = "camera"
+        vehicle.spikes.publish(packet)
+        vehicle.seq += 1
+        vehicle.time_ns += PACKET_NS
+
+    def rgb():
+        image = np.zeros((CAMERAS["rgb"].height, CAMERAS["rgb"].width, 3), np.uint8)
+        vehicle.images["rgb"].publish(image_to_message(image, "rgb8", vehicle.time_ns, "camera"))
+        vehicle.time_ns += 33 * MS
+
+    assert frames(spikes) == {"camera"}
+    assert set_parameters(sensors=["rgb"])[0].successful
+    assert frames(rgb) == {"camera"}
 
 
 def test_debug_outputs(scene):
