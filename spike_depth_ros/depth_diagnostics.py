@@ -54,6 +54,8 @@ class DepthDiagnostics:
         self._outliers_before: dict[str, int] = {}
         self._skipped_before: dict[str, int] = {}
         self._placed_before = (0, 0)
+        self._moments_before = 0
+        self._fruitless_ns: int | None = None  # since when sensors have delivered and made no moment
         self._begin_ns = time.monotonic_ns()
 
     def status(self, kind: str, level: bytes, message: str, values: Mapping[str, Any]) -> DiagnosticStatus:
@@ -153,6 +155,8 @@ class DepthDiagnostics:
     def _faults(sensor: str, new: Mapping[str, int], findings: Findings) -> None:
         if new["lost"]:
             findings.add(WARN, f"{sensor}: {new['lost']} lost")
+        if new["breaks"] > new["lost"]:  # else it is the losses that break the run
+            findings.add(WARN, f"{sensor}: {new['breaks']} do not go on where the one before ended, by seq or stamp")
         if new["resets"]:
             findings.add(WARN, f"{sensor}: time jumped")
         for key, count in new.items():
@@ -173,6 +177,8 @@ class DepthDiagnostics:
                 required = reason.removeprefix("no_") in settings.required
                 findings.add(ERROR if required else WARN, f"no depth: {reason.replace('_', ' ')}")
             self._skipped_before[reason] = count
+        if self._is_fruitless(pipeline):
+            findings.add(ERROR, "no depth: what comes makes no moment")
         last, rate_hz = tally.last, tally.rate.rate_hz()
         missing = pipeline.missing(last.sensors) if last is not None else ()
         if missing and rate_hz:
@@ -198,6 +204,18 @@ class DepthDiagnostics:
             values |= self._parallax(pipeline, pipeline.parallax, findings)
         well = "estimating" if rate_hz else "waiting for input" if heard else "idle: nobody listens"
         return self.status("inference", findings.level, findings.message(well), values)
+
+    def _is_fruitless(self, pipeline: Pipeline) -> bool:
+        """Whether for `silence` seconds sensors have delivered, and made no moment that could be estimated."""
+        tally, settings, now = pipeline.tally, pipeline.settings, time.monotonic_ns()
+        ages_ns = [pipeline.inputs.age_ns(sensor) for sensor in pipeline.inputs.sensors]
+        delivers = any(age_ns is not None and age_ns <= settings.silence * 1e9 for age_ns in ages_ns)
+        before, self._moments_before = self._moments_before, tally.moments
+        if tally.estimating or tally.moments != before or not delivers:
+            self._fruitless_ns = None
+            return False
+        self._fruitless_ns = self._fruitless_ns or now
+        return now - self._fruitless_ns > settings.silence * 1e9 + settings.timing.interval_ns
 
     def _parallax(self, pipeline: Pipeline, parallax: Parallax, findings: Findings) -> dict[str, Any]:
         """How many depth images it has corrected; WARN where of most since the last report the place was not known."""

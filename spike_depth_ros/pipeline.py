@@ -53,7 +53,8 @@ class Tally:
     """What came of the moments, for the diagnostics. Written by the estimating thread, read by the other."""
 
     def __init__(self) -> None:
-        self.published = self.measured = self.unheard = self.failures = self.clock_jumps = 0
+        self.moments = self.published = self.measured = self.unheard = self.failures = self.clock_jumps = 0
+        self.estimating = False
         self.skipped: Counter[str] = Counter()  # by reason
         self.failure = ""  # the last one, until it has been reported
         self.last: DepthEstimate | None = None
@@ -184,6 +185,8 @@ class Pipeline:
             moment = self.sync.wait(1.0)
             if moment is None:
                 continue
+            self.tally.moments += 1
+            self.tally.estimating = True
             try:
                 self._estimate(moment)
             except Exception as error:
@@ -193,6 +196,8 @@ class Pipeline:
                 self.tally.failures += 1
                 self.tally.failure = f"{type(error).__name__}: {error}"
                 self._reporter.error(f"no depth for this moment: {self.tally.failure}", key=type(error).__name__)
+            finally:
+                self.tally.estimating = False
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds

@@ -16,13 +16,15 @@ class Ledger:
         used: inputs that went into at least one moment handed out.
         dropped: inputs that went into none and no longer can, by reason.
         lost: inputs that never arrived, as gaps in the sequence numbers tell. Not among the received.
-        resets: times the stream was seen to jump back in time.
+        breaks: inputs that did not go on where the one before ended, where they are joined.
+        resets: jumps of time that the stream was the first to make.
     """
 
     received: int = 0
     used: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    breaks: int = 0
     resets: int = 0
 
     @property
@@ -38,5 +40,6 @@ class Ledger:
             "dropped": dict(self.dropped),
             "pending": self.pending,
             "lost": self.lost,
+            "breaks": self.breaks,
             "resets": self.resets,
         }

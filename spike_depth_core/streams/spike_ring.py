@@ -87,6 +87,7 @@ class SpikeRing:
                 and spikes.period_ns == newest.period_ns
                 and abs(spikes.start_ns - newest.end_ns) <= self.jitter_ns
             )
+            self.ledger.breaks += not follows
         self._last_seq = seq
         self._packets.append(_Packet(spikes, seq, follows))
         self._planes += len(spikes)

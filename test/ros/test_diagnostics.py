@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,8 @@ import pytest
 from spike_depth_ros.depth_diagnostics import NAMES, DepthDiagnostics
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings
 from spike_depth_ros.pipeline import Tally
-from test.ros.harness import MS, SENSORS, Observer, Vehicle
+from test.ros.harness import MS, SENSORS, TIMEOUT_S, CountingEstimator, Observer, Vehicle
+from test.ros.test_lifecycle import ACTIVATE, CONFIGURE, Manager
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +97,60 @@ def test_a_camera_slower_than_the_reports_delivers_all_the_same(graph):
         assert {pair.key: pair.value for pair in inputs.values}["rgb/state"] == "receiving"
 
 
+NO_MOMENT = "no depth: what comes makes no moment"
+
+
+def test_packets_that_never_make_a_run_are_an_error_with_the_cause(graph):
+    """A driver that does not count its packets: each of them comes, and no planes of two can be joined."""
+    graph.add_depth_node(sensors=["spikes"], silence=0.3)
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    vehicle.connect(observer.wait, ("spikes",))
+
+    def said(name, text):
+        vehicle.announce()
+        vehicle.send_spikes(1)
+        vehicle.seq = 0
+        status = observer.status(f"depth_node: {name}")
+        return status if text in status.get("message", "") else None
+
+    status = observer.wait(lambda: said("inference", NO_MOMENT), "the error")
+    assert (status["level"], status["published"]) == (ERROR, "0")
+    status = observer.wait(lambda: said("inputs", "do not go on where the one before ended"), "why")
+    assert status["level"] == WARN
+    assert int(status["spikes/breaks"]) > 0
+    assert status["spikes/lost"] == "0"
+
+
+def test_an_estimate_that_takes_long_is_one_of_a_moment(graph):
+    class Slow(CountingEstimator):
+        asked_for, go_on = threading.Event(), threading.Event()
+
+        def estimate(self, *arguments):
+            self.asked_for.set()
+            self.go_on.wait(TIMEOUT_S)
+            return super().estimate(*arguments)
+
+    graph.add_depth_node(lambda _: Slow(), sensors=["spikes"], silence=0.1, autostart=False)
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    Slow.go_on.set()  # it is tried at the configuration
+    assert Manager(graph, observer)(CONFIGURE, ACTIVATE) == [True, True]
+    Slow.asked_for.clear()
+    Slow.go_on.clear()
+    vehicle.connect(observer.wait, ("spikes",))
+
+    def reports(count):
+        vehicle.announce()
+        vehicle.send_spikes(1)
+        return len(observer.received["diagnostics"]) > count
+
+    observer.wait(lambda: reports(0) and Slow.asked_for.is_set(), "an estimate")
+    observer.received["diagnostics"].clear()
+    observer.wait(lambda: reports(10), "reports in the meantime")
+    Slow.go_on.set()
+    messages = {s.message for array in observer.received["diagnostics"] for s in array.status}
+    assert NO_MOMENT not in messages
+
+
 def test_a_report_is_made_while_moments_go_on_being_skipped():
     tally = Tally()
 
@@ -109,6 +165,7 @@ def test_a_report_is_made_while_moments_go_on_being_skipped():
         settings=SimpleNamespace(required=("rgb",)),
         policy=SimpleNamespace(reference=None),
         parallax=None,
+        inputs=SimpleNamespace(sensors=()),
     )
     outputs = SimpleNamespace(publishers=(), heard=lambda: ())
     status = DepthDiagnostics("depth_node", "", None).inference(pipeline, outputs)

@@ -83,7 +83,7 @@ def test_gaps_in_the_numbers_are_losses():
     ring = SpikeRing(1000)
     for seq in (7, 8, 11, 12, 20):
         ring.add(packet(seq * 4, 4), seq)
-    assert ring.ledger.lost == 2 + 7
+    assert (ring.ledger.lost, ring.ledger.breaks) == (2 + 7, 2)
     assert numbers_of(ring.window(4)) == list(range(80, 84))
     assert numbers_of(ring.window(8)) == list(range(44, 52))
     assert ring.window(9) is None
@@ -114,8 +114,18 @@ def test_a_publisher_that_starts_anew_is_followed_without_inventing_losses():
     ring.add(packet(0, 4), 500)
     ring.add(packet(40, 4), 0)
     ring.add(packet(44, 4), 1)
-    assert ring.ledger.lost == 0
+    assert (ring.ledger.lost, ring.ledger.breaks) == (0, 1)
     assert numbers_of(ring.window(8)) == list(range(40, 48))
+
+
+def test_what_is_left_out_on_purpose_breaks_nothing():
+    ring = SpikeRing(1000)
+    ring.add(packet(0, 4), 0)
+    ring.interrupt()
+    ring.add(packet(40, 4), 10)
+    ring.clear()
+    ring.add(packet(80, 4), 20)
+    assert (ring.ledger.lost, ring.ledger.breaks) == (0, 0)
 
 
 @pytest.mark.parametrize("change", ["size", "period", "jump"])
@@ -132,6 +142,7 @@ def test_no_window_reaches_across_a_change(change):
     ring.add(after, 1)
     assert ring.window(4) is not None
     assert ring.window(5) is None
+    assert ring.ledger.breaks == 1
 
 
 def test_stamps_that_wobble_do_not_break_the_run():
@@ -142,6 +153,7 @@ def test_stamps_that_wobble_do_not_break_the_run():
     window = ring.window(16)
     assert numbers_of(window) == list(range(16))
     assert window.end_ns == 16 * PERIOD + 100_000
+    assert ring.ledger.breaks == 0
 
 
 def test_a_window_that_ends_too_early_is_refused():
