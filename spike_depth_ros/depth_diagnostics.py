@@ -171,15 +171,18 @@ class DepthDiagnostics:
         failure, tally.failure = tally.failure, ""
         if failure:
             findings.add(ERROR, failure)
+        last, rate_hz = tally.last, tally.rate.rate_hz()
         skipped = dict(tally.skipped)  # the estimating thread goes on
         for reason, count in skipped.items():
             if count > self._skipped_before.get(reason, 0):
-                required = reason.removeprefix("no_") in settings.required
-                findings.add(ERROR if required else WARN, f"no depth: {reason.replace('_', ' ')}")
+                sensor = reason.removeprefix("no_")
+                required = sensor in settings.required
+                # Of one that is merely slower than the trigger there is depth; what is in between is only counted.
+                if not (required and rate_hz and pipeline.inputs.contributes(sensor)):
+                    findings.add(ERROR if required else WARN, f"no depth: {reason.replace('_', ' ')}")
             self._skipped_before[reason] = count
         if self._is_fruitless(pipeline):
             findings.add(ERROR, "no depth: what comes makes no moment")
-        last, rate_hz = tally.last, tally.rate.rate_hz()
         missing = pipeline.missing(last.sensors) if last is not None else ()
         if missing and rate_hz:
             findings.add(WARN, f"degraded: without {', '.join(missing)}")

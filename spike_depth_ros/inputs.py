@@ -105,9 +105,10 @@ class SensorInputs:
 
         A camera that is slower than the others has nothing for most moments, which is no loss.
         """
-        return tuple(s for s in self.sensors if s not in used and s in self._usable_ns and not self._contributes(s))
+        return tuple(s for s in self.sensors if s not in used and s in self._usable_ns and not self.contributes(s))
 
-    def _contributes(self, sensor: str) -> bool:
+    def contributes(self, sensor: str) -> bool:
+        """Whether a sensor has been part of a moment, and its stamps have not fallen silent since."""
         age_ns = self._sync.age_ns(sensor)
         if age_ns is None or not self._sync.ledgers[sensor].used:
             return False

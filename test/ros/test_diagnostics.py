@@ -13,6 +13,7 @@ from spike_depth_ros.depth_diagnostics import NAMES, DepthDiagnostics
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings
 from spike_depth_ros.pipeline import Tally
 from test.ros.harness import MS, SENSORS, TIMEOUT_S, CountingEstimator, Observer, Vehicle
+from test.ros.test_degraded import ALL, Drive
 from test.ros.test_lifecycle import ACTIVATE, CONFIGURE, Manager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +150,34 @@ def test_an_estimate_that_takes_long_is_one_of_a_moment(graph):
     Slow.go_on.set()
     messages = {s.message for array in observer.received["diagnostics"] for s in array.status}
     assert NO_MOMENT not in messages
+
+
+def test_a_required_camera_slower_than_the_depth_is_no_error_until_it_stops(graph):
+    drive = Drive(graph, thermal__required=True)
+    drive.until_used(*ALL)
+
+    def slow():
+        drive.round(*ALL)
+        drive.round("spikes", "rgb")
+        drive.round("spikes", "rgb")
+        return float(drive.observer.status("depth_node: jitter").get("thermal/period_ms", 0)) > 90
+
+    def skipped():
+        return int(drive.observer.status("depth_node: inference").get("skipped/no_thermal", 0))
+
+    drive.wait(slow, "the period of thermal to be known")
+    drive.observer.received["diagnostics"].clear()
+    drive.wait(skipped, "a report")
+    before, published = skipped(), drive.node._pipeline.tally.published
+    drive.wait(lambda: slow() and skipped() > before + 3, "moments without thermal")
+    assert drive.node._pipeline.tally.published > published
+
+    def said(text=""):
+        statuses = [s for m in drive.observer.received["diagnostics"] for s in m.status]
+        return {s.level for s in statuses if s.name == "depth_node: inference" and text in s.message}
+
+    assert said() == {OK}
+    drive.wait(lambda: drive.round("spikes", "rgb") or said("no depth: no thermal") == {ERROR}, "the error")
 
 
 def test_a_report_is_made_while_moments_go_on_being_skipped():
