@@ -168,8 +168,8 @@ DEPTH_NODE = (
     Parameter(
         "jump",
         0.5,
-        "Stamps that go back by more, or run ahead of the clock by more, and go on from there, are a jump in time: all "
-        "streams start anew, in seconds.",
+        "Stamps that go back by more, or run ahead of the clock by more, and go on from there, are a jump in time, of "
+        "the sensor or of all, in seconds.",
         0.01,
         60.0,
         change="configure",

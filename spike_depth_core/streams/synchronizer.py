@@ -222,27 +222,23 @@ class Synchronizer:
 
     def _admit(self, sensor: str, start_ns: int, end_ns: int) -> bool:
         """Watch for jumps of time. False for an input that is dropped because of one."""
-        epoch, before = self._timeline.epoch, self._timeline.newest().get(sensor)
+        epoch = self._timeline.epoch
         reason = self._timeline.admit(sensor, start_ns, end_ns)
         if reason is not None:
             self.ledgers[sensor].received += 1
             self.ledgers[sensor].dropped[reason] += 1
+        for name in self._timeline.moved:
+            self._let_go(name)
         if self._timeline.epoch != epoch:
-            self.ledgers[sensor].resets += 1
-            if self._ring is not None:
-                self._ring.clear(RESET)
-            for collector in self._cameras.values():
-                collector.clear(RESET)
             self._begin_ns = self._last_ns = None
-        elif reason is None and before is not None and self._timeline.newest()[sensor] < before:
-            self._let_go(sensor)  # it alone was off, and is back
+        if self._timeline.moved and (self._timeline.epoch == epoch or self._timeline.newest().keys() == {sensor}):
+            self.ledgers[sensor].resets += 1  # else it has followed another
         if reason is None and self._begin_ns is None:
             self._begin_ns = end_ns
         return reason is None
 
     def _let_go(self, sensor: str) -> None:
-        """Drop what is held of a stream whose time was wrong: it would keep out what comes in the right one."""
-        self.ledgers[sensor].resets += 1
+        """Drop what is held of a stream that is of another time: it would keep out what comes in the right one."""
         (self._ring if sensor == SPIKES else self._cameras[sensor]).clear(RESET)  # type: ignore[union-attr]
 
     # What is known of the streams
@@ -314,7 +310,7 @@ class Synchronizer:
             # A clock that was ahead had the say until others came.
             for sensor in self._timeline.newest().keys() - agreed.keys():
                 self._let_go(sensor)
-            self._timeline.go_back(agreed)
+            self._timeline.begin(agreed)
             self._begin_ns = self._last_ns = None
         newest = self._timeline.newest()
         alive = {name: stamp for name, stamp in newest.items() if abs(latest - stamp) <= self.timing.alive_ns}

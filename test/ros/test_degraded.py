@@ -129,6 +129,27 @@ def test_a_camera_slower_than_the_depth_is_missed_only_when_it_stops(graph):
     assert drive.node._pipeline.tally.last.uncertainty[0, 0] == pytest.approx(0.2 * 1.15)
 
 
+@pytest.mark.parametrize("step_ms", [-10_000_000, 3_600_000])
+def test_a_camera_that_comes_back_with_another_clock_takes_nothing_with_it(graph, step_ms):
+    drive = Drive(graph)
+    drive.until_used(*ALL)
+    drive.until_used("spikes", "rgb")
+    begin_ns, sync = drive.vehicle.time_ns, drive.node._pipeline.sync
+    drive.observer.received["image_rect"].clear()
+
+    def returned(status):
+        drive.round("spikes", "rgb")
+        drive.vehicle.send_frame("thermal", drive.vehicle.time_ns + step_ms * MS)
+        return len(drive.observer.received["image_rect"]) > 8 and int(status["thermal/received"]) > 8
+
+    status = drive.status("inputs", returned)
+    stamps = [from_stamp(message.header.stamp) for message in drive.observer.received["image_rect"]]
+    assert all(begin_ns - 1_000 * MS < stamp <= drive.vehicle.time_ns for stamp in stamps)
+    assert sync.epoch == 0
+    assert [status.get(f"{sensor}/dropped/before_reset", "0") for sensor in ALL] == ["0"] * 3
+    assert status["thermal/resets"] == "1"
+
+
 def test_a_camera_that_is_never_in_time_is_missed_though_it_delivers(graph):
     drive = Drive(graph, thermal__noise_window=0.005)
     drive.until_used("spikes", "rgb")

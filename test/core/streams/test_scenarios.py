@@ -259,6 +259,26 @@ def test_a_sensor_whose_clock_is_ahead_may_vanish():
     assert set(FRAMES_MS[2:]) <= set(outcome.sensors)
 
 
+@pytest.mark.parametrize("step_ms", [-TAI_MS, TAI_MS, 3_600_000])
+@pytest.mark.parametrize("stepping", ALL)
+def test_a_sensor_whose_clock_steps_is_left_out_and_takes_nothing_with_it(stepping, step_ms):
+    base = 100_000 * MS
+    messages = [replace(m, stamp=m.stamp + base) for m in drive()]
+    messages = changed(
+        messages, stepping, stamp=lambda m: m.stamp + (step_ms * MS if 380 * MS < m.stamp - base < 780 * MS else 0)
+    )
+    outcome = play(messages, "auto")
+    others = tuple(sensor for sensor in ALL if sensor != stepping)
+    sensors = {(m.time_ns - base) // MS: m.sensors for m in outcome.moments}
+    assert set(sensors) <= set(FRAMES_MS)  # none at a time that only one has
+    assert [sensors[time] for time in range(440, 780, 40)] == [others] * 9
+    assert [sensors[time] for time in range(880, 1000, 40)] == [ALL] * 3
+    assert {moment.epoch for moment in outcome.moments} == {0}
+    for sensor, counts in outcome.counts.items():
+        assert counts["resets"] == (2 if sensor == stepping else 0)
+        assert not counts["dropped"].get("before_reset", 0)
+
+
 @pytest.mark.parametrize("first", ["rgb", "thermal"])
 def test_a_first_stamp_that_is_wrong_costs_that_frame(first):
     messages = changed(drive(), first, stamp=lambda m: m.stamp + (3_600_000 * MS if m.stamp == 40 * MS else 0))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spike_depth_core.streams.timeline import BEFORE_RESET, JUMPED, Timeline
 
@@ -13,9 +15,11 @@ JUMP = 500 * MS
 class Streams:
     """A timeline with a clock that goes on with each input."""
 
-    def __init__(self, *names: str):
-        self.now = 0
-        self.timeline = Timeline(names, JUMP, lambda: self.now)
+    def __init__(self, *names: str, told_ms: int | None = None):
+        """`told_ms`: what the clock for stamps tells at the beginning, where there is one."""
+        self.now, self.told_ms = 0, told_ms
+        stamps = None if told_ms is None else lambda: self.now + self.told_ms * MS
+        self.timeline = Timeline(names, JUMP, lambda: self.now, stamps)
 
     def __call__(self, name: str, time_ms: int, after_ms: int = 10) -> str | None:
         self.now += after_ms * MS
@@ -39,6 +43,81 @@ def test_a_jump_is_believed_with_the_second_stamp_and_begins_one_epoch(jump_ms):
     assert streams("rgb", 10_173 + jump_ms) is None
     assert streams.timeline.epoch == 1
     assert streams.timeline.newest() == {"spikes": (10_133 + jump_ms) * MS, "rgb": (10_173 + jump_ms) * MS}
+
+
+@pytest.mark.parametrize("jump_ms", [-9_000, 3_600_000])
+@pytest.mark.parametrize(("names", "told_ms"), [(("spikes", "rgb"), 10_000), (("spikes", "rgb", "thermal"), None)])
+def test_a_clock_that_jumps_alone_against_most_takes_no_other_stream_with_it(names, told_ms, jump_ms):
+    streams = Streams(*names, told_ms=told_ms)
+    streams.start()
+    assert streams("rgb", 10_100 + jump_ms) == JUMPED
+    for step in range(20):
+        assert streams("rgb", 10_133 + jump_ms + 33 * step) is None  # what it tells of its own time is followed
+        assert streams.timeline.moved == ({"rgb"} if step == 0 else set())
+        assert all(streams(name, 10_133 + 33 * step) is None for name in names if name != "rgb")
+    assert streams.timeline.epoch == 0
+    assert "rgb" not in streams.timeline.agreed(JUMP)
+    assert streams.timeline.skew_ns("rgb") == pytest.approx(jump_ms * MS, abs=50 * MS)
+    assert streams("rgb", 11_000) == JUMPED
+    assert streams("rgb", 11_033) is None
+    assert streams.timeline.moved == {"rgb"}
+    assert streams.timeline.epoch == 0
+    assert set(streams.timeline.agreed(JUMP)) == set(names)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 20_000), st.sampled_from([0, 50, 100, 90_000, 90_050]))),
+    st.sampled_from([None, 10_000, 90_000]),
+)
+def test_whatever_one_of_three_streams_says_the_two_others_go_on(stamps_ms, told_ms):
+    streams = Streams("spikes", "rgb", "thermal", told_ms=told_ms)
+    for step, stamp_ms in enumerate(stamps_ms):
+        assert streams("spikes", 10_000 + 33 * step) is None
+        assert streams("rgb", 10_010 + 33 * step) is None
+        if stamp_ms is not None:
+            streams("thermal", stamp_ms)
+        assert streams.timeline.moved <= {"thermal"}
+        assert {"spikes", "rgb"} <= streams.timeline.agreed(JUMP).keys()
+    assert streams.timeline.epoch == 0
+
+
+@pytest.mark.parametrize("jump_ms", [-9_000, 3_600_000])
+@pytest.mark.parametrize("told_ms", [None, 90_000])
+def test_time_has_jumped_when_the_second_stream_jumps_to_where_the_first_is(jump_ms, told_ms):
+    """A recording that starts over: nothing more is lost than the one stamp that was not believed."""
+    streams = Streams("spikes", "rgb", "thermal", told_ms=told_ms)
+    streams.start()
+    assert streams("spikes", 10_100 + jump_ms) == JUMPED
+    assert streams("spikes", 10_110 + jump_ms) is None
+    assert streams.timeline.epoch == 0
+    assert streams("rgb", 10_120 + jump_ms) is None
+    assert streams.timeline.epoch == 1
+    assert streams.timeline.moved == {"rgb", "thermal"}  # what has come of spikes is of the new time
+    assert streams("thermal", 10_099) == BEFORE_RESET
+    assert streams("thermal", 10_130 + jump_ms) is None
+    assert streams("spikes", 10_140 + jump_ms) is None
+    assert streams.timeline.epoch == 1
+    assert streams.timeline.newest().keys() == {"spikes", "rgb", "thermal"}
+
+
+def test_one_against_one_time_has_jumped_when_the_clock_for_stamps_says_so_too():
+    streams = Streams("spikes", "rgb", told_ms=10_000)
+    streams.start()
+    streams.told_ms = 1_000
+    assert streams("spikes", 1_100) == JUMPED
+    assert streams("spikes", 1_110) is None
+    assert streams.timeline.epoch == 1
+
+
+@pytest.mark.parametrize("told_ms", [None, 10_000])
+def test_a_stream_that_is_the_only_one_says_what_time_it_is(told_ms):
+    """As those have that were there before: they are silent."""
+    streams = Streams("spikes", "rgb", "thermal", told_ms=told_ms)
+    streams.start()
+    assert streams("spikes", 40, after_ms=3_000) == JUMPED
+    assert streams("spikes", 73) is None
+    assert streams.timeline.epoch == 1
+    assert streams.timeline.newest() == {"spikes": 73 * MS}
 
 
 @pytest.mark.parametrize("wrong_ms", [0, 5_000, 90_000])
