@@ -21,7 +21,7 @@ from spike_depth_core.resources import config_path
 ROOT = Path(__file__).resolve().parents[1]
 # Import name to requirement, where they differ.
 NAMES = {"yaml": "PyYAML", "PIL": "pillow"}
-ROSDEP = {"yaml": "python3-yaml", "PIL": "python3-pil", "rosbags": "python3-rosbags-pip"}
+ROSDEP = {"yaml": "python3-yaml", "PIL": "python3-pil", "rosbags": "python3-rosbags-pip", "tf2_ros": "tf2_ros_py"}
 NO_ROSDEP_KEY = {"safetensors", "av", "mcap", "zstandard", "ray"}
 
 
@@ -61,8 +61,8 @@ def test_what_is_imported_is_in_the_package_manifest():
     for package in imported("spike_depth_core") | imported("spike_depth_ros"):
         if package in NO_ROSDEP_KEY:
             continue
-        own_key = ROSDEP.get(package, f"python3-{package}")
-        assert {package, own_key} & keys, f"package.xml does not declare {package}"
+        names = {ROSDEP[package]} if package in ROSDEP else {package, f"python3-{package}"}
+        assert names & keys, f"package.xml does not declare {package}"
 
 
 def test_the_version_is_the_same_everywhere():
