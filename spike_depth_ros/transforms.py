@@ -36,7 +36,9 @@ class SensorTransforms:
         self._places = places
         self.source: dict[str, str] = {}
         self._listener: Any = None
-        if tf2_ros is not None:
+        if tf2_ros is None:
+            node.get_logger().info("tf is not listened to: its package tf2_ros_py is not installed")
+        else:
             # Given a node the buffer would serve its frames and watch the clock, and nothing in tf2_ros ends these two.
             self._buffer = tf2_ros.Buffer()
             self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
@@ -64,14 +66,16 @@ class SensorTransforms:
         """
         poses = {sensor: rig.reference_from(sensor) for sensor in rig.cameras}
         self.source = dict.fromkeys(rig.cameras, "rig")
-        if not self._places:
+        frames = {sensor: frame_ids[sensor] for sensor in (rig.reference, *rig.cameras) if frame_ids.get(sensor)}
+        if not self._places or not frames:
             return rig
-        target = frame_ids.get(rig.reference)
-        for sensor, frame in frame_ids.items():
-            if target and frame and sensor in poses and sensor != rig.reference:
-                found = self.lookup(target, frame)
-                if found is not None:
-                    poses[sensor], self.source[sensor] = found, "tf"
+        target = next(
+            iter(frames)
+        )  # the reference, or, where that has no frame, another that stays where the rig has it
+        for sensor, frame in frames.items():
+            found = self.lookup(frames[target], frame) if sensor != target else None
+            if found is not None:
+                poses[sensor], self.source[sensor] = rig.reference_from(target) @ found, "tf"
         return dataclasses.replace(rig, poses=poses)
 
     def lookup(self, target: str, source: str) -> np.ndarray | None:

@@ -29,9 +29,10 @@ TURN = Quaternion(x=0.0, y=0.1, z=0.0, w=0.99498743710662)
 
 
 class Buffer:
-    """Knows where rgb is, and nothing else. Like that of Jazzy it does more with a node, and does not undo it."""
+    """Knows where one is, and nothing else. Like that of Jazzy it does more with a node, and does not undo it."""
 
     def __init__(self, node=None):
+        self.known = ("spikes_optical_frame", "rgb_optical_frame")
         self.answer = (Vector3(x=0.1, y=0.2, z=0.3), TURN)
         self.cleared = 0
         if node is not None:
@@ -43,7 +44,7 @@ class Buffer:
         self.cleared += 1
 
     def lookup_transform(self, target, source, time):
-        if (target, source) != ("spikes_optical_frame", "rgb_optical_frame"):
+        if (target, source) != self.known:
             raise KeyError(source)
         stamped = TransformStamped()
         stamped.transform.translation, stamped.transform.rotation = self.answer
@@ -73,6 +74,16 @@ def test_what_tf_knows_takes_the_place_of_the_rig_file(fake):
     assert (refined.height, refined.reference) == (1.4, "spikes")
 
 
+@pytest.mark.parametrize("reference", [{}, {"spikes": ""}])
+def test_before_the_reference_has_a_frame_the_others_are_placed_to_one_another(fake, reference):
+    fake._buffer.known = ("rgb_optical_frame", "thermal_optical_frame")
+    refined = fake.refined(RIG, reference | {sensor: FRAMES[sensor] for sensor in ("thermal", "rgb")})
+    assert fake.source == {"spikes": "rig", "rgb": "rig", "nir": "rig", "thermal": "tf"}
+    expected = pose((0.1, 0.2, 0.3), (0.0, 0.1, 0.0, TURN.w))
+    np.testing.assert_allclose(refined.transform("rgb", "thermal"), expected)
+    np.testing.assert_array_equal(refined.reference_from("rgb"), RIG.reference_from("rgb"))
+
+
 @pytest.mark.parametrize("frames", [{}, {"rgb": "rgb_optical_frame"}, {"spikes": "", "rgb": "rgb_optical_frame"}])
 def test_without_frames_there_is_nothing_to_ask(fake, frames):
     refined = fake.refined(RIG, frames)
@@ -100,10 +111,11 @@ def test_on_the_node_it_serves_nothing_and_when_closed_has_left_nothing(fake, no
     assert buffer.cleared == before + 1
 
 
-def test_without_tf2_the_rig_file_stands(monkeypatch):
+def test_without_tf2_the_rig_file_stands_and_it_is_said(monkeypatch, node, capfd):
     monkeypatch.setattr(transforms, "tf2_ros", None)
-    found = SensorTransforms(None)
+    found = SensorTransforms(node)
     assert not found.available
+    assert capfd.readouterr().err.count("tf2_ros_py") == 1
     np.testing.assert_array_equal(found.refined(RIG, FRAMES).reference_from("rgb"), RIG.reference_from("rgb"))
     found.close()
 
