@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ from spike_depth_core.geometry.projection import carry_depth, depth_of_points
 
 TOLERANCE_NS = 20_000_000
 _WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
-_HELD = 16
+_KEPT_NS = _WAIT_NS + 100_000_000  # besides the tolerance: what comes next of a bag is some milliseconds later
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,19 @@ class TruthTopic:
         self.damaged: Counter[str] = Counter()
         self._are_points = bag.topics[topic].kind == types.POINT_CLOUD
         self._tolerance_ns = tolerance_ns
-        self._held: deque[Truth] = deque(maxlen=_HELD)
+        self._held: list[Truth] = []
 
     def take(self, event: BagMessage) -> None:
         """Take in a message of the topic."""
         try:
             message = event.decode()
-            self._held.append(Truth(stamp_ns(message), message.header.frame_id.lstrip("/"), message))
+            truth = Truth(stamp_ns(message), message.header.frame_id.lstrip("/"), message)
         except MessageError as error:
             self.damaged[error.reason] += 1
+            return
+        kept_ns = _KEPT_NS + self._tolerance_ns
+        self._held = [other for other in self._held if abs(other.time_ns - truth.time_ns) <= kept_ns]
+        self._held.append(truth)
 
     def is_settled(self, time_ns: int, now_ns: int) -> bool:
         """Whether no better truth can come for a moment, `now_ns` being the bag's clock."""

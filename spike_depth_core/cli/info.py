@@ -120,7 +120,7 @@ def describe_checkpoint(path: Path) -> Facts:
         facts += [("weights", f"{count / 1e6:.2f} M values in {len(shapes)} tensors, {megabytes(weights)}")]
     facts += [
         ("depth range", f"{about.depth_range[0]:g} to {about.depth_range[1]:g} m"),
-        ("row prior", f"{len(about.row_prior['slopes'])} slopes" if about.row_prior else "none"),
+        ("row prior", f"{len(about.row_prior.get('slopes', ()))} slopes" if about.row_prior else "none"),
         ("sha256", about.sha256),
         ("trained from", about.parent or "random weights"),
     ]

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.geometry.resample import infinity_grid, intrinsics
+from spike_depth_core.geometry.resample import infinity_grid, intrinsics, lens
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.metrics import (
     FAR_M,
@@ -368,10 +367,9 @@ def rectified_truth(sample: DepthSample, reference: str) -> np.ndarray:
     if not any(camera.distortion):
         return truth
     own = intrinsics(camera)[None]
-    coefficients = torch.tensor([[*camera.distortion, 0.0][:5]], dtype=torch.float32)
-    pixels, _ = infinity_grid(own, own, truth.shape, distortion=coefficients)
+    pixels, front = infinity_grid(own, own, truth.shape, distortion=lens(camera)[None])
     u, v = pixels[0].round().long().numpy().transpose(2, 0, 1)
-    inside = (u >= 0) & (u < truth.shape[1]) & (v >= 0) & (v < truth.shape[0])
+    inside = front[0].numpy() & (u >= 0) & (u < truth.shape[1]) & (v >= 0) & (v < truth.shape[0])
     return np.where(inside, truth[v.clip(0, truth.shape[0] - 1), u.clip(0, truth.shape[1] - 1)], np.float32(np.nan))
 
 

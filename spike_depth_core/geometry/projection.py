@@ -12,14 +12,12 @@ import torch
 from numba import njit
 
 from spike_depth_core.geometry.cameras import PinholeCamera
-from spike_depth_core.geometry.resample import distort
+from spike_depth_core.geometry.resample import distort, fold, lens
 
 NEAREST = 0.1
 """Metres: what is nearer is the vehicle itself."""
 _SKY = 1e6  # metres: how far a point stands for a direction in which there is nothing
 _BEYOND = 1e5  # metres: what is farther is nothing
-_UNDISTORTING_STEPS = 20
-_MARGIN = 1.1  # of the widest ray of a lens: its polynomial means nothing far outside of the image
 
 
 def points_of_depth(depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
@@ -54,9 +52,11 @@ def depth_of_points(
     moved = _move(np.ascontiguousarray(points, np.float64), np.ascontiguousarray(camera_from_points, np.float64))
     x, y, z = moved
     if any(camera.distortion):
-        near = x * x + y * y <= (_MARGIN * widest_ray(camera)) ** 2
-        z = z[near]
-        x, y = distorted(x[near], y[near], camera)
+        coefficients = lens(camera, torch.float64)[None]
+        seen = x * x + y * y <= float(fold(coefficients)) ** 2
+        z = z[seen]
+        bent = distort(torch.from_numpy(x[seen])[None], torch.from_numpy(y[seen])[None], coefficients)
+        x, y = bent[0][0].numpy(), bent[1][0].numpy()
     side = max(1, math.ceil(footprint - 0.25))
     depth = np.full((camera.height, camera.width), np.inf, np.float32)
     _splat(depth, x * camera.fx + camera.cx, y * camera.fy + camera.cy, z, side)
@@ -114,23 +114,3 @@ def _splat(depth: np.ndarray, u: np.ndarray, v: np.ndarray, z: np.ndarray, side:
             for column in range(max(0, left), min(width, left + side)):
                 if z[i] < depth[row, column]:
                     depth[row, column] = z[i]
-
-
-def distorted(x: np.ndarray, y: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes [N] of rays as a camera's lens bends them."""
-    coefficients = torch.tensor([(list(camera.distortion) + [0.0] * 5)[:5]], dtype=torch.float64)
-    bent = distort(torch.from_numpy(x)[None], torch.from_numpy(y)[None], coefficients)
-    return bent[0][0].numpy(), bent[1][0].numpy()
-
-
-def widest_ray(camera: PinholeCamera) -> float:
-    """The largest slope from the optical axis that the corners of an image see, its distortion undone."""
-    u = np.array([-0.5, camera.width - 0.5])
-    v = np.array([-0.5, camera.height - 0.5])
-    goal = np.stack(np.meshgrid((u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy), -1).reshape(-1, 2)
-    ray = goal.copy()
-    for _ in range(_UNDISTORTING_STEPS):  # the fixed point of what is missing, as OpenCV undistorts
-        x, y = distorted(ray[:, 0], ray[:, 1], camera)
-        ray = ray + goal - np.stack([x, y], -1)
-    widest = float(np.linalg.norm(ray, axis=1).max())
-    return widest if math.isfinite(widest) else float(2 * np.linalg.norm(goal, axis=1).max())

@@ -7,6 +7,9 @@ parallax of the baseline, focal * baseline / depth pixels.
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +21,11 @@ from spike_depth_core.geometry.precision import full_precision
 def intrinsics(camera: PinholeCamera) -> Tensor:
     """(fx, fy, cx, cy), float32 [4]."""
     return torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32)
+
+
+def lens(camera: PinholeCamera, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(k1, k2, p1, p2, k3) [5], zeros for a rectified image."""
+    return torch.tensor((*camera.distortion, *[0.0] * 5)[:5], dtype=dtype)
 
 
 def resized_intrinsics(cameras: Tensor, scale_x: float, scale_y: float) -> Tensor:
@@ -45,6 +53,21 @@ def distort(x: Tensor, y: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]
     )
 
 
+def fold(coefficients: Tensor) -> Tensor:
+    """The slope at which the lens model turns back, [B] of coefficients [B, 5]; inf where it never does.
+
+    Farther out it means nothing: it brings rays from outside of the picture into it a second time. It is where the
+    derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6) is zero first.
+    """
+    k1, k2, _, _, k3 = np.asarray(coefficients.detach().cpu(), np.float64).T
+    found = []
+    for derivative in np.stack([7 * k3, 5 * k2, 3 * k1, np.ones_like(k1)], axis=1):  # in r^2, the highest power first
+        roots = np.roots(derivative)
+        turns = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)]
+        found.append(math.sqrt(turns.min()) if turns.size else math.inf)
+    return coefficients.new_tensor(found)
+
+
 @full_precision
 def infinity_grid(
     source: Tensor,
@@ -62,7 +85,8 @@ def infinity_grid(
         distortion: `plumb_bob` coefficients of the source lens [B, 5], or None.
 
     Returns:
-        Source pixel coordinates [B, H, W, 2] (u, v), and a mask [B, H, W] of rays in front of the source camera.
+        Source pixel coordinates [B, H, W, 2] (u, v), and a mask [B, H, W] of rays in front of the source camera that
+        its lens model is for.
     """
     height, width = target_size
     fx, fy, cx, cy = (c.reshape(-1, 1, 1) for c in target.unbind(-1))
@@ -78,6 +102,7 @@ def infinity_grid(
         z = rays[..., 2].clamp(min=1e-3)
         x, y = rays[..., 0] / z, rays[..., 1] / z
     if distortion is not None:
+        front = front & (x * x + y * y <= fold(distortion).reshape(-1, 1, 1) ** 2)
         x, y = distort(x, y, distortion)
     fx, fy, cx, cy = (c.reshape(-1, 1, 1) for c in source.unbind(-1))
     return torch.stack([x * fx + cx, y * fy + cy], dim=-1), front

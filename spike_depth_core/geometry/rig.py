@@ -12,9 +12,11 @@ import numpy as np
 import yaml
 
 from spike_depth_core.geometry.cameras import PinholeCamera
+from spike_depth_core.sensors import IMAGES
 
 NOMINAL_HEIGHT = 1.65
 """Metres over the road that a camera is taken to have where nobody says: that of KITTI's, and of a car's roof."""
+_LEAST_HEIGHT = 0.05  # metres over the road
 _REQUIRED = ("width", "height", "fx", "fy", "cx", "cy")  # of a sensor in a rig file
 
 
@@ -153,6 +155,9 @@ class SensorRig:
         unknown = set(data) - {"reference", "sensors", "height"}
         if unknown:
             raise ValueError(f"unknown {_names(unknown)}; a rig has 'reference', 'height' and 'sensors'")
+        strange = set(data["sensors"]) - set(IMAGES)
+        if strange:
+            raise ValueError(f"unknown sensor {_names(strange)}; sensors are {_names(set(IMAGES))}")
         cameras, poses = {}, {}
         for name, entry in data["sensors"].items():
             try:
@@ -161,7 +166,16 @@ class SensorRig:
                 raise ValueError(f"sensor {name!r}: {error}") from error
         height = data.get("height")
         reference = str(data.get("reference", next(iter(cameras))))
-        return cls(cameras, poses, reference, None if height is None else _number("height", height))
+        rig = cls(cameras, poses, reference, None if height is None else _number("height", height))
+        for name in cameras:
+            if rig.height_of(name) < _LEAST_HEIGHT:
+                below = float(rig.reference_from(name)[1, 3])
+                known = "" if height else " where no height is given"
+                raise ValueError(
+                    f"sensor {name!r} is not above the road: it is {below:g} m below the reference (y points down), "
+                    f"which is {rig.height_of(reference):g} m over the road{known}"
+                )
+        return rig
 
     def to_dict(self) -> dict[str, Any]:
         """A plain structure of lists and numbers: what the YAML holds, and what JSON can hold."""

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.geometry.resample import intrinsics
+from spike_depth_core.geometry.resample import intrinsics, lens
 from spike_depth_core.geometry.warp import warp
 from spike_depth_core.inference.estimator import DepthEstimate
 from spike_depth_core.networks.preprocess import to_camera
@@ -132,7 +132,7 @@ def _compared_camera(camera: PinholeCamera) -> PinholeCamera:
 
 
 def _compared_picture(image: np.ndarray | PackedSpikes, camera: PinholeCamera, target: PinholeCamera) -> Tensor:
-    distortion = torch.tensor([(list(camera.distortion) + [0.0] * 5)[:5]]) if camera.distortion else None
+    distortion = lens(camera)[None] if any(camera.distortion) else None
     picture = torch.from_numpy(picture_of(image))[None, None]
     size = (target.height, target.width)
     moved = to_camera(picture, intrinsics(camera)[None], intrinsics(target)[None], size, None, distortion)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from spike_depth_core.geometry import PinholeCamera
-from spike_depth_core.geometry.resample import distort, intrinsics
+from spike_depth_core.geometry.resample import distort, fold, intrinsics, lens
 from spike_depth_core.geometry.warp import back_project
 from spike_depth_core.inference.estimator import DepthEstimate
 
@@ -103,12 +103,14 @@ def colours_of(
     depth = flat[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = (torch.from_numpy(flat[:, axis] / depth)[None] for axis in (0, 1))
-        if camera.distortion:
-            coefficients = torch.tensor([(list(camera.distortion) + [0.0] * 5)[:5]], dtype=torch.float32)
+        front = depth > 1e-3
+        if any(camera.distortion):
+            coefficients = lens(camera)[None]
+            front &= (x**2 + y**2 <= fold(coefficients) ** 2)[0].numpy()
             x, y = distort(x, y, coefficients)
         u = np.rint(x[0].numpy() * camera.fx + camera.cx)
         v = np.rint(y[0].numpy() * camera.fy + camera.cy)
-        seen = (depth > 1e-3) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+        seen = front & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     colours = np.full((len(flat), 3), HIDDEN, np.uint8)
     index = v[seen].astype(np.int64) * camera.width + u[seen].astype(np.int64)
     nearest = _nearest_in_cells(u[seen], v[seen], depth[seen], camera)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,8 @@ class CheckpointInfo:
             if not isinstance(data.get(name, {}), dict):
                 raise ValueError(f"{name} has to be a mapping, found {data[name]!r}")
         near, far = (float(v) for v in data["depth_range"])
+        if not 0 < near < far < math.inf:
+            raise ValueError(f"depth_range is (nearest, farthest) in metres, 0 < nearest < farthest; found {near, far}")
         return cls(
             architecture=Architecture.from_dict(data["architecture"]),
             row_prior=data.get("row_prior", {}),

@@ -20,6 +20,7 @@ from spike_depth_core.samples import RIGHT
 
 LOG_RATIO_RANGE = (-5.0, 5.0)  # to the level road: keeps a wild weight from overflowing exp
 LOG_SCALE_RANGE = (-5.0, 2.0)
+LEAST_PIXELS = 32 * 32  # one position at the coarsest level
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Architecture:
                 f"widths are positive, and those at 1/16 and 1/32 multiples of {HEADS}, the heads of their attention; "
                 f"found {self.widths}"
             )
+        if not isinstance(self.pixels, int) or self.pixels < LEAST_PIXELS:
+            raise ValueError(f"pixels is a whole number of {LEAST_PIXELS} at least, found {self.pixels}")
         check_fusion(self.fusion, self.sensors)
         if self.by_similarity and any(width % 2 for width in self.widths[:4]):
             raise ValueError(f"features that have two halves are of even widths, found {self.widths}")

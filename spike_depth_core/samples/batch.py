@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spike_depth_core.geometry.resample import intrinsics
-from spike_depth_core.samples.sample import SENSORS, DepthSample, modality
+from spike_depth_core.geometry.resample import intrinsics, lens
+from spike_depth_core.samples.sample import DepthSample
+from spike_depth_core.sensors import SENSORS, modality
 
 
 @dataclass
@@ -92,9 +93,7 @@ def collate(samples: Sequence[DepthSample]) -> SampleBatch:
     images = first.images
     cameras = {s: [sample.rig.cameras[s] for sample in samples] for s in images}
     distortion = {
-        s: torch.tensor([(list(c.distortion) + [0.0] * 5)[:5] for c in cameras[s]], dtype=torch.float32)
-        for s in images
-        if any(c.distortion for c in cameras[s])
+        s: torch.stack([lens(c) for c in cameras[s]]) for s in images if any(c.distortion for c in cameras[s])
     }
     known = [s.world_from_reference for s in samples if s.world_from_reference is not None]
     try:

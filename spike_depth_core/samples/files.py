@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from spike_depth_core.geometry import SensorRig
-from spike_depth_core.samples.sample import IMAGES, DepthSample, modality
+from spike_depth_core.samples.sample import DepthSample
 from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members
+from spike_depth_core.sensors import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
 
 SUFFIX = ".npz"

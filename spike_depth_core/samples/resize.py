@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from spike_depth_core.samples.readers import kitti
-from spike_depth_core.samples.sample import DepthSample, modality
+from spike_depth_core.samples.sample import DepthSample
+from spike_depth_core.sensors import modality
 
 
 def resize_picture(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 
 from spike_depth_core.geometry import SensorRig
+from spike_depth_core.sensors import IMAGES, SENSORS, modality
 from spike_depth_core.spikes import PackedSpikes
-
-SENSORS = ("spikes", "rgb", "nir", "thermal")
-RIGHT = {sensor: f"{sensor}_right" for sensor in SENSORS}
-"""The right-hand camera of a stereo pair, whose left one is the sensor itself."""
-IMAGES = (*SENSORS, *RIGHT.values())
-
-
-def modality(image: str) -> str:
-    """What kind of sensor took an image: `rgb` of `rgb` and of `rgb_right`."""
-    return image.removesuffix("_right")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from spike_depth_core.geometry.resample import (
     average_pool,
     box_mean,
     distort,
+    fold,
     infinity_grid,
     inside,
     intrinsics,
@@ -61,6 +62,41 @@ def test_distortion_is_the_plumb_bob_polynomial():
     )
     found = distort(torch.tensor([x]), torch.tensor([y]), torch.tensor([[k1, k2, p1, p2, k3]]))
     np.testing.assert_allclose([float(f) for f in found], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "coefficients",
+    [
+        (-0.45, 0.0, 0.0, 0.0, 0.0),
+        (-0.15, 1.2, 0.0, 0.0, -8.0),
+        (-0.3, -1.0, 0.0, 0.0, 0.0),
+        (-0.25, 0.06, 0.002, -0.001, 0.0),
+        (0.1, 0.02, 0.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 0.0, 0.0),
+    ],
+)
+def test_a_lens_is_used_up_to_where_it_turns_back(coefficients):
+    k1, k2, _, _, k3 = coefficients
+    r = np.linspace(0, 5, 500_001)
+    turned = np.nonzero(np.diff(r * (1 + k1 * r**2 + k2 * r**4 + k3 * r**6)) <= 0)[0]
+    expected = r[turned[0]] if turned.size else np.inf
+    found = fold(torch.tensor([coefficients, (0.0,) * 5]))
+    assert found.tolist() == [pytest.approx(expected, abs=2e-5), np.inf]
+
+
+def test_no_ray_enters_the_picture_a_second_time():
+    """A wide camera beside a narrow one whose lens folds: only what that sees is seen, and that at one place."""
+    narrow = torch.tensor([[1000.0, 1000.0, 319.5, 255.5]])
+    wide = torch.tensor([[300.0, 300.0, 319.5, 255.5]])
+    distortion = torch.tensor([[-0.15, 1.2, 0.0, 0.0, -8.0]])
+    pixels, seen = infinity_grid(narrow, wide, (512, 640), distortion=distortion)
+    within = inside(pixels, (512, 640))
+    v, u = torch.meshgrid(torch.arange(512.0), torch.arange(640.0), indexing="ij")
+    slope = torch.hypot((u - 319.5) / 300, (v - 255.5) / 300)
+    assert (within[0] & (slope > 0.6)).any()  # as the polynomial has it
+    assert float(slope[(within & seen)[0]].max()) < 0.5
+    radius = torch.linalg.vector_norm(pixels[0] - torch.tensor([319.5, 255.5]), dim=-1)[(within & seen)[0]]
+    assert (radius[slope[(within & seen)[0]].argsort()].diff() > -0.5).all()  # farther out is farther out
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

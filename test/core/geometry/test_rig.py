@@ -107,6 +107,11 @@ CAMERA = {"width": 8, "height": 6, "fx": 5.0, "fy": 5.0, "cx": 3.5, "cy": 2.5}
         ({"rotation": [0, 0, 0, 0]}, "'rgb': a rotation is a quaternion"),
         ({"distortion": 0.1}, "'rgb': distortion: a list of numbers was expected, found 0.1"),
         ({"wdith": 8, 3: 4}, "'rgb': missing [], unknown ['3', 'wdith']"),
+        (
+            {"translation": [0, 2.0, 0]},
+            "'rgb' is not above the road: it is 2 m below the reference (y points down), which is 1.65 m over the road "
+            "where no height is given",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_file_and_sensor(tmp_path, change, message):
@@ -127,7 +132,14 @@ def test_a_wrong_field_is_named_with_its_file_and_sensor(tmp_path, change, messa
             "sensor 'spikes': a mapping with width, height, fx, fy, cx, cy was expected, found n",
         ),
         (b"sensors: {}\n", "expected a mapping with keys 'reference' and 'sensors', of one sensor at least"),
-        (b"height: high\nsensors: {a: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}", "height: a number was expe"),
+        (
+            b"sensors:\n  spikes: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}\n  termal: {}\n",
+            "unknown sensor ['termal']; sensors are ['nir', 'nir_right', 'rgb', 'rgb_right', 'spikes', ",
+        ),
+        (
+            b"height: high\nsensors: {rgb: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}",
+            "height: a number was expe",
+        ),
         (b"\x89PNG\r\n", "YAML text was expected, found byte 0x89 at 0"),
         (b"\x00\x01", "YAML text was expected, but unacceptable character"),
     ],

@@ -135,13 +135,19 @@ def test_verification_needs_no_network_and_names_what_differs(saved):
         ("architecture", {"sensors": ["rgb"], "fusion": 3}),
         ("architecture", {"sensors": ["rgb"], "widths": ["a", 8, 16, 16, 16]}),
         ("architecture", {"sensors": ["rgb"], "trunk_blocks": "2"}),
+        ("architecture", {"pixels": 0}),
+        ("architecture", {"pixels": 6144.5}),
+        ("depth_range", [100.0, 1.0]),
+        ("depth_range", [0.5, float("nan")]),
+        ("depth_range", [0.0, 100.0]),
+        ("row_prior", []),
         ("training", []),
     ],
 )
 def test_a_description_of_no_network_is_refused_by_name(saved, field, value):
     path = saved[2].with_suffix(".json")
     about = json.loads(path.read_text())
-    changed = {**about["architecture"], **value} if isinstance(value, dict) else value
+    changed = {**about[field], **value} if isinstance(value, dict) else value
     path.write_text(json.dumps({**about, field: changed}))
     with pytest.raises(CheckpointError, match=r"net\.json"):
         load_checkpoint(saved[2])
