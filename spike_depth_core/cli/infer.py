@@ -11,13 +11,17 @@ import typer
 from spike_depth_core.cli.options import Backend
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from spike_depth_core.geometry import SensorRig
 
 
 def infer(
-    out: Annotated[Path, typer.Option(help="Folder for depth.npy, uncertainty.npy, depth.png and metrics.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for depth.npy and uncertainty.npy, both of the rectified picture of the sensor in whose frame "
+            "depth is given, depth.png and metrics.json."
+        ),
+    ],
     spikes: Annotated[Path | None, typer.Option(help="Spike recording: camera .dat, or .npy/.npz of planes.")] = None,
     rgb: Annotated[Path | None, typer.Option(help="Colour picture, 8 bit.")] = None,
     nir: Annotated[Path | None, typer.Option(help="Near infrared picture, 8 or 16 bit grey.")] = None,
@@ -38,7 +42,13 @@ def infer(
     reference: Annotated[
         str | None, typer.Option(help="Sensor in whose frame depth is given. Default: spikes, rgb, nir, thermal.")
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="True depth in metres, .npy [H, W], to score against.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="True depth in metres to score against, .npy [H, W] of the same sensor's picture as it is; rectified "
+            "as that is."
+        ),
+    ] = None,
     end: Annotated[
         int | None, typer.Option(help="Spike plane at which the window ends. Default: the recording's last.")
     ] = None,
@@ -52,10 +62,13 @@ def infer(
     Depth is only as metric as the intrinsics are true: give a rig, or the focal length. Without either a focal length
     of 0.8 image widths is assumed and a warning printed.
     """
+    from dataclasses import replace
+
     import numpy as np
 
     from spike_depth_core.cli.console import print_facts
     from spike_depth_core.cli.paths import check_file, check_out
+    from spike_depth_core.evaluation.evaluate import rectified_truth
     from spike_depth_core.evaluation.pictures import (
         bars,
         colorize_depth,
@@ -71,6 +84,7 @@ def infer(
     from spike_depth_core.metrics import frame_metrics
     from spike_depth_core.samples import DepthSample
     from spike_depth_core.samples.images import read_grey, read_rgb
+    from spike_depth_core.samples.readers.depth_maps import read_depth_npy
     from spike_depth_core.spikes.formats import read_spikes
 
     begin = time.perf_counter()
@@ -88,6 +102,9 @@ def infer(
             images[name] = read(path)
     if not images:
         raise ValueError("nothing to look at: give at least one of --spikes, --rgb, --nir, --thermal")
+    if truth is not None:
+        check_file(truth)
+        depth_seen = read_depth_npy(truth, sky=np.inf)
     assumed = False
     if rig is not None and (focal is not None or camera_height is not None):
         raise ValueError("--focal and --camera-height are for a sensor without a --rig; the rig says both")
@@ -121,9 +138,6 @@ def infer(
     estimate = estimator.estimate(sample, reference)
     done = time.perf_counter()
 
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "depth.npy", estimate.depth)
-    np.save(out / "uncertainty.npy", estimate.uncertainty)
     pictures = sensor_cells(sample)
     pictures += [("depth", colorize_depth(estimate.depth)), ("uncertainty", colorize_uncertainty(estimate.uncertainty))]
     metrics: dict = {
@@ -131,6 +145,7 @@ def infer(
         "reference": estimate.reference,
         "focal_px": estimate.camera.fx,
         "focal_assumed": assumed,
+        "rectified": any(sensor_rig.cameras[estimate.reference].distortion),
         "checkpoint_sha256": estimator.info.sha256,
         "backend": estimator.backend,
         "depth_m": {q: float(np.percentile(estimate.depth, p)) for q, p in (("p5", 5), ("p50", 50), ("p95", 95))},
@@ -145,13 +160,22 @@ def infer(
         metrics["spike_planes"] = len(images["spikes"])
     which = ["depth", "uncertainty"]
     if truth is not None:
-        true_depth = read_truth(truth, estimate.depth.shape)
+        if depth_seen.shape != estimate.depth.shape:
+            (height, width), (found_height, found_width) = estimate.depth.shape, depth_seen.shape
+            raise ValueError(
+                f"{truth}: true depth of {width}x{height} pixels was expected, found {found_width}x{found_height}"
+            )
+        true_depth = rectified_truth(replace(sample, depth={estimate.reference: depth_seen}), estimate.reference)
         metrics |= frame_metrics(estimate.depth, true_depth) | {"frames": 1, "scaling": "none"}
         metrics["median_scaled"] = frame_metrics(estimate.depth, true_depth, scaling="median")
         pictures += [("truth", colorize_depth(true_depth)), ("error", colorize_error(estimate.depth, true_depth))]
         which.append("error")
     rows_of_pictures = [pictures[i : i + 3] for i in range(0, len(pictures), 3)]
-    write_png(out / "depth.png", grid(rows_of_pictures, footer=bars(380 * len(which), which)))
+    sheet = grid(rows_of_pictures, footer=bars(380 * len(which), which))
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "depth.npy", estimate.depth)
+    np.save(out / "uncertainty.npy", estimate.uncertainty)
+    write_png(out / "depth.png", sheet)
     write_json(out / "metrics.json", metrics)
     rows = [("sensors", ", ".join(estimate.sensors)), ("frame of", estimate.reference)]
     rows += [(f"depth {q}", f"{v:.1f} m") for q, v in metrics["depth_m"].items()]
@@ -192,16 +216,3 @@ def fitted_rig(rig: SensorRig, sizes: dict[str, tuple[int, int]], path: Path) ->
             )
         cameras[sensor] = camera.resized(width, height)
     return SensorRig(cameras, rig.poses, rig.reference, rig.height)
-
-
-def read_truth(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """True depth of the reference's size."""
-    import numpy as np
-
-    try:
-        depth = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable .npy: {error}") from error
-    if depth.shape != shape:
-        raise ValueError(f"{path}: true depth of shape {shape} was expected, found {depth.shape}")
-    return depth.astype(np.float32)

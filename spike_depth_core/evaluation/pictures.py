@@ -24,6 +24,7 @@ SKY = (52, 56, 64)
 UNKNOWN = (18, 19, 22)
 PAPER = (255, 255, 255)
 INK = (32, 36, 44)
+_TALLEST = 3  # heights of a cell in its widths
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -208,6 +209,13 @@ def resize_picture(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((width, height), method))
 
 
+def _cell_size(picture: np.ndarray, cell_width: int) -> tuple[int, int]:
+    """(width, height) of a picture in a cell, pixels: a line of pixels is to be seen too, and no sheet for itself."""
+    height, width = picture.shape[:2]
+    scale = min(cell_width / width, _TALLEST * cell_width / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def grid(
     rows: Sequence[Sequence[tuple[str, np.ndarray] | None]],
     cell_width: int = 400,
@@ -219,7 +227,8 @@ def grid(
 
     Args:
         rows: of (label, picture) each; None leaves a cell empty. All pictures of a row are scaled to the
-            cell's width, and the row is as high as its tallest.
+            cell's width, those that are too high for that to three times as much in height, and the row is as high as
+            its tallest.
         cell_width: pixels.
         title: a line above all.
         footer: a picture below all, such as `depth_bar(...)`, not scaled.
@@ -231,10 +240,7 @@ def grid(
     paper, ink = (UNKNOWN, (225, 228, 234)) if dark else (PAPER, INK)
     gap, label_height, title_height = 8, 20, 30 if title else 0
     font, title_font = _font(13), _font(18)
-    heights = [
-        max((round(cell[1].shape[0] * cell_width / cell[1].shape[1]) for cell in row if cell), default=0)
-        for row in rows
-    ]
+    heights = [max((_cell_size(cell[1], cell_width)[1] for cell in row if cell), default=0) for row in rows]
     columns = max(len(row) for row in rows)
     width = columns * cell_width + (columns + 1) * gap
     height = title_height + sum(label_height + h + gap for h in heights) + gap
@@ -256,7 +262,7 @@ def grid(
             while label and _text_width(draw, label, font) > cell_width:
                 label = label[:-2].rstrip("… ") + "…"
             draw.text((left, top), label, fill=ink, font=font)
-            scaled = resize_picture(picture, cell_width, round(picture.shape[0] * cell_width / picture.shape[1]))
+            scaled = resize_picture(picture, *_cell_size(picture, cell_width))
             sheet.paste(Image.fromarray(scaled), (left, top + label_height))
         top += label_height + row_height + gap
     if footer is not None:

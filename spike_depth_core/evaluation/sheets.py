@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from spike_depth_core.evaluation import pictures
-from spike_depth_core.evaluation.evaluate import Estimator, Evaluation, truth_of
+from spike_depth_core.evaluation.evaluate import Estimator, Evaluation, rectified_truth
 from spike_depth_core.evaluation.frames import Frames
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
@@ -109,4 +109,5 @@ def ranked_sheets(
         estimate = estimator.estimate(sample, reference, sensors)
         caption = f"{label.capitalize()}: {score.name}, AbsRel {score.abs_rel:.3f}"
         prior = evaluation.row_prior.predict(estimate.camera) if evaluation.row_prior else None
-        yield label, caption, estimate_sheet(sample, estimate, truth_of(sample, estimate.reference), caption, prior)
+        truth = rectified_truth(sample, estimate.reference)
+        yield label, caption, estimate_sheet(sample, estimate, truth, caption, prior)

@@ -10,10 +10,13 @@ from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
 from spike_depth_core.evaluation.pictures import bars
+from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.spikes import PackedSpikes, write_spikes
+from test.core.factories import undistorted
 
 SMALL = Architecture(("spikes", "rgb"), (8, 8, 16, 16, 16), 1, pixels=2048)
 
@@ -118,12 +121,17 @@ def test_every_map_of_the_picture_has_its_scale(files, tmp_path, truth):
         ("--spikes", "", "{} is a folder"),
         ("--rig", "nothere.yaml", "there is no file {}"),
         ("--rgb", "nothere.png", "there is no file {}"),
+        ("--truth", "nothere.npy", "there is no file {}"),
+        ("--truth", "archive.npz", "{}: named .npy, but it is an archive"),
+        ("--truth", "text.npy", "{}: depth is a float array [H, W], found <U1"),
         ("--out", "taken", "--out {}: a folder was expected"),
         ("--out", "taken/deeper", "--out {}: a folder was expected"),
     ],
 )
 def test_a_path_that_will_not_do_is_named_before_the_work(files, tmp_path, never_loads, option, name, message):
     (tmp_path / "taken").write_text("mine")
+    np.savez(tmp_path / "archive.npz", depth=np.ones((32, 64), np.float32))
+    np.save(tmp_path / "text.npy", np.full((32, 64), "9"))
     path = tmp_path / name
     result = run(files, tmp_path / "out", *(["--focal", 50] if option != "--rig" else []), option, path)
     assert result.exit_code == 2
@@ -135,3 +143,31 @@ def test_a_checkpoint_that_is_not_there_is_named_as_it_was_typed(files, tmp_path
     result = run(files, tmp_path / "out", "--focal", 50, checkpoint="nope.safetensors")
     assert result.exit_code == 2
     assert result.stderr == f"spike-depth infer: error: there is no checkpoint {files / 'nope.safetensors'}\n"
+
+
+def test_a_truth_of_another_size_leaves_nothing_behind(files, tmp_path):
+    np.save(tmp_path / "truth.npy", np.full((64, 32), 9.0, np.float32))
+    result = run(files, tmp_path / "out", "--focal", 50, "--truth", tmp_path / "truth.npy")
+    assert result.exit_code == 2
+    assert "true depth of 64x32 pixels was expected, found 32x64" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("distortion", [(), (-0.3, 0.05, 0.0, 0.0, 0.0)])
+def test_a_truth_is_of_the_picture_as_it_is_and_depth_of_the_rectified_one(files, tmp_path, distortion):
+    camera = PinholeCamera(64, 32, 50.0, 50.0, 31.5, 15.5, distortion)
+    SensorRig.single("rgb", camera).save(tmp_path / "rig.yaml")
+    x, y = np.meshgrid(*camera.slopes())
+
+    def depth_of(x, y):  # a bowl, whose rim the lens moves most
+        return (10 + 40 * (x * x + y * y)).astype(np.float32)
+
+    np.save(tmp_path / "truth.npy", depth_of(*undistorted(x, y, distortion)))
+    more = ["--rgb", files / "c.png", "--rig", tmp_path / "rig.yaml", "--truth", tmp_path / "truth.npy"]
+    result = run(files, tmp_path / "out", *more, looks_at="rgb")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    depth = np.load(tmp_path / "out" / "depth.npy")
+    expected = frame_metrics(depth, depth_of(x, y))["abs_rel"]
+    assert metrics["abs_rel"] == pytest.approx(expected, rel=0.01)
+    assert metrics["rectified"] == bool(distortion)

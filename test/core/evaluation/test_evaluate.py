@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from spike_depth_core.cli.evaluate import verdict
+from spike_depth_core.evaluation import pictures
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import DISTANCE_BANDS, NETWORK, ROW_PRIOR, Evaluation
 from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
 from spike_depth_core.evaluation.results import write_json
-from spike_depth_core.evaluation.sheets import estimate_sheet
+from spike_depth_core.evaluation.sheets import estimate_sheet, ranked_sheets
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
@@ -211,7 +212,7 @@ class Perfect:
 
 
 @pytest.mark.parametrize("distortion", [(), (-0.3, 0.05, 0.0, 0.0), (-0.3, 0.05, 0.01, -0.01, 0.0)])
-def test_the_truth_of_a_lens_is_compared_at_the_rectified_pixels(distortion):
+def test_the_truth_of_a_lens_is_compared_at_the_rectified_pixels(distortion, monkeypatch):
     """A sample's depth lies at the pixels of its picture, as the lens bends it."""
     camera = PinholeCamera(240, 160, 200.0, 200.0, 119.5, 79.5, distortion)
     u, v = np.meshgrid(np.arange(240), np.arange(160))
@@ -222,3 +223,9 @@ def test_the_truth_of_a_lens_is_compared_at_the_rectified_pixels(distortion):
     sample = DepthSample(SensorRig.single("rgb", camera), rgb=blank, depth={"rgb": depth})
     evaluation = Evaluation(far=20.0).run([sample], Perfect())
     assert evaluation.mean()["abs_rel"] < 0.01  # a half of a row
+    drawn = []
+    monkeypatch.setattr(pictures, "colorize_error", lambda *maps: drawn.append(maps) or blank)
+    list(ranked_sheets(evaluation, [sample], Perfect()))
+    ((depth, truth),) = drawn
+    near = np.isfinite(truth) & (truth < 20)
+    assert np.mean(np.abs(depth[near] / truth[near] - 1)) < 0.01

@@ -89,6 +89,13 @@ def test_grid_places_every_cell_and_is_even():
     assert count((0, 250, 0)) == 101 * 50  # 10 * 101 / 20, rounded to even
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 4000), (4000, 1), (30, 10)])
+def test_grid_shows_all_of_a_picture_that_is_a_line(height, width):
+    sheet = pictures.grid([[("a", np.full((height, width, 3), (250, 0, 0), np.uint8))]], cell_width=100)
+    rows, columns = np.nonzero((sheet == np.array((250, 0, 0), np.uint8)).all(axis=2))
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == {1: (1, 100), 4000: (300, 1), 30: (300, 100)}[height]
+
+
 @pytest.mark.parametrize("make", [pictures.depth_bar, pictures.error_bar, pictures.uncertainty_bar])
 def test_bars_fill_the_width_asked(make):
     assert make(300).shape == (34, 300, 3)
