@@ -66,8 +66,8 @@ demo: $(BUILD_DONE)  ## Play a street through the live ROS graph and measure it;
 benchmark: $(BUILD_DONE)  ## Measure the speed of the spike arithmetic; results in docs/results
 	$(RUN) benchmarks/spikes.py --out docs/results
 
-accuracy: $(BUILD_DONE)  ## Measure depth on 200 streets never trained on; results in docs/results
-	$(RUN) benchmarks/accuracy.py
+accuracy: $(BUILD_DONE)  ## Measure depth on 200 streets never trained on, and KITTI=DIR; results in docs/results
+	$(RUN) benchmarks/accuracy.py $(if $(KITTI),--kitti $(KITTI))
 
 lint: | $(SETUP_DONE)  ## Check style and format with ruff
 	$(PYTHON_OF_VENV) -m ruff check .

@@ -151,9 +151,7 @@ def main(
     frames: Annotated[int, typer.Option(min=2, help="Streets in each of the two sets.")] = FRAMES,
     seed: Annotated[int, typer.Option(help="Scene seed of the first street.")] = SEED,
     checkpoint: Annotated[Path | None, typer.Option(help="The shipped one by default.")] = None,
-    kitti: Annotated[Path, typer.Option(help="KITTI object frames; left out where there are none.")] = (
-        ROOT.parent / "shared" / "data" / "kitti"
-    ),
+    kitti: Annotated[Path | None, typer.Option(help="KITTI object frames; left out by default.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Keep the rendered streets here; a temporary folder by default.")
     ] = (None),
@@ -162,6 +160,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "results",
 ) -> None:
     """Make the accuracy table."""
+    if kitti is not None and not kitti.is_dir():
+        raise typer.BadParameter(f"there is no folder {kitti}", param_hint="--kitti")
     estimator = DepthEstimator.load(checkpoint, device)
     prior = RowPrior.from_dict(estimator.info.row_prior)
     known = tuple(estimator.sensors)
@@ -177,13 +177,14 @@ def main(
         mixed = run_subsets(estimator, lambda s: StoredFrames(folder / "mixed", s), SUBSETS, prior, "mixed light")
         night = run_subsets(estimator, lambda s: StoredFrames(folder / "night", s), NIGHT_SUBSETS, prior, "night")
     real = None
-    if kitti.is_dir() and "rgb" in known:
+    if kitti is not None and "rgb" in known:
         source = KittiFrames(kitti)
         real = Evaluation(prior, crop="garg").run(track(source, "KITTI", len(source)), estimator, ("rgb",))
 
     # What the figures depend on; the cache and the number of processes do not change them.
     chosen = {"--frames": (frames, FRAMES), "--seed": (seed, SEED), "--checkpoint": (checkpoint, None)}
     options = [part for name, (value, usual) in chosen.items() if value != usual for part in (name, str(value))]
+    options += ["--kitti", "DIR"] if real else []
     command = shlex.join(["python", "benchmarks/accuracy.py", *options])
     write_json(
         out / "accuracy.json",
