@@ -31,7 +31,7 @@ OLD_MS = 1000.0
 FUTURE_MS = -50.0
 # Of the places of the sensors: more than this, and the rig file is not of this vehicle.
 TURNED_DEG, MOVED_M = 1.0, 0.05
-# A share of steps that are off by half and more, above which a stream is uneven.
+# A share of the last steps that are off by half and more, above which a stream is uneven.
 UNEVEN = 0.1
 
 
@@ -51,7 +51,6 @@ class DepthDiagnostics:
     def begin(self) -> None:
         """Forget the reports of an earlier activation."""
         self._before: dict[str, dict[str, Any]] = {}
-        self._outliers_before: dict[str, int] = {}
         self._skipped_before: dict[str, int] = {}
         self._placed_before = (0, 0)
         self._moments_before = 0
@@ -91,7 +90,7 @@ class DepthDiagnostics:
             self._before[sensor] = flat
             age_ns = inputs.age_ns(sensor)
             skew_ns = pipeline.sync.skew_ns(sensor)
-            delivers = age_ns is not None and age_ns <= settings.silence * 1e9
+            delivers = _delivers(pipeline, sensor)
             if delivers:
                 delivering.append(sensor)
             silent = self._silence(pipeline, sensor, delivers, findings)
@@ -211,8 +210,7 @@ class DepthDiagnostics:
     def _is_fruitless(self, pipeline: Pipeline) -> bool:
         """Whether for `silence` seconds sensors have delivered, and made no moment that could be estimated."""
         tally, settings, now = pipeline.tally, pipeline.settings, time.monotonic_ns()
-        ages_ns = [pipeline.inputs.age_ns(sensor) for sensor in pipeline.inputs.sensors]
-        delivers = any(age_ns is not None and age_ns <= settings.silence * 1e9 for age_ns in ages_ns)
+        delivers = any(_delivers(pipeline, sensor) for sensor in pipeline.inputs.sensors)
         before, self._moments_before = self._moments_before, tally.moments
         if tally.estimating or tally.moments != before or not delivers:
             self._fruitless_ns = None
@@ -267,18 +265,17 @@ class DepthDiagnostics:
         values["total_dropped_frames"] = sum(tally.skipped.values()) + tally.failures
         for sensor, meter in pipeline.inputs.jitter.items():
             if sensor in pipeline.inputs.sensors:
-                values |= self._of_sensor(sensor, meter, findings)
+                values |= self._of_sensor(sensor, meter)
+                off, steps = meter.recent()
+                if _delivers(pipeline, sensor) and off > max(1, UNEVEN * steps):
+                    findings.add(WARN, f"{sensor} comes unevenly: {off} of {steps} steps off by half and more")
         return self.status("jitter", findings.level, findings.message("even"), values)
 
-    def _of_sensor(self, sensor: str, meter: JitterMeter, findings: Findings) -> dict[str, Any]:
+    @staticmethod
+    def _of_sensor(sensor: str, meter: JitterMeter) -> dict[str, Any]:
         mean_ns, largest_ns = meter.deviation_ns()
-        new = meter.outliers - self._outliers_before.get(sensor, 0)
-        self._outliers_before[sensor] = meter.outliers
-        usual_ns = meter.usual_ns()
-        if usual_ns and new > max(1, UNEVEN * 1e9 / usual_ns):
-            findings.add(WARN, f"{sensor} comes unevenly: {new} steps off by half and more")
         return {
-            f"{sensor}/period_ms": usual_ns / 1e6,
+            f"{sensor}/period_ms": meter.usual_ns() / 1e6,
             f"{sensor}/mean_abs_jitter": mean_ns / 1e3,
             f"{sensor}/max_abs_jitter": largest_ns / 1e3,
             f"{sensor}/num_jitter_outliers": meter.outliers,
@@ -322,3 +319,9 @@ class DepthDiagnostics:
         else:
             self._reporter.forget(f"misaligned {sensor}")
         return values
+
+
+def _delivers(pipeline: Pipeline, sensor: str) -> bool:
+    """Whether something usable has come of a sensor within `silence`."""
+    age_ns = pipeline.inputs.age_ns(sensor)
+    return age_ns is not None and age_ns <= pipeline.settings.silence * 1e9

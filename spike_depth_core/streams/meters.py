@@ -103,6 +103,11 @@ class JitterMeter:
         # Asked for at every packet of spikes: NumPy takes ten times as long for so few.
         return float(median(self._steps_ns)) if self._steps_ns else 0.0
 
+    def recent(self) -> tuple[int, int]:
+        """How many of the steps that make the usual one are outliers, and how many these steps are."""
+        usual_ns = self.usual_ns()
+        return sum(abs(step - usual_ns) > self._share * usual_ns for step in self._steps_ns), len(self._steps_ns)
+
     def deviation_ns(self) -> tuple[float, float]:
         """Mean and largest deviation of the steps from the usual one."""
         if not self._steps_ns:

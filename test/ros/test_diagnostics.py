@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from spike_depth_core.streams import JitterMeter
 from spike_depth_ros.depth_diagnostics import NAMES, DepthDiagnostics
 from spike_depth_ros.diagnostics import ERROR, OK, WARN, Findings
 from spike_depth_ros.pipeline import Tally
@@ -200,6 +201,24 @@ def test_a_report_is_made_while_moments_go_on_being_skipped():
     status = DepthDiagnostics("depth_node", "", None).inference(pipeline, outputs)
     assert (status.level, status.message) == (ERROR, "no depth: no rgb")
     assert {pair.key: pair.value for pair in status.values}["skipped/no_rgb"] == "1"
+
+
+@pytest.mark.parametrize("reports_hz", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize(("every", "level"), [(50, OK), (3, WARN)])
+def test_how_evenly_a_sensor_comes_is_judged_alike_however_often_it_is_asked(reports_hz, every, level):
+    """A minute of a camera of 30 Hz, one in so many of whose steps is twice as long."""
+    meter, silent = JitterMeter(), False
+    inputs = SimpleNamespace(jitter={"rgb": meter}, sensors=("rgb",), age_ns=lambda _: 10**10 if silent else 0)
+    pipeline = SimpleNamespace(tally=Tally(), inputs=inputs, settings=SimpleNamespace(silence=2.0))
+    diagnostics, time_ns, levels = DepthDiagnostics("depth_node", "", None), 0, []
+    for number in range(1800):
+        time_ns += 33 * MS * (1 if number % every else 2)
+        meter.add(time_ns)
+        if time_ns > (len(levels) + 1) / reports_hz * 1e9:
+            levels.append(diagnostics.jitter(pipeline).level)
+    assert set(levels[round(5 * reports_hz) :]) == {level}
+    silent = True
+    assert diagnostics.jitter(pipeline).level == OK
 
 
 def test_rates_ages_and_steps_are_measured(scene):

@@ -37,6 +37,7 @@ def test_jitter_against_the_usual_step():
         meter.add(time_ns)
     assert meter.usual_ns() == 100.0
     assert meter.outliers == 1
+    assert meter.recent() == (1, 7)
     mean, largest = meter.deviation_ns()
     assert mean == pytest.approx(100 / 7)
     assert largest == 100.0
