@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.frames import WorldFrames
@@ -54,7 +55,10 @@ def test_all_tables_are_written(accuracy, monkeypatch, tmp_path):
     checkpoint = tmp_path / "c.safetensors"
     save_checkpoint(checkpoint, network, CheckpointInfo(network.architecture, row_prior=prior.to_dict()))
     results = tmp_path / "docs" / "results"
-    accuracy.main(frames=2, checkpoint=checkpoint, kitti=tmp_path / "none", workers=1, device="cpu", out=results)
+    with pytest.raises(typer.BadParameter, match="no folder"):  # before anything is rendered
+        accuracy.main(frames=2, checkpoint=checkpoint, kitti=tmp_path / "none", workers=1, device="cpu", out=results)
+    assert not results.exists()
+    accuracy.main(frames=2, checkpoint=checkpoint, kitti=None, workers=1, device="cpu", out=results)
     read = json.loads((results / "accuracy.json").read_text())
     assert set(read["mixed"]) == {"+".join(subset) for subset in accuracy.SUBSETS}
     assert set(read["night"]) == {"+".join(subset) for subset in accuracy.NIGHT_SUBSETS}
