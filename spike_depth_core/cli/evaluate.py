@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from spike_depth_core.cli.options import Backend
-from spike_depth_core.cli.paths import check_out
+from spike_depth_core.cli.paths import check_out, remove_earlier
 
 BAGS = "Bags"
+# Names of the files of an evaluation, of bags or of frames.
+FILES = r"metrics\.json|table\.md|report\.html|(best|median|worst)\.png"
 
 
 def evaluate(
@@ -142,7 +144,8 @@ def evaluate(
     """Measure accuracy on bags or frames with a known depth, beside the row prior.
 
     Of BAGS it writes metrics.json, table.md and report.html with a row for each condition, each bag and everything, and
-    what each came to in bags/: interrupted, the same command goes on. For example:
+    what each came to in bags/: interrupted, the same command goes on. Other results that an earlier evaluation left
+    there are removed. For example:
 
     spike-depth evaluate drives/*.mcap --out out/drives --workers 4
 
@@ -236,11 +239,13 @@ def evaluate(
         "command": command,
         "elapsed_s": elapsed,
     }
+    remove_earlier(out, FILES)
     write_json(out / "metrics.json", summary)
-    sheets = []
+    sheets, written = [], ["metrics.json", "table.md"]
     for label, caption, sheet in ranked_sheets(evaluation, source, estimator, chosen, reference):
         write_png(out / f"{label}.png", sheet)
         sheets.append((caption, sheet))
+        written.append(f"{label}.png")
     name = sensor_names(used)
     rows = method_rows(evaluation, name)
     title = f"Depth from {name}"
@@ -253,10 +258,10 @@ def evaluate(
         facts = [("Checkpoint", f"{checkpoint or 'default'}, sha256 {estimator.info.sha256[:16]}")]
         report = evaluation_report(evaluation, title, where, name, sheets, command, facts)
         write_report(out / "report.html", report)
+        written.append("report.html")
     except ImportError as error:
         console.print(f"no report.html: {error}", style="yellow", highlight=False, soft_wrap=True)
-    written = sorted(path.name for path in out.iterdir() if path.is_file())
-    console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
+    console.print(f"{out}/: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
 
 
 def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.cli.paths import remove_earlier
 from spike_depth_core.evaluation.bags import (
     CHECKPOINTS,
     BagJob,
@@ -89,7 +90,11 @@ def _hash_of(checkpoint: str | Path) -> str:
 
 
 def write(out: Path, table: BagTable, checkpoints: list[str], hashes: list[str], failed: list[str]) -> None:
-    """`metrics.json`, `table.md`, `report.html` and the screen."""
+    """`metrics.json`, `table.md`, `report.html`, in the place of an earlier evaluation's, and the screen."""
+    from spike_depth_core.cli.evaluate import FILES
+
+    written = ["metrics.json", "table.md"]
+    remove_earlier(out, FILES)
     command = shlex.join(["spike-depth", *sys.argv[1:]])
     columns, rows = table_of(table)
     words = in_words(table)
@@ -136,8 +141,8 @@ def write(out: Path, table: BagTable, checkpoints: list[str], hashes: list[str],
         facts = [tuple(line.split(": ", 1)) for line in named]
         report = Report("Depth from bags", f"{everything.bags} bags", headlines, sections, command, facts)  # type: ignore[arg-type]
         write_report(out / "report.html", report)
-    written = sorted(path.name for path in out.iterdir() if path.is_file())
-    console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
+        written.append("report.html")
+    console.print(f"{out}/: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
 
 
 def table_of(table: BagTable) -> tuple[list[str], list[list[str]]]:

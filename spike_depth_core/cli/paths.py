@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -22,3 +24,25 @@ def check_out(folder: Path) -> None:
         raise ValueError(f"--out {folder}: a folder was expected, but {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"--out {folder}: {there} cannot be written to")
+
+
+def remove_earlier(folder: Path, names: str, inputs: Iterable[Path] = ()) -> None:
+    """Remove the files that an earlier run of the same command has left in a folder, and nothing else.
+
+    Args:
+        folder: of results, which may not be there yet.
+        names: a regular expression of the names that the command gives its files.
+        inputs: what this run reads: files, or folders whose files it reads.
+
+    Raises:
+        ValueError: one of them is an input; then none is removed.
+    """
+    if not folder.is_dir():
+        return
+    earlier = [path for path in folder.iterdir() if re.fullmatch(names, path.name) and path.is_file()]
+    kept = {path.resolve() for path in inputs}
+    for path in earlier:
+        if kept & {path.resolve(), path.parent.resolve()}:
+            raise ValueError(f"{path} is read, and would be replaced: choose another --out")
+    for path in earlier:
+        path.unlink()

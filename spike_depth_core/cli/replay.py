@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from spike_depth_core.inference import DepthEstimator
 
 VIDEO_RATE_HZ = 10.0
+# Names of the files of a replay; and of those in depth/.
+_FILES = r"metrics\.json|depth\.mcap|replay\.(mp4|gif)|report\.html"
+_DEPTHS = r"-?\d+\.npz"
 
 
 class DepthOutput(StrEnum):
@@ -111,8 +114,8 @@ def replay(
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
 
     The same bag gives the same depth: metrics.json has its SHA-256. Writes metrics.json, the depth, replay.mp4 and
-    report.html; with a truth also accuracy by distance, row, condition and sensors. What of the bag cannot be read is
-    skipped by name and told.
+    report.html; with a truth also accuracy by distance, row, condition and sensors. What an earlier replay left there
+    is removed. What of the bag cannot be read is skipped by name and told.
 
     With --adapt the same engine as on the road learns from the bag, a fixed number of steps a moment, so that the same
     bag gives the same weights. What it keeps goes to OUT/snapshots, in the place of what an earlier replay kept there.
@@ -127,6 +130,7 @@ def replay(
     from spike_depth_core.bags.storage import LATEST_NS
     from spike_depth_core.cli.console import console, print_table, track
     from spike_depth_core.cli.evaluate import parse_sensors
+    from spike_depth_core.cli.paths import remove_earlier
     from spike_depth_core.evaluation.baselines import RowPrior
     from spike_depth_core.evaluation.evaluate import Evaluation
     from spike_depth_core.evaluation.pictures import write_video
@@ -168,6 +172,8 @@ def replay(
         poses,
         parallax,
     )
+    remove_earlier(out, _FILES, [bag])
+    remove_earlier(out / "depth", _DEPTHS)
     out.mkdir(parents=True, exist_ok=True)
     start_ns = reader.start_ns + round(start * 1e9)
     stop_ns = LATEST_NS if duration is None else start_ns + round(duration * 1e9)
@@ -227,14 +233,18 @@ def replay(
         raise ValueError(f"{bag} gave no depth at all: {reasons(figures)}")
     if truth is not None and not run.evaluation.frames:
         raise ValueError(f"no depth could be compared with {truth}: {figures['unscored'] or 'it has nothing in range'}")
+    written = ["metrics.json"]
+    written += {DepthOutput.bag: ["depth.mcap"], DepthOutput.files: ["depth"], DepthOutput.none: []}[depth]
+    written += ["snapshots"] if adapt else []
+    written += [movie.name] if movie is not None else []
     try:
         facts = [("Checkpoint", f"{checkpoint or 'default'}, sha256 {sha256[:16]}"), ("Bag", str(bag))]
         drawn = [(caption, picture) for _, caption, picture in sheets.values()]
         write_page(out, run, figures, movie, drawn, command, facts, adaptation)  # type: ignore[arg-type]
+        written.append("report.html")
     except ImportError as error:
         console.print(f"no report.html: {error}", style="yellow", highlight=False)
-    written = sorted(path.name for path in out.iterdir())
-    console.print(f"{out}/: {', '.join(written)}", highlight=False, soft_wrap=True)
+    console.print(f"{out}/: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
 
 
 def learning(
@@ -320,9 +330,7 @@ class DepthSink:
 
         self.bag = None
         if self.how is DepthOutput.bag:
-            path = self.out / "depth.mcap"
-            path.unlink(missing_ok=True)  # of an earlier replay into the same folder
-            self.bag = BagWriter(path, compress=True)
+            self.bag = BagWriter(self.out / "depth.mcap", compress=True)
             return self._to_bag
         if self.how is DepthOutput.files:
             (self.out / "depth").mkdir(exist_ok=True)

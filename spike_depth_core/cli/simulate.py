@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,17 @@ import typer
 from PIL import Image
 
 from spike_depth_core.cli.console import console, print_table, track
-from spike_depth_core.cli.paths import check_out
+from spike_depth_core.cli.paths import check_out, remove_earlier
 from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
-from spike_depth_core.samples import SENSORS, DepthSample, modality
+from spike_depth_core.samples import IMAGES, SENSORS, DepthSample, modality
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes import spike_counts, write_spikes
 
 _SHEET_ROWS = 8
+# Names of the files of a moment, and of the drive; and of those in samples/.
+_FILES = rf"\d{{6}}_(depth\.npy|({'|'.join(IMAGES)})\.(dat|npz|png))|drive\.json|contact_sheet\.png"
+_SAMPLES = r"\d{7}\.npz"
 
 
 def simulate(
@@ -62,7 +66,7 @@ def simulate(
     (16 bit, hundredths of a kelvin) and 000000_depth.npy (metres, in the reference sensor's frame, +inf for sky), and
     000000_rgb_right.png and the like where the rig has right-hand cameras (config/rigs/stereo.yaml); the same as a
     sample file in samples/, which `evaluate --samples` reads; rig.yaml, drive.json with the poses, and
-    contact_sheet.png.
+    contact_sheet.png. What an earlier drive left there is removed.
     """
     from spike_depth_core.evaluation.pictures import colorize_depth, depth_bar, grid, write_png
     from spike_depth_core.evaluation.sheets import sensor_cells
@@ -75,6 +79,11 @@ def simulate(
         return
     check_out(out)
     world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, **options)
+    for path in (out / "samples").glob("[!.]*"):
+        if not re.fullmatch(_SAMPLES, path.name):
+            raise ValueError(f"{path.parent} holds {path.name}, which simulate has not written: choose another --out")
+    remove_earlier(out, _FILES)
+    remove_earlier(out / "samples", _SAMPLES)
     (out / "samples").mkdir(parents=True, exist_ok=True)
     world.rig.save(out / "rig.yaml")
     reference = next(sensor for sensor in (world.rig.reference, *SENSORS) if sensor in world.rig.cameras)

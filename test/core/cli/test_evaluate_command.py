@@ -74,6 +74,21 @@ def test_kitti_frames_give_all_results(kitti, checkpoint, tmp_path):
     assert "row prior, median-scaled" in (out / "table.md").read_text()
 
 
+def test_what_an_earlier_evaluation_has_drawn_is_not_left(kitti, checkpoint, tmp_path):
+    one = tmp_path / "one"
+    one.mkdir()
+    for path in kitti.glob("000000.*"):
+        (one / path.name).write_bytes(path.read_bytes())
+    base = ("--checkpoint", checkpoint, "--sensors", "rgb", "--out", tmp_path / "out")
+    assert run("--kitti", kitti, *base).exit_code == 0
+    (tmp_path / "out" / "notes.md").write_text("mine")
+    result = run("--kitti", one, *base)
+    assert result.exit_code == 0, result.stderr
+    names = ["best.png", "metrics.json", "report.html", "table.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "notes.md"])
+    assert result.stdout.splitlines()[-1] == f"{tmp_path / 'out'}/: {', '.join(names)}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

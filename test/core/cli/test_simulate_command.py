@@ -95,3 +95,23 @@ def test_a_stereo_drive_in_the_rain_of_the_second_town(tmp_path):
     np.testing.assert_array_equal(spikes.data, sample.spikes_right.data)
     stored = np.asarray(Image.open(out / "000000_rgb_right.png"))
     np.testing.assert_array_equal(stored, sample.rgb_right)
+
+
+def test_a_shorter_drive_takes_the_place_of_a_longer_one(tmp_path):
+    SensorRig.single("rgb", PinholeCamera.from_focal(32, 20, 25.0)).save(tmp_path / "small.yaml")
+    out = tmp_path / "drive"
+    base = ("--rig", tmp_path / "small.yaml", "--planes", 4, "--condition", "day", "--out", out)
+    assert run("--frames", 3, *base).exit_code == 0
+    mine = out / "000002_notes.txt"
+    mine.write_text("mine")
+    assert run("--frames", 1, *base).exit_code == 0
+    assert len(list_samples(out / "samples")) == 1
+    numbered = {path.name for path in out.glob("00000*")}
+    assert numbered == {"000000_rgb.png", "000000_depth.npy", "000002_notes.txt"}
+
+    (out / "samples" / "frames.json").write_text("{}")  # as `convert dataset` leaves it
+    before = sorted(out.rglob("*"))
+    result = run("--frames", 1, *base)
+    assert result.exit_code == 2
+    assert "frames.json, which simulate has not written: choose another --out" in result.stderr
+    assert sorted(out.rglob("*")) == before

@@ -227,6 +227,10 @@ def test_the_command(folder, store, tmp_path):
     assert "other moments of drives like these" in (tmp_path / "report.html").read_text()
     again = run(folder, tmp_path, "--compare", folder / "new.safetensors")
     assert "6 of 6 are measured already" in again.output
+    (tmp_path / "best.png").write_text("of frames that were evaluated before")
+    again = run(folder, tmp_path, "--compare", folder / "new.safetensors")
+    assert again.stdout.splitlines()[-1] == f"{tmp_path}/: metrics.json, report.html, table.md"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "metrics.json", "report.html", "table.md"]
 
 
 def test_a_bag_that_cannot_be_measured_is_told_and_does_not_keep_the_others(folder, tmp_path):

@@ -217,6 +217,32 @@ def test_the_command(path, tmp_path, estimator):
     assert again.exit_code == 0, again.output
     assert json.loads((out / "metrics.json").read_text())["depth_sha256"] == metrics["depth_sha256"]
     assert len(list((out / "depth").iterdir())) == 5
+    assert written(again, out) == ["depth", "metrics.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == written(again, out)  # what was of the first is gone
+    (out / "depth" / "notes.txt").write_text("mine")
+    third = CliRunner().invoke(app, [*base, "--depth", "files", "--no-video", "--duration", "0.1"])
+    assert third.exit_code == 0, third.output
+    assert len(list((out / "depth").glob("*.npz"))) < 5
+    last = CliRunner().invoke(app, [*base, "--depth", "none", "--no-video"])
+    assert written(last, out) == ["metrics.json", "report.html"]
+    assert [path.name for path in (out / "depth").iterdir()] == ["notes.txt"]
+
+
+def written(result, out) -> list[str]:
+    """The files that a command says it has written."""
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()[-1].removeprefix(f"{out}/: ").split(", ")
+
+
+def test_a_bag_in_the_place_of_the_result_is_not_removed(path, tmp_path, estimator):
+    save_checkpoint(tmp_path / "small.safetensors", DepthNetwork(SMALL), estimator.info)
+    bag = tmp_path / "depth.mcap"
+    bag.write_bytes(path.read_bytes())
+    base = ["replay", str(bag), "--checkpoint", str(tmp_path / "small.safetensors"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, base)
+    assert result.exit_code == 2
+    assert f"{bag} is read, and would be replaced: choose another --out" in result.stderr
+    assert bag.read_bytes() == path.read_bytes()
 
 
 def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
