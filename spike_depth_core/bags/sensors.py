@@ -41,14 +41,21 @@ def find_sensors(bag: BagReader, given: Mapping[str, str] | None = None) -> Sens
         given: topics by sensor that are known; the others are told by their types and the words in their names.
 
     Raises:
-        ValueError: when there is no sensor, when several topics could be the same one, or a given one is not there.
+        ValueError: when there is no sensor, when several topics could be the same one, or a given one is not there or
+            not of the sensor's type.
     """
     images: dict[str, str] = {}
     for sensor, topic in (given or {}).items():
         if sensor not in SENSORS:
             raise ValueError(f"a sensor is one of {', '.join(SENSORS)}, found {sensor!r}")
-        if topic not in bag.of_type(types.SPIKE_PACKET) + _pictures(bag):
-            raise ValueError(f"{bag.path} has no images or packets on {topic}; {_whats_there(bag)}")
+        kinds = (types.SPIKE_PACKET,) if sensor == "spikes" else (types.IMAGE, types.COMPRESSED_IMAGE)
+        if not any(topic in bag.of_type(kind) for kind in kinds):
+            if topic not in bag.topics or topic in bag.skipped():
+                raise ValueError(f"{bag.path} has nothing on {topic}; {_whats_there(bag)}")
+            verb = "are" if sensor == "spikes" else "is"
+            raise ValueError(
+                f"{bag.path}: {topic} is of {bag.topics[topic].kind}; {sensor} {verb} of {' or '.join(kinds)}"
+            )
         images[sensor] = topic
     for sensor in SENSORS:
         if sensor in images:

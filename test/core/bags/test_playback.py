@@ -133,6 +133,14 @@ def test_sensors_are_told_by_type_and_name(tmp_path):
         find_truth(bag, "/lidar")
     with pytest.raises(ValueError, match="a sensor is one of spikes, rgb, nir, thermal, found 'radar'"):
         find_sensors(bag, {"radar": "/front/packets"})
+    with pytest.raises(ValueError, match="image is of sensor_msgs/msg/Image; spikes are of spike_depth/msg/Spike"):
+        find_sensors(bag, {"spikes": "/depth/rgb/image"})
+    with pytest.raises(ValueError, match="of spike_depth/msg/SpikePacket; rgb is of sensor_msgs/msg/Image or sensor_"):
+        find_sensors(bag, {"rgb": "/front/packets"})
+    with pytest.raises(ValueError, match="/camera_info is of sensor_msgs/msg/CameraInfo; nir is of sensor_"):
+        find_sensors(bag, {"nir": "/color_camera/camera_info"})
+    with pytest.raises(ValueError, match="has nothing on /gone; it has /front/packets"):
+        find_sensors(bag, {"spikes": "/gone"})
 
 
 def test_what_cannot_be_told_is_asked_for(tmp_path):
