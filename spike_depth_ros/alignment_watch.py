@@ -12,6 +12,10 @@ from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.inference.alignment import AlignmentMonitor, Misalignment
 from spike_depth_core.samples import DepthSample
 
+# What is known of a sensor is forgotten when it was part of no moment for so many periods, and at least for so long: it
+# may come back elsewhere.
+GONE_PERIODS, GONE_NS = 5, 1_000_000_000
+
 
 class AlignmentWatch:
     """A thread of low priority that is given a moment now and then, and forgets those that it has no time for.
@@ -26,18 +30,27 @@ class AlignmentWatch:
         self.failure = ""
         self._monitor = AlignmentMonitor()
         self._next: tuple[DepthSample, DepthEstimate] | None = None
-        self._taken_ns = 0
+        self._period_ns = self._taken_ns = 0
+        self._seen_ns: dict[str, int] = {}  # when a sensor was last part of a moment
         self._forget = self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="alignment", daemon=True)
         self._thread.start()
 
-    def offer(self, sample: DepthSample, estimate: DepthEstimate, period_s: float) -> None:
-        """Give it a moment; it is taken where the last one was taken a period ago. 0 is never."""
-        now = time.monotonic_ns()
-        if not period_s or now - self._taken_ns < period_s * 1e9:
-            return
+    def check_every(self, period_s: float) -> None:
+        """How often a moment is looked at; 0 for never, and then nothing is known either."""
         with self._changed:
+            self._period_ns = round(period_s * 1e9)
+            if not period_s:
+                self.forget()
+
+    def offer(self, sample: DepthSample, estimate: DepthEstimate) -> None:
+        """Give it a moment; it is taken where the last one was taken a period ago."""
+        now = time.monotonic_ns()
+        with self._changed:
+            self._seen_ns |= dict.fromkeys(estimate.sensors, now)
+            if not self._period_ns or now - self._taken_ns < self._period_ns:
+                return
             self._taken_ns = now
             self._next = (sample, estimate)
             self._changed.notify()
@@ -45,7 +58,7 @@ class AlignmentWatch:
     def forget(self) -> None:
         """Begin anew: the sensors are elsewhere, or believed to be."""
         with self._changed:
-            self._forget, self._next, self.found = True, None, {}
+            self._forget, self._next, self.found, self.failure = True, None, {}, ""
 
     def close(self) -> None:
         """End for good."""
@@ -64,9 +77,9 @@ class AlignmentWatch:
                 if self._closed:
                     return
                 moment, self._next = self._next, None
-                if self._forget:
-                    self._forget = False
-                    self._monitor.clear()
+                gone_ns = self._taken_ns - max(GONE_PERIODS * self._period_ns, GONE_NS)
+                seen_ns, self._forget = {} if self._forget else self._seen_ns, False
+                self._monitor.clear(present=[sensor for sensor, ns in seen_ns.items() if ns > gone_ns])
             try:
                 self._monitor.add(*moment)
                 found = self._monitor.report()

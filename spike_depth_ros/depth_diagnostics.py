@@ -295,11 +295,13 @@ class DepthDiagnostics:
                     text = f"tf has {sensor} {turned:.1f} degrees and {moved:.2f} m from where the rig file has it"
                     findings.add(WARN, text)
                     self._reporter.warn(text, key=f"tf {sensor}")
-        for sensor, found in pipeline.alignment.found.items():
-            values |= self._misalignment(sensor, found, findings)
+        found = {sensor: f for sensor, f in pipeline.alignment.found.items() if _delivers(pipeline, sensor)}
+        for sensor, misalignment in found.items():
+            values |= self._misalignment(sensor, misalignment, findings)
         if pipeline.alignment.failure:
             findings.add(WARN, f"the check failed: {pipeline.alignment.failure}")
-        well = "as seen by the sensors" if pipeline.alignment.found else "not checked yet"
+        unchecked = "not checked yet" if pipeline.settings.alignment_period else "not checked"
+        well = "as seen by the sensors" if found else unchecked
         return self.status("alignment", findings.level, findings.message(well), values)
 
     def _misalignment(self, sensor: str, found: Misalignment, findings: Findings) -> dict[str, Any]:

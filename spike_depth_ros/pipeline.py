@@ -145,6 +145,7 @@ class Pipeline:
         self.sync.timing = settings.timing
         self.policy.required = settings.required
         self.inputs.set_sensors(settings.sensors)
+        self.alignment.check_every(settings.alignment_period)
 
     def use(self, estimator: Estimator) -> None:
         """Estimate with another network, of the same sensors and planes, from the next moment on."""
@@ -247,4 +248,4 @@ class Pipeline:
         tally.last, tally.last_ns = estimate, done
         tally.measured += estimate.measured > 0
         tally.published += 1
-        self.alignment.offer(sample, estimate, settings.alignment_period)
+        self.alignment.offer(sample, estimate)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -317,9 +317,10 @@ class AlignmentMonitor:
         self._moments = moments
         self._shifts: dict[str, deque[Shifts]] = {}
 
-    def clear(self) -> None:
-        """Forget everything, after the rig has been changed."""
-        self._shifts.clear()
+    def clear(self, present: Collection[str] = ()) -> None:
+        """Forget all sensors but these: everything after the rig has been changed, else what is not there any more."""
+        for sensor in self._shifts.keys() - set(present):
+            del self._shifts[sensor]
 
     def add(self, sample: DepthSample, estimate: DepthEstimate) -> None:
         """Take in a moment, see `shifts_of_moment`."""

@@ -14,6 +14,7 @@ from spike_depth_ros.diagnostics import OK, WARN
 from spike_depth_ros.messages import camera_to_message, image_to_message
 from test.core.inference.test_alignment import CAMERA, ERRORS, FRAME, RIG, believed, corridor
 from test.ros.harness import MS, CountingEstimator, Observer
+from test.ros.test_runtime_parameters import Setter
 
 CAMERAS = {"rgb": CAMERA, "nir": FRAME}
 ENCODINGS = {"rgb": "rgb8", "nir": "mono8"}
@@ -38,50 +39,80 @@ class TrueDepth(CountingEstimator):
         return DepthEstimate(self._depth, uncertainty, CAMERA, reference, sensors, sample.time_ns)
 
 
-def alignment(graph, tmp_path, pictures, rig: SensorRig) -> dict[str, str]:
-    """The status of the node after some moments with a rig file."""
-    images, depth = pictures
-    rig.save(tmp_path / "rig.yaml")
-    graph.add_depth_node(
-        lambda _: TrueDepth(depth),
-        rig=str(tmp_path / "rig.yaml"),
-        sensors=["rgb", "nir"],
-        reference="rgb",
-        alignment_period=1e-3,
-        debug=False,
-    )
-    vehicle, observer = graph.add(Node, "vehicle"), graph.add(Observer)
-    topics = {sensor: f"/depth_node/input/{sensor}" for sensor in CAMERAS}
-    senders = {s: vehicle.create_publisher(Image, topics[s], qos.image_publisher()) for s in CAMERAS}
-    infos = {
-        s: vehicle.create_publisher(CameraInfo, f"{topics[s]}/camera_info", qos.image_publisher()) for s in CAMERAS
-    }
-    time_ns = vehicle.get_clock().now().nanoseconds
+class Scene:
+    """A node with a rig file, and its two cameras."""
 
-    def checked():
-        nonlocal time_ns
-        time_ns += 40 * MS
-        for sensor, camera in CAMERAS.items():
-            frame = f"{sensor}_optical_frame"
-            infos[sensor].publish(camera_to_message(camera, time_ns, frame))
-            senders[sensor].publish(image_to_message(images[sensor], ENCODINGS[sensor], time_ns, frame))
-        status = observer.status("depth_node: alignment")
-        return status if "nir/blocks" in status else None
+    def __init__(self, graph, tmp_path, pictures, rig: SensorRig, **parameters):
+        self.images, depth = pictures
+        rig.save(tmp_path / "rig.yaml")
+        graph.add_depth_node(
+            lambda _: TrueDepth(depth),
+            rig=str(tmp_path / "rig.yaml"),
+            sensors=["rgb", "nir"],
+            reference="rgb",
+            alignment_period=1e-3,
+            debug=False,
+            **parameters,
+        )
+        vehicle, self.observer = graph.add(Node, "vehicle"), graph.add(Observer)
+        topics = {sensor: f"/depth_node/input/{sensor}" for sensor in CAMERAS}
+        self.senders = {s: vehicle.create_publisher(Image, topics[s], qos.image_publisher()) for s in CAMERAS}
+        self.infos = {
+            s: vehicle.create_publisher(CameraInfo, f"{topics[s]}/camera_info", qos.image_publisher()) for s in CAMERAS
+        }
+        self.time_ns = vehicle.get_clock().now().nanoseconds
 
-    return observer.wait(checked, "a check of the places of the sensors")
+    def status(self, condition, what: str, sensors=tuple(CAMERAS)) -> dict[str, str]:
+        """The status for which a condition holds, while these sensors send."""
+
+        def holds():
+            self.time_ns += 40 * MS
+            for sensor in sensors:
+                frame = f"{sensor}_optical_frame"
+                self.infos[sensor].publish(camera_to_message(CAMERAS[sensor], self.time_ns, frame))
+                message = image_to_message(self.images[sensor], ENCODINGS[sensor], self.time_ns, frame)
+                self.senders[sensor].publish(message)
+            status = self.observer.status("depth_node: alignment")
+            return status if status and condition(status) else None
+
+        return self.observer.wait(holds, what)
+
+    def checked(self) -> dict[str, str]:
+        return self.status(lambda status: "nir/blocks" in status, "a check of the places of the sensors")
 
 
 def test_a_rig_that_is_right_is_left_alone(graph, tmp_path, pictures):
-    status = alignment(graph, tmp_path, pictures, RIG)
+    status = Scene(graph, tmp_path, pictures, RIG).checked()
     assert (status["level"], status["message"]) == (OK, "as seen by the sensors")
     assert abs(float(status["nir/yaw_deg"])) < 0.1
+
+
+def test_what_is_wrong_about_a_sensor_is_said_only_while_it_is_there_and_looked_for(graph, tmp_path, pictures):
+    scene = Scene(graph, tmp_path, pictures, believed(RIG, ERRORS["yaw"], "nir"), silence=60.0)
+    set_parameters = Setter(scene.observer)
+
+    def is_over(status):
+        return "nir/blocks" not in status and status["level"] == OK
+
+    assert scene.checked()["level"] == WARN
+    scene.status(is_over, "the end of it, after nir has gone", sensors=("rgb",))
+
+    assert scene.checked()["level"] == WARN
+    assert set_parameters(alignment_period=0.0)[0].successful
+    status = scene.status(is_over, "the end of it, where nothing is checked")
+    assert status["message"] == "not checked"
+
+    assert set_parameters(alignment_period=1e-3)[0].successful
+    assert scene.checked()["level"] == WARN
+    assert set_parameters(sensors=["rgb"])[0].successful
+    scene.status(is_over, "the end of it, where nir is no input any more", sensors=())
 
 
 @pytest.mark.parametrize(
     ("name", "key", "expected", "tolerance"), [("yaw", "nir/yaw_deg", 1.0, 0.1), ("right", "nir/x_m", 0.05, 0.02)]
 )
 def test_a_degree_or_five_centimetres_are_in_the_diagnostics(graph, tmp_path, pictures, name, key, expected, tolerance):
-    status = alignment(graph, tmp_path, pictures, believed(RIG, ERRORS[name], "nir"))
+    status = Scene(graph, tmp_path, pictures, believed(RIG, ERRORS[name], "nir")).checked()
     assert status["level"] == WARN
     assert f"nir is not where the rig has it: {name} +" in status["message"]
     assert float(status[key]) == pytest.approx(expected, abs=tolerance)

@@ -193,6 +193,12 @@ def test_what_is_forgotten_is_forgotten(seen):
     blocks = monitor.report()["nir"].blocks
     monitor.add(*seen)
     assert monitor.report()["nir"].blocks == blocks  # the oldest moments make room
+    monitor.clear(present=("nir", "rgb"))
+    assert monitor.report()["nir"].blocks == blocks
+    monitor.clear(present=("rgb",))
+    assert monitor.report() == {}
+    monitor.add(*seen)
+    monitor.add(*seen)
     monitor.clear()
     assert monitor.report() == {}
 
