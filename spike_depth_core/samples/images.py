@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -40,5 +40,5 @@ def _open(path: str | Path) -> Image.Image:
         return image
     except FileNotFoundError as error:
         raise ValueError(f"there is no file {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # each format's decoder has its own for a damaged head, or one that asks for too much
         raise ValueError(f"{path} is not a readable picture: {error}") from error

@@ -25,8 +25,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
@@ -221,7 +219,9 @@ def _chunks(spikes: PackedSpikes) -> list[tuple[int, int]]:
 def _read_npy(path: Path, period_ns: int) -> PackedSpikes:
     try:
         planes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged head they are of many types
         raise ValueError(f"{path}: not a readable .npy of spike planes: {error}") from error
     if not isinstance(planes, np.ndarray):
         raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")
@@ -235,7 +235,9 @@ def _read_npz(path: Path, period_ns: int | None) -> PackedSpikes:
             raise ValueError("named .npz, but it is a single array (.npy)")
         with archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zip, decompression and array errors of a damaged file are of many types
         raise ValueError(f"{path}: not a readable .npz of spike planes: {error}") from error
     stacks = [name for name, array in arrays.items() if array.ndim == 3]
     if "planes" in stacks:

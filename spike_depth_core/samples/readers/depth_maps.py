@@ -37,7 +37,9 @@ def read_depth_npy(path: str | Path, sky: float | None = None) -> np.ndarray:
     """
     try:
         stored = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged head they are of many types
         raise ValueError(f"{path}: not a readable .npy of depth: {error}") from error
     if not isinstance(stored, np.ndarray):
         raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")

@@ -1,5 +1,7 @@
 """Pictures of the real samples and of every damaged kind."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,14 @@ def test_a_file_that_is_no_picture_names_itself(tmp_path, content):
             read(tmp_path / "x.png")
     with pytest.raises(ValueError, match="no file"):
         read_rgb(tmp_path / "missing.png")
+
+
+def test_a_picture_that_says_it_is_too_large_is_none(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    content[16:24] = struct.pack(">II", 30_000, 30_000)  # width and height in its head
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "x.png").write_bytes(content)
+    for read in (read_rgb, read_grey):
+        with pytest.raises(ValueError, match=r"x\.png is not a readable picture: .*900000000 pixels"):
+            read(tmp_path / "x.png")

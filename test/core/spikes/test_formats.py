@@ -1,6 +1,8 @@
 """Reading and writing spike recordings: round trips, bit order, the picture of a real file, and files at fault."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -185,4 +187,39 @@ def test_a_truncated_npy_is_refused(tmp_path, planes):
     np.save(path, planes)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match=r"not a readable .npy"):
+        read_spikes(path)
+
+
+DAMAGE = {
+    "an .npy with an open bracket in its head": (".npy", lambda b: b.replace(b"(7", b"((", 1)),
+    "an .npz packed in an unknown way": (".npz", lambda b: in_directory(b, 10, 97)),
+    "an .npz under a password": (".npz", lambda b: in_directory(b, 8, 1)),
+    "a damaged .npz packed by LZMA": (".npz", lambda b: b[:60] + bytes(20) + b[80:]),
+}
+
+
+def in_directory(content: bytes, offset: int, value: int) -> bytes:
+    """A zip of one member with a byte changed where the directory and the member's own head describe it."""
+    changed = bytearray(content)
+    changed[content.rindex(b"PK\x01\x02") + offset] = value
+    changed[offset - 2] = value
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_whatever_is_damaged_is_told_as_one_thing(tmp_path, planes, what):
+    suffix, damage = DAMAGE[what]
+    array = io.BytesIO()
+    np.save(array, planes)
+    content = array.getvalue()
+    if suffix == ".npz":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA if "LZMA" in what else zipfile.ZIP_DEFLATED) as file:
+            file.writestr("planes.npy", content)
+        content = packed.getvalue()
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_spikes(path).planes(), planes)
+    path.write_bytes(damage(content))
+    with pytest.raises(ValueError, match=f"not a readable {suffix}"):
         read_spikes(path)

@@ -104,3 +104,7 @@ def test_infinite_depth_is_sky_where_the_sky_has_a_value(tmp_path):
         np.savez(file, depth=np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"b.npy: named .npy, but it is an archive"):
         read_depth_npy(tmp_path / "b.npy")
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "c.npy").write_bytes(content.replace(b"(1", b"((", 1))
+    with pytest.raises(ValueError, match=r"c.npy: not a readable .npy of depth"):
+        read_depth_npy(tmp_path / "c.npy")
