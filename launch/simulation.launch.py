@@ -18,7 +18,9 @@ def generate_launch_description() -> LaunchDescription:
     share = FindPackageShare("spike_depth")
     config = PathJoinSubstitution([share, "config"])
     arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes, and of what RViz shows."
+        ),
         DeclareLaunchArgument("seed", default_value="700000", description="Which street is driven."),
         DeclareLaunchArgument("condition", default_value="day", description="Light and weather: day, dusk or night."),
         DeclareLaunchArgument("duration", default_value="20.0", description="Length of the drive, in seconds."),
@@ -64,6 +66,7 @@ def generate_launch_description() -> LaunchDescription:
     rviz = Node(
         package="rviz2",
         executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),  # the topics of the file are relative
         arguments=["-d", PathJoinSubstitution([config, "spike_depth.rviz"])],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
