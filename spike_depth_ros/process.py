@@ -10,6 +10,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
@@ -33,10 +34,14 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
-    rclpy.init(args=arguments)
-    get_logger("spike_depth").info(done)
     node = executor = None
     try:
+        try:
+            rclpy.init(args=arguments)
+        except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
+            what = str(error).removeprefix("failed to initialize rcl: ").partition(", at ")[0]  # less rcl's own lines
+            raise ValueError(f"ROS does not start: {what}") from error
+        get_logger("spike_depth").info(done)
         node = make()
         if rclpy.ok():  # no signal came while it was made: after one, no executor can be
             executor = SingleThreadedExecutor()

@@ -110,3 +110,22 @@ def test_a_wrong_parameter_ends_the_process_with_a_line_that_names_it(parameter,
     assert process.returncode == 1, output
     assert "Traceback" not in output
     assert said in output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--params-file", "/nowhere/depth.yaml"], "/nowhere/depth.yaml"),
+        (["--params-file", "LICENSE"], "LICENSE"),
+        (["-p", "threads"], "-p threads"),
+        (["threads"], "threads"),
+    ],
+)
+def test_arguments_that_cannot_be_read_end_the_process_with_a_line_that_names_them(arguments, said):
+    with program("depth_node", "--ros-args", *arguments) as process:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert said in last
