@@ -113,12 +113,13 @@ def test_depth_stays_in_the_frame_of_a_sensor_that_is_given_up_for_one_of_the_sa
     _, vehicle, observer, set_parameters = scene
 
     def frames(send):
+        begin_ns = vehicle.time_ns
+
         def depth():
             vehicle.announce()
             send()
-            return observer.received["image_rect"]
+            return [m for m in observer.received["image_rect"] if from_stamp(m.header.stamp) > begin_ns]
 
-        observer.received["image_rect"].clear()
         return {message.header.frame_id for message in observer.wait(depth, "depth")}
 
     def spikes():
