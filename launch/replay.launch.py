@@ -25,8 +25,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
+from spike_depth_ros.player_parameters import EXCLUDE
 
-PARAMETERS = {"bag": str, "rate": float, "loop": bool}
+PARAMETERS = {"bag": str, "rate": float, "loop": bool, "exclude": list[str]}
 
 
 def _one_of_both(action: Action) -> bool:
@@ -44,6 +45,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("bag", description="The recording: folder of a rosbag2 bag, or one file of it."),
         DeclareLaunchArgument("rate", default_value="1.0", description="How many times as fast as it was recorded."),
         DeclareLaunchArgument("loop", default_value="false", description="Whether to begin again at the end."),
+        DeclareLaunchArgument(
+            "exclude",
+            default_value=str(EXCLUDE),
+            description="Topics that are not played, with all below them, as a YAML list of strings; ~ for "
+            "what is below the name of the depth node, but for its ~/input.",
+        ),
     ]
     depth = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(
@@ -55,6 +62,7 @@ def generate_launch_description() -> LaunchDescription:
         package="spike_depth",
         executable="player_node",
         name="player_node",
+        namespace=LaunchConfiguration("namespace"),
         parameters=[
             {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in PARAMETERS.items()}
             # Any other would do, a view or a recorder that was there before.

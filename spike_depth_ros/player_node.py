@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy
@@ -34,7 +34,10 @@ from spike_depth_ros.process import run_node
 from spike_depth_ros.time import to_stamp
 
 CLOCK = "/clock"
+EXCLUDED = "the parameter 'exclude' leaves it out"
 DISCOVERY_S = 0.5
+REMIND_S = 10.0  # of what is waited for
+_MOST_LATCHED = 1000  # messages of a topic that are kept for late comers
 _ACKNOWLEDGED_S = 5.0
 
 
@@ -71,6 +74,7 @@ class PlayerNode(Node):
         self.played: Counter[str] = Counter()
         self.skipped: dict[str, str] = {}
         self._behind_ns = 0
+        self._subscriber = self.resolve_service_name(values["subscriber"]) if values["subscriber"] else ""
         self._stopping = threading.Event()
         self._outputs = self._advertise([name for name in values["topics"] if name])
         recorded = CLOCK in self._outputs
@@ -97,7 +101,7 @@ class PlayerNode(Node):
         for topic in self._bag.topics.values():
             if asked and topic.name not in asked:
                 continue
-            publisher = self._publisher(topic)
+            publisher = EXCLUDED if not asked and self._is_excluded(topic.name) else self._publisher(topic)
             if isinstance(publisher, str):
                 self.skipped[topic.name] = publisher
                 self.get_logger().warning(f"{topic.name} is not played: {publisher}")
@@ -106,6 +110,16 @@ class PlayerNode(Node):
         if not found:
             raise ValueError(f"nothing of {self._bag.path} can be played: {self.skipped}")
         return found
+
+    def _is_excluded(self, topic: str) -> bool:
+        """Whether a topic is one of those that are left out, or below one."""
+
+        def below(name: str) -> bool:
+            return bool(name) and f"{topic}/".startswith(f"{name}/")
+
+        names = self.parameters.values["exclude"]
+        own = self._subscriber if "~" in names else ""
+        return any(map(below, names)) or (below(own) and not below(f"{own}/input"))
 
     def _publisher(self, topic: Topic) -> Publisher | str:
         """A publisher of a topic, or why there cannot be one."""
@@ -117,6 +131,8 @@ class PlayerNode(Node):
         profile = qos.spikes_publisher() if topic.kind == types.SPIKE_PACKET else qos.image_publisher()
         if topic.latched:
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+            said = _MOST_LATCHED if topic.count is None else topic.count  # by many publishers, maybe, each its own
+            profile.depth = min(max(profile.depth, said), _MOST_LATCHED)
         publisher = self.create_publisher(kind, topic.name, profile, qos_overriding_options=qos.overridable())
         # Bytes of another version of a type would be taken for what they are not.
         if topic.digest:
@@ -174,7 +190,11 @@ class PlayerNode(Node):
         if self.parameters.values["wait_for_subscriber"]:
             self.clock.set(self._start_ns)
             awaited = [publisher for name, publisher in self._outputs.items() if name != CLOCK]
+            due_s = time.monotonic()
             while not any(self._is_awaited(p) for p in awaited) and not self._ended():
+                if time.monotonic() >= due_s:
+                    self.get_logger().info(self._awaited(awaited))
+                    due_s = time.monotonic() + REMIND_S
                 self._publish_time(self._start_ns)
                 self._stopping.wait(0.05)
         # Each side finds the other on its own: what is sent before a subscriber knows of it would be lost.
@@ -183,10 +203,23 @@ class PlayerNode(Node):
 
     def _is_awaited(self, publisher: Publisher) -> bool:
         """Whether the subscriber that is waited for listens to a topic."""
-        node = self.parameters.values["subscriber"]
-        if not node:
+        if not self._subscriber:
             return publisher.get_subscription_count() > 0
-        return any(info.node_name == node for info in self.get_subscriptions_info_by_topic(publisher.topic_name))
+        listening = self.get_subscriptions_info_by_topic(publisher.topic_name)
+        return any(f"{i.node_namespace.rstrip('/')}/{i.node_name}" == self._subscriber for i in listening)
+
+    def _awaited(self, publishers: Sequence[Publisher]) -> str:
+        """What is waited for, and what there is instead."""
+        topics = ", ".join(publisher.topic_name for publisher in publishers)
+        text = f"waiting for {self._subscriber or 'somebody'} to subscribe to one of: {topics}"
+        if not self._subscriber:
+            return text
+        namespace, _, name = self._subscriber.rpartition("/")
+        try:
+            heard = self.get_subscriber_names_and_types_by_node(name, namespace or "/")
+        except NodeNameNonExistentError:
+            return f"{text}; it is not there"
+        return f"{text}; it listens to: {', '.join(topic for topic, _ in heard) or 'nothing'}"
 
     def _play(self) -> None:
         """Play to the end, once."""

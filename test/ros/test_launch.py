@@ -11,6 +11,7 @@ import yaml
 
 from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE
 from spike_depth_ros.parameters import declare
+from spike_depth_ros.player_parameters import EXCLUDE, PLAYER_NODE
 from spike_depth_ros.time import from_stamp
 from test.core.bags.recordings import START_NS, small_recording, write_recording
 from test.core.factories import small_rig
@@ -122,6 +123,30 @@ def test_two_cameras_side_by_side():
     """With a namespace each: two nodes whose names do not meet."""
     found = [nodes("depth.launch.py", namespace=side, device="cpu") for side in ("left", "right")]
     assert [list(names) for names in found] == [["/left/depth_node"], ["/right/depth_node"]]
+
+
+@pytest.mark.parametrize(("namespace", "prefix"), [("", "/"), ("left", "/left/")])
+def test_what_belongs_together_is_in_one_namespace(namespace, prefix):
+    names = {"depth_node", "simulator_node", "<node_name_unspecified>"}  # the last one is RViz
+    found = nodes("simulation.launch.py", namespace=namespace)
+    assert found.keys() == {prefix + name for name in names}
+    found = nodes("replay.launch.py", namespace=namespace, bag="a.mcap")
+    assert found.keys() == {prefix + name for name in ("depth_node", "player_node")}
+
+
+@pytest.mark.parametrize(
+    ("given", "exclude"), [({}, EXCLUDE), ({"exclude": "['/a', '/007']"}, ["/a", "/007"]), ({"exclude": "['']"}, [""])]
+)
+def test_the_player_knows_to_whom_it_plays_and_what_not(given, exclude):
+    found = nodes("replay.launch.py", namespace="left", name="my_depth", bag="a.mcap", **given)
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("n", context=context, cli_args=found["/left/player_node"])
+    values = declare(node, PLAYER_NODE)
+    assert node.resolve_service_name(values.subscriber) == "/left/my_depth"
+    assert (values.wait_for_subscriber, values.exclude) == (True, exclude)
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 @pytest.mark.parametrize("given", [{}, {"rig": "/other.yaml", "checkpoint": "/b.safetensors"}])

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Log
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -149,6 +150,45 @@ def test_it_may_wait_for_one_node_whoever_else_listens(graph, path):
     listener.wait(lambda: player.played["/spikes/packets"] > 0, "the first packet")
 
 
+def test_it_says_what_it_waits_for(graph, path, monkeypatch):
+    """And again and again: a node that listens to other topics would be waited for without a word."""
+    monkeypatch.setattr("spike_depth_ros.player_node.REMIND_S", 0.1)
+    listener = graph.add(Listener, {})
+    listener.listen(Log, "/rosout", depth=1000)
+    play(graph, path, wait_for_subscriber=True, subscriber="front/depth", topics=["/rgb/image_raw"])
+
+    def said(text):
+        return [m for m in listener.received["rosout"] if m.name == "player_node" and m.msg.endswith(text)]
+
+    awaited = "waiting for /front/depth to subscribe to one of: /rgb/image_raw; "
+    listener.wait(lambda: said(f"{awaited}it is not there"), "the log")
+    other = graph.add(Node, "depth", namespace="/front", start_parameter_services=False)
+    other.create_subscription(SpikePacket, "/spikes/packets", lambda _: None, EVERYTHING)
+    listener.wait(lambda: len(said(f"{awaited}it listens to: /spikes/packets")) > 2, "the log")
+
+
+def test_what_the_depth_node_said_is_not_said_again_in_its_name(graph, tmp_path):
+    """A recording of everything has the outputs of a depth node, and what is told of it."""
+    left_out = ["/diagnostics", "/front/depth/depth/image_rect", "/front/depth/transition_event/down"]
+    played = ["/front/depth/input/rgb", "/front/depth_too", "/rgb/image_raw"]
+    image = messages.image_to_message(np.zeros((4, 4), np.uint8), "mono8", START_NS, "c")
+    diagnostics = types.type_store().types["diagnostic_msgs/msg/DiagnosticArray"](header=image.header, status=[])
+    with BagWriter(tmp_path / "a.mcap") as bag:
+        bag.write("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", diagnostics, START_NS)
+        for topic in (*left_out[1:], *played):
+            bag.write(topic, types.IMAGE, image, START_NS)
+    listener = graph.add(Listener, {})
+    logged = {"paused": True, "subscriber": "/front/depth"}
+    player = play(graph, tmp_path / "a.mcap", **logged)
+    assert player.skipped.keys() == set(left_out)
+    listener.wait(lambda: all(listener.count_publishers(topic) for topic in played), "what is played")
+    assert not any(listener.count_publishers(topic) for topic in left_out[1:])
+    everything = play(graph, tmp_path / "a.mcap", **logged, exclude=[""])
+    assert everything.skipped == {}
+    asked = play(graph, tmp_path / "a.mcap", **logged, topics=["/diagnostics"])
+    assert asked.skipped == {}
+
+
 def test_a_recording_that_breaks_off_is_no_success(path, monkeypatch):
     def fails(self, topic, message):
         raise RuntimeError("the disk is gone")
@@ -182,6 +222,22 @@ def test_what_was_said_once_is_said_before_the_part_that_is_played(graph, tmp_pa
     listener.wait(lambda: listener.bytes["/rgb/camera_info"], "the latched message")
     assert listener.bytes["/rgb/camera_info"] == recorded(tmp_path / "a.mcap", "/rgb/camera_info")
     assert player.skipped == {}
+
+
+def test_a_late_comer_hears_all_that_was_said_once(graph, tmp_path):
+    """As of the static transforms of many nodes, each of which has said its own."""
+    camera = messages.camera_to_message(RIG.cameras["rgb"], START_NS, "rgb")
+    with BagWriter(tmp_path / "a.mcap") as bag:
+        bag.add_topic("/rgb/camera_info", types.CAMERA_INFO, latched=True)
+        for k in range(14):
+            bag.write("/rgb/camera_info", types.CAMERA_INFO, camera, START_NS + k)
+        bag.write("/rgb/camera_info", types.CAMERA_INFO, camera, START_NS + 10**10)
+    player = play(graph, tmp_path / "a.mcap")
+    early = graph.add(Observer)
+    early.wait(lambda: player.played["/rgb/camera_info"] == 14, "all to be said")
+    heard = {"/rgb/camera_info": CameraInfo}
+    late = graph.add(Listener, heard, latched=heard)
+    late.wait(lambda: len(late.bytes["/rgb/camera_info"]) == 14, "all that was said")
 
 
 def test_a_clock_that_was_recorded_is_played_instead_of_the_players(graph, tmp_path):
