@@ -214,13 +214,19 @@ def test_silence_of_everything_and_recovery():
     assert all(counts["resets"] == 0 for counts in outcome.counts.values())
 
 
-@pytest.mark.parametrize("jump_ms", [-60_000, 60_000])
-def test_a_clock_that_jumps(jump_ms):
-    """A recording that starts over, or a clock that is set: one reset, and depth in both times."""
+@pytest.mark.parametrize("jump_ms", [-1_000, -60_000, 60_000])
+@pytest.mark.parametrize("follows_ms", [None, 0, 50, 9_000])
+def test_a_clock_that_jumps(jump_ms, follows_ms):
+    """A recording that starts over, or a clock that is set: one reset, and depth in both times, also where the node's
+    clock, if it is of that time, follows later."""
     base = 100_000 * MS
+
+    def stamps(now: int) -> int:
+        return base + now + ((jump_ms - 1000) * MS if now >= (1000 + follows_ms) * MS else 0)
+
     first = [replace(m, stamp=m.stamp + base) for m in drive()]
     second = [replace(m, stamp=m.stamp + base + jump_ms * MS, arrival=m.arrival + 1000 * MS) for m in drive()]
-    outcome = play(first + second)
+    outcome = play(first + second, stamps=None if follows_ms is None else stamps)
     assert sum(counts["resets"] for counts in outcome.counts.values()) == 1
     assert [moment.epoch for moment in outcome.moments] == [0] * 24 + [1] * 24
     after = [moment for moment in outcome.moments if moment.epoch == 1]
