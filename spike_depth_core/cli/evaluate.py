@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend
+from spike_depth_core.cli.options import Backend, finite
 from spike_depth_core.cli.paths import check_out, remove_earlier
 
 BAGS = "Bags"
@@ -84,6 +84,7 @@ def evaluate(
     block: Annotated[
         float,
         typer.Option(
+            callback=finite,
             min=0.1,
             metavar="SECONDS",
             rich_help_panel=BAGS,
@@ -117,11 +118,17 @@ def evaluate(
     ] = None,
     rate: Annotated[
         float,
-        typer.Option(min=0.0, rich_help_panel=BAGS, help="The most frames in a second of a bag; 0 for one a moment."),
+        typer.Option(
+            callback=finite,
+            min=0.0,
+            rich_help_panel=BAGS,
+            help="The most frames in a second of a bag; 0 for one a moment.",
+        ),
     ] = 0.0,
     truth_tolerance: Annotated[
         float,
         typer.Option(
+            callback=finite,
             min=0.0,
             metavar="SECONDS",
             rich_help_panel=BAGS,

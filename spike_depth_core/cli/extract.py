@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from spike_depth_core.cli.options import finite
+
 
 class Split(StrEnum):
     """What goes to one split as a whole."""
@@ -20,7 +22,7 @@ def extract(
     bags: Annotated[list[Path], typer.Argument(metavar="BAGS...", help="rosbag2 bags: folders, .mcap or .db3 files.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the data set.")],
     rate: Annotated[
-        float, typer.Option(min=0.0, help="The most samples in a second of a bag; 0 for one a moment.")
+        float, typer.Option(callback=finite, min=0.0, help="The most samples in a second of a bag; 0 for one a moment.")
     ] = 10.0,
     planes: Annotated[int, typer.Option(min=1, help="Spike planes of a sample; the network looks at 256.")] = 256,
     sensors: Annotated[
@@ -39,7 +41,7 @@ def extract(
         ),
     ] = None,
     truth_tolerance: Annotated[
-        float, typer.Option(min=0.0, help="The most seconds that a truth may be from its moment.")
+        float, typer.Option(callback=finite, min=0.0, help="The most seconds that a truth may be from its moment.")
     ] = 0.02,
     odometry: Annotated[
         str | None, typer.Option(metavar="TOPIC", help="Poses of the vehicle; the only odometry there is by default.")
@@ -56,23 +58,38 @@ def extract(
         list[str] | None,
         typer.Option(metavar="SPLIT=NAME", help="What a drive is for, such as test=night; the others are drawn."),
     ] = None,
-    block: Annotated[float, typer.Option(min=0.1, help="Seconds of a block; drives are worked on in such parts.")] = 20,
-    gap: Annotated[float, typer.Option(min=0.0, help="Seconds left out between blocks of different splits.")] = 2.0,
+    block: Annotated[
+        float, typer.Option(callback=finite, min=0.1, help="Seconds of a block; drives are worked on in such parts.")
+    ] = 20,
+    gap: Annotated[
+        float, typer.Option(callback=finite, min=0.0, help="Seconds left out between blocks of different splits.")
+    ] = 2.0,
     seed: Annotated[int, typer.Option(help="Of the order in which drives are drawn.")] = 0,
     max_sync_error: Annotated[
-        float, typer.Option(min=0.0, help="The most seconds that what a sensor saw may be from its moment.")
+        float,
+        typer.Option(callback=finite, min=0.0, help="The most seconds that what a sensor saw may be from its moment."),
     ] = 0.02,
     max_clipped: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="The most of an image's pixels that are black or white; 1: any.")
+        float,
+        typer.Option(
+            callback=finite, min=0.0, max=1.0, help="The most of an image's pixels that are black or white; 1: any."
+        ),
     ] = 0.95,
     min_speed: Annotated[
-        float, typer.Option(min=0.0, help="Metres a second that the vehicle must drive, by its odometry.")
+        float,
+        typer.Option(callback=finite, min=0.0, help="Metres a second that the vehicle must drive, by its odometry."),
     ] = 0.0,
     min_change: Annotated[
         float,
-        typer.Option(min=0.0, help="How much the first sensor's picture must have changed, as a share of brightness."),
+        typer.Option(
+            callback=finite,
+            min=0.0,
+            help="How much the first sensor's picture must have changed, as a share of brightness.",
+        ),
     ] = 0.0,
-    shard_mb: Annotated[float, typer.Option(min=0.001, help="Size at which a new shard is begun.")] = 512.0,
+    shard_mb: Annotated[
+        float, typer.Option(callback=finite, min=0.001, help="Size at which a new shard is begun.")
+    ] = 512.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     ray: Annotated[
         str | None,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_LARGEST = 1e9  # seconds: so many and the time of today, in nanoseconds, are still a number of 64 bits
+
 Backend = Annotated[
     str | None,
     typer.Option(
@@ -13,3 +15,10 @@ Backend = Annotated[
         "for a folder of `export`, else torch."
     ),
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of an option: refuse what a range of numbers lets through and is no time, rate or size."""
+    if value is not None and not abs(value) <= _LARGEST:  # not `>`: NaN is none either
+        raise typer.BadParameter(f"{value} is not a number of at most {_LARGEST:g}.")
+    return value

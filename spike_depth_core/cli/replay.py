@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spike_depth_core.cli.options import Backend
+from spike_depth_core.cli.options import Backend, finite
 
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
@@ -67,15 +67,21 @@ def replay(
     reference: Annotated[
         str | None, typer.Option(metavar="SENSOR", help="In whose frame depth is; as in the node by default.")
     ] = None,
-    start: Annotated[float, typer.Option(min=0.0, help="Seconds of the bag to pass over.")] = 0.0,
+    start: Annotated[float, typer.Option(callback=finite, min=0.0, help="Seconds of the bag to pass over.")] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(min=0.0, help="Seconds of the bag to replay; all by default.")
+        float | None, typer.Option(callback=finite, min=0.0, help="Seconds of the bag to replay; all by default.")
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0.0, help="The most depth images in a second of the bag; 0 for one a moment.")
+        float,
+        typer.Option(
+            callback=finite, min=0.0, help="The most depth images in a second of the bag; 0 for one a moment."
+        ),
     ] = 0.0,
     truth_tolerance: Annotated[
-        float, typer.Option(min=0.0, help="The most seconds that a truth may be from the moment it is compared with.")
+        float,
+        typer.Option(
+            callback=finite, min=0.0, help="The most seconds that a truth may be from the moment it is compared with."
+        ),
     ] = 0.02,
     depth: Annotated[
         DepthOutput, typer.Option(help="Keep the depth as depth.mcap, as one .npz a frame in depth/, or not at all.")
@@ -86,7 +92,7 @@ def replay(
     ] = False,
     adapt_steps: Annotated[int, typer.Option(min=1, help="Steps for each moment that is learned from.")] = 1,
     adapt_interval: Annotated[
-        float, typer.Option(min=0.0, help="Least seconds between moments that are looked at.")
+        float, typer.Option(callback=finite, min=0.0, help="Least seconds between moments that are looked at.")
     ] = 0.5,
     parallax: Annotated[
         bool,

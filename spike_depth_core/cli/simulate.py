@@ -13,6 +13,7 @@ import typer
 from PIL import Image
 
 from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.cli.options import finite
 from spike_depth_core.cli.paths import check_out, remove_earlier
 from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
@@ -43,9 +44,11 @@ def simulate(
     town: Annotated[
         str, typer.Option(metavar="first|second|third", help="Streets of which of three kinds of town.")
     ] = "first",
-    speed: Annotated[float | None, typer.Option(help="Of the vehicle, m/s; drawn from the seed.")] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Moments a second.")] = 2.0,
-    start: Annotated[float, typer.Option(min=0.5, help="Time of the first moment, seconds.")] = 1.0,
+    speed: Annotated[
+        float | None, typer.Option(callback=finite, help="Of the vehicle, m/s; drawn from the seed.")
+    ] = None,
+    rate: Annotated[float, typer.Option(callback=finite, min=0.01, help="Moments a second.")] = 2.0,
+    start: Annotated[float, typer.Option(callback=finite, min=0.5, help="Time of the first moment, seconds.")] = 1.0,
     planes: Annotated[int, typer.Option(min=1, help="Spike planes that end at each moment.")] = 256,
     rig: Annotated[
         Path | None, typer.Option(help="YAML with the sensors; by default config/rigs/vehicle.yaml.")
@@ -57,7 +60,7 @@ def simulate(
             help="Record a drive with its truth instead, at the cameras' full rates: .mcap, .db3 or a folder."
         ),
     ] = None,
-    duration: Annotated[float, typer.Option(min=0.1, help="Of the drive of --bag, seconds.")] = 5.0,
+    duration: Annotated[float, typer.Option(callback=finite, min=0.1, help="Of the drive of --bag, seconds.")] = 5.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("out/simulate"),
 ) -> None:
     """Drive through a street that never was, and keep what the sensors see.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.options import finite
 from spike_depth_core.cli.paths import check_out
 
 
@@ -30,7 +31,7 @@ def train(
     validation_frames: Annotated[int, typer.Option(min=4, help="Validation samples to render.")] = 96,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 6000,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the learning rate.")] = 2e-3,
+    learning_rate: Annotated[float, typer.Option(callback=finite, min=0.0, help="Peak of the learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     precision: Annotated[
@@ -43,7 +44,10 @@ def train(
         typer.Option(min=1, help="Stop after so many validations in a row that were no better than the best."),
     ] = None,
     stop_after: Annotated[
-        float | None, typer.Option(min=0.0, help="Minutes after which to stop; the same command goes on from there.")
+        float | None,
+        typer.Option(
+            callback=finite, min=0.0, help="Minutes after which to stop; the same command goes on from there."
+        ),
     ] = None,
     pixels: Annotated[
         int | None, typer.Option(min=1024, help="Image size the network works on; its own when left out.")

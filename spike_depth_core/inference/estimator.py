@@ -232,10 +232,15 @@ def checked_device(device: torch.device | str) -> torch.device:
     """The device, or ValueError when this machine does not have it; `auto` takes CUDA where there is one."""
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = f"unknown device {str(device)!r}; use cpu, cuda, cuda:N or auto"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use cpu, cuda or auto") from error
+        raise ValueError(unknown) from error
+    if chosen.type not in ("cpu", "cuda"):  # PyTorch knows more, on which nothing here has been tried
+        raise ValueError(unknown)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but this machine offers no CUDA")
+    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"device {device!r} was asked for, but this machine has {count} CUDA devices")
     return chosen

@@ -82,3 +82,24 @@ def test_version():
 
     result = CliRunner().invoke(main.app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"spike-depth {__version__}\n")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["replay", "gone.mcap"], ["start", "duration", "rate", "truth-tolerance", "adapt-interval"]),
+        (["extract", "gone.mcap", "--out", "out"], ["rate", "truth-tolerance", "block", "gap", "max-sync-error"]),
+        (["extract", "gone.mcap", "--out", "out"], ["max-clipped", "min-speed", "min-change", "shard-mb"]),
+        (["simulate", "--out", "out"], ["speed", "rate", "start", "duration"]),
+        (["evaluate", "gone.mcap", "--out", "out"], ["block", "rate", "truth-tolerance"]),
+        (["train", "--out", "out"], ["learning-rate", "stop-after"]),
+    ],
+)
+def test_no_time_and_no_rate_is_infinite_or_no_number(command, options, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for option in options:
+        result = CliRunner().invoke(main.app, [*command, f"--{option}={value}"])
+        assert result.exit_code == 2
+        assert f"Invalid value for '--{option}'" in result.stderr, result.stderr
+    assert not list(tmp_path.iterdir())

@@ -73,3 +73,10 @@ def test_an_unknown_recipe_is_named(tmp_path):
     result = train("nothing", tmp_path)
     assert result.exit_code == 2
     assert "there is no recipe 'nothing'" in result.output
+
+
+def test_a_device_that_will_not_do_is_named_before_streets_are_rendered(tmp_path):
+    result = train("supervised", tmp_path, "--device", "meta")
+    assert result.exit_code == 2
+    assert "unknown device 'meta'" in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -133,3 +133,18 @@ def test_moments_before_bring_depth_nearer_to_the_truth(monkeypatch):
         changed = together.depth != alone.depth
         assert together.uncertainty[changed].mean() < alone.uncertainty[changed].mean()
     assert np.mean(ratios) < 0.95
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "xpu", "gpu", "", "cuda:-1"])
+def test_a_device_that_nothing_here_runs_on_is_refused(device):
+    with pytest.raises(ValueError, match=f"unknown device '{device}'; use cpu, cuda, cuda:N or auto"):
+        checked_device(device)
+
+
+def test_a_device_is_one_that_the_machine_has(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for asked, found in {"cpu": "cpu", "auto": "cuda", "cuda": "cuda", "cuda:1": "cuda:1"}.items():
+        assert str(checked_device(asked)) == found
+    with pytest.raises(ValueError, match="'cuda:2' was asked for, but this machine has 2 CUDA devices"):
+        checked_device("cuda:2")
