@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,8 @@ def convert(
         int | None, typer.Option(help="How many planes (of a video: frames) to take; all if left out.", min=1)
     ] = None,
     period_ns: Annotated[
-        int | None, typer.Option(help="Nanoseconds from plane to plane, whatever the file says.", min=1)
+        int | None,
+        typer.Option(help="Nanoseconds from plane to plane, whatever the file, bag or video says.", min=1),
     ] = None,
     planes_per_frame: Annotated[
         int, typer.Option(help="Of a video: planes from frame to frame.", min=4)
@@ -74,13 +76,13 @@ def convert(
         taken = itertools.islice(frames, first, None if count is None else first + count)
         parameters = SpikeCameraParameters(gain=VIDEO_GAIN) if camera is Camera.physical else None
         parts = spikes_from_frames(taken, rate, planes_per_frame, parameters, seed)
-        summary = _write_parts(target, _read(source, track(parts, "frames")), target_layout)
+        summary = _write_parts(target, _read(source, track(_every(period_ns, parts), "frames")), target_layout)
     elif source.suffix.lower() in _BAGS or source.is_dir():
         from spike_depth_core.bags import BagReader
         from spike_depth_core.bags.recording import spikes_of_bag
 
         bag = BagReader(source)
-        parts = _planes_between(spikes_of_bag(bag), first, count)
+        parts = _planes_between(_every(period_ns, spikes_of_bag(bag)), first, count)
         summary = _write_parts(target, _read(source, track(parts, "packets")), target_layout)
         for damage in bag.damage:
             console.print(str(damage), style="yellow", highlight=False, soft_wrap=True)
@@ -122,6 +124,17 @@ def _read(source: Path, parts: Iterable[PackedSpikes]) -> Iterator[PackedSpikes]
         yield from parts
     except OSError as error:
         raise ValueError(f"{source} cannot be read: {error}") from error
+
+
+def _every(period_ns: int | None, parts: Iterable[PackedSpikes]) -> Iterator[PackedSpikes]:
+    """Parts that follow one another, with another time from plane to plane; their own where that is None."""
+    start_ns: int | None = None
+    for part in parts:
+        if period_ns is not None:
+            start_ns = part.start_ns if start_ns is None else start_ns
+            part = replace(part, period_ns=period_ns, start_ns=start_ns)
+            start_ns += len(part) * period_ns
+        yield part
 
 
 def _planes_between(parts: Iterable[PackedSpikes], first: int, count: int | None) -> Iterator[PackedSpikes]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from spike_depth_core.bags import BagWriter, messages, types
-from spike_depth_core.bags.recording import record_spikes
+from spike_depth_core.bags import BagReader, BagWriter, messages, types
+from spike_depth_core.bags.recording import record_spikes, spikes_of_bag
 from spike_depth_core.cli.main import app
 from spike_depth_core.spikes import PackedSpikes, read_spikes, write_spikes
 from spike_depth_core.spikes.video import linear_grey, spikes_from_frames
@@ -112,6 +112,34 @@ def test_what_is_no_video_is_refused(tmp_path):
     result = run(tmp_path / "a.mp4", tmp_path / "b.dat")
     assert result.exit_code == 2
     assert "not a video" in result.output
+
+
+def test_the_period_that_is_asked_for_is_that_of_any_source(tmp_path):
+    planes = np.random.default_rng(0).integers(0, 2, (150, 8, 16), dtype=np.uint8)
+    spikes = PackedSpikes.from_planes(planes, 50_000, 700)
+    write_spikes(tmp_path / "a.npz", spikes)
+    run(tmp_path / "a.npz", tmp_path / "b.mcap")
+    for source in ("a.npz", "b.mcap"):
+        for target in (f"{source}.npz", f"{source}.mcap"):
+            result = run(tmp_path / source, tmp_path / target, "--first", 70, "--period-ns", 20_000)
+            assert result.exit_code == 0, result.output
+            assert "50,000 planes/s" in result.output
+    for name in ("a.npz.npz", "b.mcap.npz"):
+        found = read_spikes(tmp_path / name)
+        assert (found.period_ns, found.start_ns) == (20_000, 700 + 70 * 20_000)
+        np.testing.assert_array_equal(found.data, spikes.data[70:])
+    for name in ("a.npz.mcap", "b.mcap.mcap"):
+        parts = list(spikes_of_bag(BagReader(tmp_path / name)))
+        assert [part.period_ns for part in parts] == [20_000] * 2
+        assert parts[1].start_ns == parts[0].end_ns
+
+
+@pytest.mark.skipif(not VIDEO.exists(), reason=f"no sample video at {VIDEO}")
+def test_the_period_that_is_asked_for_is_that_of_a_video_too(tmp_path):
+    pytest.importorskip("av")
+    result = run(VIDEO, tmp_path / "v.npz", "--width", 16, "--height", 8, "--count", 3, "--period-ns", 20_000)
+    assert result.exit_code == 0, result.output
+    assert read_spikes(tmp_path / "v.npz").period_ns == 20_000
 
 
 @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
