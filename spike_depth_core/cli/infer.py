@@ -60,7 +60,8 @@ def infer(
     """Metric depth from any non-empty set of sensors.
 
     Depth is only as metric as the intrinsics are true: give a rig, or the focal length. Without either a focal length
-    of 0.8 image widths is assumed and a warning printed.
+    of 0.8 image widths is assumed and a warning printed. Pictures are turned as their EXIF says: the intrinsics and the
+    truth are of the picture as it is seen.
     """
     from dataclasses import replace
 
@@ -99,7 +100,7 @@ def infer(
         images["spikes"] = recording
     for name, path, read in (("rgb", rgb, read_rgb), ("nir", nir, read_grey), ("thermal", thermal, read_grey)):
         if path is not None:
-            images[name] = read(path)
+            images[name] = read(path, upright=True)
     if not images:
         raise ValueError("nothing to look at: give at least one of --spikes, --rgb, --nir, --thermal")
     if truth is not None:

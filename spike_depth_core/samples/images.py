@@ -1,24 +1,29 @@
-"""Reading camera pictures from files, in the types that `DepthSample` holds."""
+"""Reading camera pictures from files, in the types that `DepthSample` holds.
+
+Cameras and phones that are held on their side store pictures as they lie, and say in the EXIF how to turn them
+(`upright`). Data sets are read as they are stored: it is those pixels that their intrinsics are of.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
-    """An 8-bit colour (or grey) picture as uint8 [H, W, 3]."""
-    image = _open(path)
+def read_rgb(path: str | Path, upright: bool = False) -> np.ndarray:
+    """An 8-bit colour (or grey) picture as uint8 [H, W, 3], turned as its EXIF says with `upright`."""
+    image = _open(path, upright)
     if image.mode not in ("RGB", "RGBA", "L", "P", "LA", "CMYK", "YCbCr"):
         raise ValueError(f"{path}: an 8-bit colour picture was expected, found mode {image.mode}")
     return np.array(image.convert("RGB"))  # writable, as torch wants it
 
 
-def read_grey(path: str | Path) -> np.ndarray:
-    """A one-channel picture, uint8 or uint16 [H, W] as stored; colour is an error, not silently averaged."""
-    image = _open(path)
+def read_grey(path: str | Path, upright: bool = False) -> np.ndarray:
+    """A one-channel picture, uint8 or uint16 [H, W] as stored, but turned as its EXIF says with `upright`; colour is an
+    error, not silently averaged."""
+    image = _open(path, upright)
     if image.mode == "L":
         return np.array(image)
     if image.mode in ("I;16", "I;16B", "I"):
@@ -33,11 +38,11 @@ def read_grey(path: str | Path) -> np.ndarray:
     raise ValueError(f"{path}: a picture of one channel was expected, found mode {image.mode}")
 
 
-def _open(path: str | Path) -> Image.Image:
+def _open(path: str | Path, upright: bool) -> Image.Image:
     try:
         image = Image.open(path)
         image.load()
-        return image
+        return ImageOps.exif_transpose(image) if upright else image
     except FileNotFoundError as error:
         raise ValueError(f"there is no file {path}") from error
     except Exception as error:  # each format's decoder has its own for a damaged head, or one that asks for too much

@@ -171,3 +171,15 @@ def test_a_truth_is_of_the_picture_as_it_is_and_depth_of_the_rectified_one(files
     expected = frame_metrics(depth, depth_of(x, y))["abs_rel"]
     assert metrics["abs_rel"] == pytest.approx(expected, rel=0.01)
     assert metrics["rectified"] == bool(distortion)
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright(files, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as a phone that is held upright writes it
+    upright = np.asarray(Image.open(files / "c.png"))
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "side.png", exif=exif)
+    for name, path in (("upright", files / "c.png"), ("side", tmp_path / "side.png")):
+        result = run(files, tmp_path / name, "--rgb", path, "--focal", 50, looks_at="rgb")
+        assert result.exit_code == 0, result.output
+    depths = [np.load(tmp_path / name / "depth.npy") for name in ("upright", "side")]
+    np.testing.assert_array_equal(*depths)

@@ -53,3 +53,16 @@ def test_a_picture_that_says_it_is_too_large_is_none(tmp_path):
     for read in (read_rgb, read_grey):
         with pytest.raises(ValueError, match=r"x\.png is not a readable picture: .*900000000 pixels"):
             read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_a_picture_is_turned_as_its_camera_says_where_that_is_asked_for(tmp_path, orientation, turns):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    colour = np.random.default_rng(0).integers(0, 255, (3, 5, 3), dtype=np.uint8)
+    for read, stored in ((read_rgb, colour), (read_grey, colour[..., 0].astype(np.uint16) * 257)):
+        Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
+        np.testing.assert_array_equal(read(tmp_path / "x.png"), stored)
+        turned = read(tmp_path / "x.png", upright=True)
+        np.testing.assert_array_equal(turned, np.rot90(stored, turns))
+        assert turned.dtype == stored.dtype
