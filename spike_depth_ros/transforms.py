@@ -69,9 +69,7 @@ class SensorTransforms:
         frames = {sensor: frame_ids[sensor] for sensor in (rig.reference, *rig.cameras) if frame_ids.get(sensor)}
         if not self._places or not frames:
             return rig
-        target = next(
-            iter(frames)
-        )  # the reference, or, where that has no frame, another that stays where the rig has it
+        target = next(iter(frames))  # where the reference has no frame, another stays where the rig has it
         for sensor, frame in frames.items():
             found = self.lookup(frames[target], frame) if sensor != target else None
             if found is not None:
