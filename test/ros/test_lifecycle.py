@@ -171,8 +171,8 @@ def test_activate_fails_with_the_reason_leaves_nothing_and_may_be_tried_again(gr
 
 def test_a_rig_that_lacks_all_sensors_is_no_configuration(graph, tmp_path):
     rig = tmp_path / "rig.yaml"
-    rig.write_text("reference: spikes_right\nsensors:\n  spikes_right: {width: 8, height: 8, fx: 8, fy: 8, cx: 4, cy: 4}\n")
-    with pytest.raises(ValueError, match="the rig has spikes_right"):
+    rig.write_text("reference: nir_right\nsensors:\n  nir_right: {width: 8, height: 8, fx: 8, fy: 8, cx: 4, cy: 4}\n")
+    with pytest.raises(ValueError, match="the rig has nir_right"):
         graph.add_depth_node(rig=str(rig))
 
 
