@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spike_depth_core.cli.options import typed
 from spike_depth_core.cli.paths import check_out
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def benchmark(
+    context: typer.Context,
     suite: Annotated[str, typer.Option(help="bicross, r2sdepth, align_and_fuse, adu_depth, unified, or online.")],
     preset: Annotated[
         str, typer.Option(help="smoke (minutes, says nothing), small (half an hour a seed), full (for a GPU).")
@@ -57,6 +59,10 @@ def benchmark(
 
     if suite not in (*SUITES, "online"):
         raise ValueError(f"there is no suite {suite!r}; there are {', '.join(SUITES)} and online")
+    if suite == "online" and (stray := typed(context, "device", "join")):
+        raise ValueError(f"{', '.join(stray)}: not of the suite online, which drives on the CPU and keeps each drive")
+    if suite != "online" and checkpoint is not None:
+        raise ValueError(f"--checkpoint belongs to the suite online; {suite} measures what it trains")
     check_out(out)
     if suite == "online":
         from spike_depth_core.cli.benchmark_online import online

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend, finite
+from spike_depth_core.cli.options import Backend, finite, typed
 from spike_depth_core.cli.paths import check_out, remove_earlier
 
 BAGS = "Bags"
@@ -19,6 +19,7 @@ FILES = r"metrics\.json|table\.md|report\.html|(best|median|worst)\.png"
 
 
 def evaluate(
+    context: typer.Context,
     bags: Annotated[
         list[Path] | None,
         typer.Argument(metavar="BAGS", help="rosbag2 bags with a truth in them: folders, .mcap or .db3 files."),
@@ -169,14 +170,15 @@ def evaluate(
     given = [name for name, value in sources.items() if value is not None]
     if len(given) != 1:
         raise ValueError(f"give one of {', '.join(sources)}; found {', '.join(given) or 'none'}")
-    of_bags = {"--compare": compare, "--truth": truth, "--topic": topic, "--rig": rig, "--ray": ray}
-    stray = [name for name, value in of_bags.items() if value is not None]
-    if not bags and (stray or workers > 1):
-        raise ValueError(f"{', '.join(stray) or '--workers'} belongs to BAGS, of which there are none")
+    of_bags = ("compare", "block", "truth", "topic", "rig", "rate", "truth_tolerance", "workers", "ray")
+    if not bags and (stray := typed(context, *of_bags)):
+        raise ValueError(f"{', '.join(stray)} belongs to BAGS, of which there are none")
     if world is not None and world < 0:
         raise ValueError(f"--world is the seed of the first street, 0 or more; found {world}")
     if condition is not None and world is None:
         raise ValueError("--condition belongs to --world: the light of recorded frames is as it is")
+    if world is None and typed(context, "frames"):
+        raise ValueError("--frames belongs to --world: of recorded frames all are evaluated")
     if (dataset is None) != (root is None):
         raise ValueError("--dataset and --root belong together: which data set, and where it was unpacked")
     if dataset is None and (split is not None or partial):

@@ -52,8 +52,12 @@ def infer(
     end: Annotated[
         int | None, typer.Option(help="Spike plane at which the window ends. Default: the recording's last.")
     ] = None,
-    height: Annotated[int | None, typer.Option(help="Height in pixels of a .dat recording; 250 when left out.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width in pixels of a .dat recording; 400 when left out.")] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Height in pixels of a .dat recording; 250 when left out.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width in pixels of a .dat recording; 400 when left out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     backend: Backend = None,
 ) -> None:

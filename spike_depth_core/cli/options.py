@@ -22,3 +22,9 @@ def finite(value: float | None) -> float | None:
     if value is not None and not abs(value) <= _LARGEST:  # not `>`: NaN is none either
         raise typer.BadParameter(f"{value} is not a number of at most {_LARGEST:g}.")
     return value
+
+
+def typed(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's parameters that its user has given, as options: what would have no effect is refused."""
+    given = (name for name in names if getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE")
+    return [f"--{name.replace('_', '-')}" for name in given]

@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 
 from spike_depth_core.cli.console import console, print_table, track
-from spike_depth_core.cli.options import finite
+from spike_depth_core.cli.options import finite, typed
 from spike_depth_core.cli.paths import check_out, remove_earlier
 from spike_depth_core.cli.record_simulation import record_simulation
 from spike_depth_core.geometry import SensorRig
@@ -28,6 +28,7 @@ _SAMPLES = r"\d{7}\.npz"
 
 
 def simulate(
+    context: typer.Context,
     seed: Annotated[int, typer.Option(min=0, help="Of the street: the same seed is the same drive.")] = 1,
     frames: Annotated[int, typer.Option(min=1, metavar="N", help="How many moments of the drive.")] = 8,
     condition: Annotated[
@@ -75,6 +76,12 @@ def simulate(
     from spike_depth_core.evaluation.sheets import sensor_cells
     from spike_depth_core.world import World
 
+    if bag is not None and (stray := typed(context, "frames", "rate", "planes", "out")):
+        raise ValueError(
+            f"{', '.join(stray)}: not of a --bag, which has all that the cameras of --duration seconds see"
+        )
+    if bag is None and typed(context, "duration"):
+        raise ValueError("--duration belongs to --bag; --frames says how many moments there are")
     sensor_rig = SensorRig.load(rig) if rig else None
     options: dict[str, Any] = {"layout": layout, "speed": speed, "weather": weather, "town": town}
     if bag is not None:

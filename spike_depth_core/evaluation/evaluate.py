@@ -374,11 +374,12 @@ def rectified_truth(sample: DepthSample, reference: str) -> np.ndarray:
 
 
 def frame_name(sample: DepthSample, index: int) -> str:
-    """What to call a sample: its seed or file name where it has one."""
+    """What to call a sample: its seed, and which moment of that drive it is but for the first, or its file name."""
     meta = sample.meta
     if "seed" in meta:
         condition = f", {meta['condition']}" if meta.get("condition") else ""
-        return f"seed {meta['seed']}{condition}"
+        moment = f", frame {meta['frame']}" if meta.get("frame") else ""
+        return f"seed {meta['seed']}{condition}{moment}"
     if "sequence" in meta and "frame" in meta:
         return f"{meta['sequence']} {meta['frame']}"
     return str(meta.get("frame", f"frame {index}"))

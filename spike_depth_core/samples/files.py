@@ -131,7 +131,11 @@ def list_samples(folder: str | Path) -> Sequence[Path | ShardMember]:
     if not paths:
         paths = [m for shard in sorted(Path(folder).glob(f"*{SHARD_SUFFIX}")) for m in list_members(shard)]
     if not paths:
-        raise ValueError(f"no sample files (*{SUFFIX}) or shards (*{SHARD_SUFFIX}) in {folder}")
+        inner = ", ".join(str(path) for path in sorted(Path(folder).glob("*/")) if has_samples(path))
+        raise ValueError(
+            f"no sample files (*{SUFFIX}) or shards (*{SHARD_SUFFIX}) in {folder}"
+            + (f"; there are in {inner}" if inner else "")
+        )
     return paths
 
 

@@ -76,11 +76,9 @@ def read_spikes(
         spikes = _read_npz(path, period_ns)
     else:
         raise ValueError(f"{path}: spikes are read from {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
-    if (height or spikes.height, width or spikes.width) != (spikes.height, spikes.width):
-        raise ValueError(
-            f"{path}: expected planes of {width or spikes.width}x{height or spikes.height} pixels, "
-            f"found {spikes.width}x{spikes.height}"
-        )
+    height, width = _given(height, spikes.height), _given(width, spikes.width)
+    if (height, width) != (spikes.height, spikes.width):
+        raise ValueError(f"{path}: expected planes of {width}x{height} pixels, found {spikes.width}x{spikes.height}")
     return spikes
 
 
@@ -191,16 +189,20 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def _given(size: int | None, default: int) -> int:
+    return default if size is None else size
+
+
 def _dat_size(height: int | None, width: int | None, layout: str) -> tuple[int, int, int]:
     """Height and width in pixels, and bytes a row."""
     if layout not in get_args(DatLayout):
         raise ValueError(f"a .dat layout is one of {', '.join(get_args(DatLayout))}, found {layout!r}")
     if layout == "sps100":
-        found = height or 1000, width or 1000
+        found = _given(height, 1000), _given(width, 1000)
         if found != _SPS100_SIZE:
             raise ValueError(f"layout sps100 is of 1000x1000 pixels, found {found[1]}x{found[0]}")
         return 1000, 1000, 128
-    height, width = height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1]
+    height, width = _given(height, DEFAULT_SIZE[0]), _given(width, DEFAULT_SIZE[1])
     if height < 1 or width < 8 or width % 8:
         raise ValueError(f"a .dat needs a width divisible by 8 and rows, found {width}x{height} pixels")
     return height, width, width // 8 + (2 if layout == "with_head" else 0)

@@ -19,6 +19,8 @@ from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
     ("arguments", "message"),
     [
         (["--suite", "online", "--preset", "huge"], "there is no preset 'huge'"),
+        (["--suite", "online", "--device", "cuda", "--join", "x.json"], "--device, --join: not of the suite online"),
+        (["--suite", "unified", "--checkpoint", "x"], "--checkpoint belongs to the suite online"),
         (
             ["--suite", "cross"],
             "there is no suite 'cross'; there are bicross, r2sdepth, align_and_fuse, adu_depth, unified and online",

@@ -14,6 +14,8 @@ from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork
+from spike_depth_core.samples.files import sample_path, save_sample
+from test.core.factories import small_sample
 
 
 def run(*arguments):
@@ -99,6 +101,7 @@ def test_what_an_earlier_evaluation_has_drawn_is_not_left(kitti, checkpoint, tmp
         (["--dataset", "kitti_raw", "--root", "."], "kitti_raw has the splits eigen_train, "),
         (["--world", "1", "--kitti", "x"], "found --world, --kitti"),
         (["--kitti", "x", "--condition", "night"], "--condition belongs to --world"),
+        (["--kitti", "x", "--frames", "1"], "--frames belongs to --world"),
         (["--kitti", "x", "--sensors", "rgb,lidar"], "--sensors takes some of spikes,rgb,nir,thermal"),
         (["--kitti", "x", "--reference", "lidar"], "--reference is one of"),
         (["--kitti", "none"], "none is not a folder"),
@@ -120,3 +123,12 @@ def test_sensors_are_put_in_order():
     assert parse_sensors(None, known) is None
     with pytest.raises(ValueError, match="found ','"):
         parse_sensors(",", known)
+
+
+def test_where_the_samples_lie_is_told(checkpoint, tmp_path):
+    for name in ("samples", "empty"):
+        (tmp_path / name).mkdir()
+    save_sample(sample_path(tmp_path / "samples", 0), small_sample())
+    result = run("--samples", tmp_path, "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"in {tmp_path}; there are in {tmp_path / 'samples'}\n" in result.stderr

@@ -183,3 +183,18 @@ def test_a_picture_that_lies_on_its_side_is_set_upright(files, tmp_path):
         assert result.exit_code == 0, result.output
     depths = [np.load(tmp_path / name / "depth.npy") for name in ("upright", "side")]
     np.testing.assert_array_equal(*depths)
+
+
+@pytest.mark.parametrize("option", ["--height", "--width"])
+def test_a_recording_without_pixels_is_refused(files, tmp_path, never_loads, option):
+    result = run(files, tmp_path / "out", "--focal", 50, option, 0)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
+
+
+def test_a_file_that_is_no_checkpoint_is_named_as_it_was_typed(files, tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"weights of something else")
+    result = run(files, tmp_path / "out", "--focal", 50, checkpoint=path)
+    assert result.exit_code == 2
+    assert f"error: {path}: a checkpoint is a .safetensors with its .json beside it" in result.stderr

@@ -115,3 +115,20 @@ def test_a_shorter_drive_takes_the_place_of_a_longer_one(tmp_path):
     assert result.exit_code == 2
     assert "frames.json, which simulate has not written: choose another --out" in result.stderr
     assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bag", "a.mcap", "--frames", 2, "--rate", 2], "--frames, --rate: not of a --bag, "),
+        (["--bag", "a.mcap", "--planes", 256], "--planes: not of a --bag, "),
+        (["--bag", "a.mcap", "--out", "out"], "--out: not of a --bag, "),
+        (["--duration", 2], "--duration belongs to --bag; --frames says how many moments there are"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())

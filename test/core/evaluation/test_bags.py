@@ -249,6 +249,9 @@ def test_a_bag_that_cannot_be_measured_is_told_and_does_not_keep_the_others(fold
         (["nowhere.mcap"], "there is no bag nowhere.mcap"),
         (["--world", "1", "--compare", "x.safetensors"], "--compare belongs to BAGS"),
         (["--world", "1", "--workers", "2"], "--workers belongs to BAGS"),
+        (["--world", "1", "--rate", "0"], "--rate belongs to BAGS"),
+        (["--kitti", "x", "--truth-tolerance", "1", "--block", "1"], "--block, --truth-tolerance belongs to BAGS"),
+        (["a.mcap", "--frames", "1"], "--frames belongs to --world"),
     ],
 )
 def test_what_the_command_cannot_do(arguments, said):

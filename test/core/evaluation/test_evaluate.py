@@ -229,3 +229,15 @@ def test_the_truth_of_a_lens_is_compared_at_the_rectified_pixels(distortion, mon
     ((depth, truth),) = drawn
     near = np.isfinite(truth) & (truth < 20)
     assert np.mean(np.abs(depth[near] / truth[near] - 1)) < 0.01
+
+
+def test_the_moments_of_a_drive_have_names_of_their_own():
+    samples = [street(7) for _ in range(3)]
+    for k, sample in enumerate(samples):
+        sample.meta.update({"sequence": 7, "frame": k})
+    evaluation = Evaluation(far=200.0).run(samples, Wrong([0.1, 0.2, 0.3]))
+    assert [frame.name for frame in evaluation.frames] == [
+        "seed 7, day",
+        "seed 7, day, frame 1",
+        "seed 7, day, frame 2",
+    ]

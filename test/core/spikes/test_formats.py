@@ -121,6 +121,8 @@ def test_a_file_with_half_a_plane_is_refused(tmp_path):
     ("arguments", "message"),
     [
         ({"width": 12}, "width divisible by 8"),
+        ({"width": 0, "height": 0}, "found 0x0 pixels"),
+        ({"layout": "sps100", "height": 0}, "1000x1000 pixels, found 1000x0"),
         ({"layout": "sideways"}, "layout is one of .* found 'sideways'"),
         ({"layout": "sps100", "height": 250, "width": 400}, "1000x1000 pixels, found 400x250"),
     ],
@@ -180,6 +182,8 @@ def test_files_that_are_not_what_they_are_called_are_refused(tmp_path, planes):
     np.save(tmp_path / "size.npy", planes)
     with pytest.raises(ValueError, match="expected planes of 40x6 pixels, found 32x6"):
         read_spikes(tmp_path / "size.npy", width=40)
+    with pytest.raises(ValueError, match="expected planes of 32x0 pixels, found 32x6"):
+        read_spikes(tmp_path / "size.npy", height=0)
 
 
 def test_a_truncated_npy_is_refused(tmp_path, planes):
