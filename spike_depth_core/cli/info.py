@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from spike_depth_core.geometry import SensorRig
+    from spike_depth_core.networks.checkpoint import CheckpointInfo
     from spike_depth_core.samples import DepthSample
 
 Facts = list[tuple[str, str]]
@@ -19,8 +22,8 @@ def info(
         Path,
         typer.Argument(
             help="A checkpoint (.safetensors), a spike recording (.dat, .npy, .npz), a sample (.npz), a sensor rig "
-            "(.yaml), a bag (.mcap, .db3 or its folder), a data set that was extracted, or a folder of samples or "
-            "KITTI frames."
+            "(.yaml), a bag (.mcap, .db3 or its folder), a data set that was extracted, or a folder of samples, in "
+            "files or shards, of KITTI frames, or of `export`."
         ),
     ],
     height: Annotated[int | None, typer.Option(min=1, help="Rows of a .dat recording; 250 by default.")] = None,
@@ -49,6 +52,9 @@ def info(
         console.print(f"{sheet}", highlight=False, soft_wrap=True)
         return
     kind, facts = describe(path, height, width)
+    if verify or sheet is not None:
+        option = "--verify" if verify else "--sheet"
+        raise ValueError(f"{option} is of a data set that spike-depth extract has made; {path} is no such: {kind}")
     print_facts(f"{path}: {kind}", facts)
 
 
@@ -118,7 +124,24 @@ def describe_checkpoint(path: Path) -> Facts:
                 size *= side
             count += size
         facts += [("weights", f"{count / 1e6:.2f} M values in {len(shapes)} tensors, {megabytes(weights)}")]
-    facts += [
+    return facts + about_network(about)
+
+
+def describe_export(path: Path) -> Facts:
+    """Of a folder of `export`, whose hashes are checked."""
+    from spike_depth_core.inference.onnx_export import load_export
+
+    graphs, about = load_export(path)
+    facts: Facts = [
+        ("sensors", ", ".join(about.architecture.sensors)),
+        ("graphs", f"{len(graphs)}, {sum(map(len, graphs.values())) / 1e6:.2f} MB"),
+    ]
+    return facts + about_network(about)
+
+
+def about_network(about: CheckpointInfo) -> Facts:
+    """What a checkpoint and what was exported of it say alike."""
+    facts: Facts = [
         ("depth range", f"{about.depth_range[0]:g} to {about.depth_range[1]:g} m"),
         ("row prior", f"{len(about.row_prior.get('slopes', ()))} slopes" if about.row_prior else "none"),
         ("sha256", about.sha256),
@@ -147,16 +170,33 @@ def describe_spikes(path: Path, height: int | None, width: int | None) -> Facts:
 
 
 def describe_rig(path: Path) -> Facts:
-    """Cameras and places of a rig."""
+    """Cameras and places of a rig, and its height."""
     from spike_depth_core.geometry import SensorRig
 
     rig = SensorRig.load(path)
-    facts: Facts = [("reference", rig.reference)]
+    facts: Facts = [
+        ("reference", rig.reference),
+        ("height", "not known" if rig.height is None else f"{rig.height:g} m over the road"),
+    ]
     for name, camera in rig.cameras.items():
         x, y, z = rig.reference_from(name)[:3, 3]
-        text = f"{camera.width}x{camera.height}, f = {camera.fx:g} px, at ({x:g}, {y:g}, {z:g}) m"
+        text = f"{camera.width}x{camera.height}, f = {camera.fx:g} px, at ({x:g}, {y:g}, {z:g}) m{turn_of(rig, name)}"
         facts.append((name, text + (", distorted" if any(camera.distortion) else "")))
     return facts
+
+
+def turn_of(rig: SensorRig, name: str) -> str:
+    """How a sensor is turned against the reference, in words and as in the file; nothing where it is not."""
+    from math import atan2, degrees, hypot
+
+    from spike_depth_core.geometry.rig import quaternion_from_rotation
+
+    x, y, z, w = quaternion_from_rotation(rig.reference_from(name)[:3, :3])
+    angle = 2 * degrees(atan2(hypot(x, y, z), w))
+    if angle < 0.01:
+        return ""
+    shown = ", ".join(f"{round(value, 4) + 0.0:g}" for value in (x, y, z, w))  # + 0.0: no -0
+    return f", turned by {angle:.4g} degrees, quaternion ({shown})"
 
 
 def describe_sample(sample: DepthSample) -> Facts:
@@ -179,17 +219,23 @@ def describe_sample(sample: DepthSample) -> Facts:
 
 
 def describe_folder(path: Path) -> tuple[str, Facts]:
-    """A folder of samples or of KITTI frames; a folder of a checkpoint alone."""
-    from spike_depth_core.samples.files import SUFFIX, load_sample
+    """A folder of samples, in files or shards, of KITTI frames or of `export`; a folder of a checkpoint alone."""
+    from spike_depth_core.inference.onnx_export import DESCRIPTION
+    from spike_depth_core.samples.files import SUFFIX, load_sample, summary_of
     from spike_depth_core.samples.readers import kitti_object
+    from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members
 
-    samples = [file for file in sorted(path.glob(f"*{SUFFIX}")) if holds_sample(file)]
+    if (path / DESCRIPTION).is_file():
+        return "exported graphs", describe_export(path)
+    files = [file for file in sorted(path.glob(f"*{SUFFIX}")) if holds_sample(file)]
+    samples: Sequence[Path | ShardMember] = files
+    if not files:
+        files = sorted(path.glob(f"*{SHARD_SUFFIX}"))
+        samples = [member for shard in files for member in list_members(shard)]
     if samples:
-        conditions: Counter[str] = Counter()
-        for file in samples:
-            conditions[str(load_sample(file, sensors=(), depth=()).meta.get("condition", "unknown"))] += 1
+        conditions = Counter(str(summary_of(sample).meta.get("condition", "unknown")) for sample in samples)
         facts: Facts = [
-            ("samples", f"{len(samples)}, {sum(file.stat().st_size for file in samples) / 1e6:.1f} MB"),
+            ("samples", f"{len(samples)}, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"),
             ("light", ", ".join(f"{count} {name}" for name, count in conditions.most_common())),
         ]
         return "samples", facts + [(f"first: {key}", value) for key, value in describe_sample(load_sample(samples[0]))]
@@ -199,7 +245,9 @@ def describe_folder(path: Path) -> tuple[str, Facts]:
     try:
         names = kitti_object.list_frames(path)
     except ValueError:
-        raise ValueError(f"{path}: expected samples (*{SUFFIX}), a checkpoint or KITTI frames, found none") from None
+        raise ValueError(
+            f"{path}: expected samples (*{SUFFIX}, *{SHARD_SUFFIX}), a checkpoint, graphs or KITTI frames, found none"
+        ) from None
     return "KITTI frames", [
         ("frames", str(len(names))),
         *((f"first: {key}", value) for key, value in describe_sample(kitti_object.read_frame(path, names[0]))),

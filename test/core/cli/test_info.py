@@ -8,8 +8,13 @@ from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
 from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.geometry.rig import pose
+from spike_depth_core.inference.onnx_export import DECODE, encoder_of, save_export
+from spike_depth_core.networks.checkpoint import CheckpointInfo
+from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.samples import DepthSample
-from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.samples.files import SampleSummary, encode_sample, sample_path, save_sample
+from spike_depth_core.samples.shards import ShardWriter
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.spikes.formats import write_spikes
 
@@ -68,6 +73,54 @@ def test_a_checkpoint(tmp_path):
         assert result.exit_code == 0, result.stderr
         for text in (sha256, f"{count / 1e6:.2f} M values", "training: steps", "12", "random weights"):
             assert text in result.stdout
+
+
+def test_a_folder_of_graphs(tmp_path):
+    architecture = Architecture(sensors=("spikes", "thermal"))
+    names = (DECODE, *map(encoder_of, architecture.sensors))
+    graphs = {name: bytes(1_000_000) for name in names}
+    save_export(tmp_path, graphs, CheckpointInfo(architecture, sha256="5ha256"), {})
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.stderr
+    for text in ("exported graphs", "spikes, thermal", "3, 3.00 MB", "5ha256", "random weights"):
+        assert text in result.stdout
+    (tmp_path / "decode.onnx").unlink()
+    assert "cannot read" in run(tmp_path).stderr
+
+
+def test_a_folder_of_shards(tmp_path):
+    with ShardWriter(tmp_path, "a.tar") as shard:
+        for index, condition in enumerate(("night", "day", "night")):
+            found = sample(condition)
+            shard.add(f"{index:07d}", encode_sample(found), SampleSummary.of(found).to_dict())
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.stderr
+    for text in ("samples", "3, 0.0 MB", "2 night, 1 day", "first: rgb", "2x2"):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize("option", [["--verify"], ["--sheet", "x.png"]])
+def test_what_only_a_data_set_has_is_not_passed_over(tmp_path, option):
+    save_sample(sample_path(tmp_path, 0), sample())
+    for path in (tmp_path, sample_path(tmp_path, 0), ROOT / "config" / "rigs" / "vehicle.yaml"):
+        result = run(path, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} is of a data set that spike-depth extract has made" in result.stderr
+        assert not result.stdout
+
+
+def test_a_rig_is_told_whole(tmp_path):
+    camera = PinholeCamera.from_focal(8, 4, 5)
+    half = 0.5**0.5
+    poses = {"rgb": pose((0.1, 0.0, 0.0), (0.0, half, 0.0, half))}
+    SensorRig({"spikes": camera, "rgb": camera}, poses, height=1.23).save(tmp_path / "a.yaml")
+    SensorRig.single("rgb", camera).save(tmp_path / "b.yaml")
+    text = run(tmp_path / "a.yaml").stdout
+    spikes, rgb = (next(line for line in text.splitlines() if line.startswith(name)) for name in ("spikes", "rgb"))
+    assert "turned by 90 degrees, quaternion (0, 0.7071, 0, 0.7071)" in rgb
+    assert "turned" not in spikes
+    assert "1.23 m over the road" in text
+    assert "height     not known" in run(tmp_path / "b.yaml").stdout
 
 
 def test_the_shipped_rig():
