@@ -112,7 +112,7 @@ def test_a_state_of_another_training_is_refused(folder, tmp_path):
     ("changes", "said"),
     [
         ({"recipe": Supervised(SMALL, sky_weight=0.5)}, r"recipe.sky_weight was 0\.2, is now 0\.5"),
-        ({"recipe": Supervised(dataclasses.replace(SMALL, pixels=999))}, "architecture.pixels was 40960, is now 999"),
+        ({"recipe": Supervised(dataclasses.replace(SMALL, pixels=2048))}, "architecture.pixels was 40960, is now 2048"),
         ({"parent": "abc"}, "origin.parent was None, is now abc"),
     ],
 )
