@@ -161,8 +161,8 @@ def test_a_camera_that_is_never_in_time_is_missed_though_it_delivers(graph):
         drive.vehicle.send_frame("thermal", drive.vehicle.time_ns - 16 * MS)
         drive.observer.wait_a_little(lambda: drive.received(("thermal",))["thermal"] > before, 5.0)
 
-    status = drive.status("inference", lambda s: late() or "degraded: without thermal" in s["message"])
-    assert status["level"] == WARN
+    # Where a busy machine sends rounds more than `silence` apart, that they make no moment meanwhile is an error, too.
+    drive.status("inference", lambda s: late() or (s["message"], s["level"]) == ("degraded: without thermal", WARN))
 
 
 def test_a_camera_that_the_network_does_not_know_is_not_missed_and_named_once(graph):
