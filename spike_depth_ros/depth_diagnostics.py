@@ -162,6 +162,10 @@ class DepthDiagnostics:
             reason = key.removeprefix("dropped/")
             if reason != key and reason not in HARMLESS and count > 0:
                 findings.add(WARN, f"{sensor}: {count} dropped ({reason})")
+        repeated = new.get("dropped/repeated", 0)
+        if 2 * repeated > new["received"] + 1:  # every other is as of a topic with two publishers
+            text = f"{sensor}: {repeated} of {new['received']} bear a stamp that has been: does it stand still?"
+            findings.add(WARN, text)
 
     def inference(self, pipeline: Pipeline, outputs: Outputs) -> DiagnosticStatus:
         """What came of the moments: published, skipped and why, with which sensors; ERROR when an estimate failed."""

@@ -52,7 +52,7 @@ class AdaptationSession:
     ):
         self.checkpoint, self.snapshots, self.device = Path(checkpoint).with_suffix(".safetensors"), snapshots, device
         self.options = options or AdaptationOptions()
-        network, self.first = load_checkpoint(self.checkpoint)
+        network, self.first = load_checkpoint(checkpoint)
         self._first_network = network.to(device)
         self.service, self.path = self.first, self.checkpoint
         self._network = self._first_network

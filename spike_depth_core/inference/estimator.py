@@ -17,7 +17,7 @@ from spike_depth_core.inference.neighbours import NeighbourOptions, other_moment
 from spike_depth_core.inference.onnx_export import export, installed, is_exportable, load_export
 from spike_depth_core.inference.onnx_network import OnnxNetwork
 from spike_depth_core.inference.point_estimate import least_relative_error
-from spike_depth_core.networks.checkpoint import CheckpointError, CheckpointInfo, load_checkpoint
+from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.folding import folded
 from spike_depth_core.networks.preprocess import NetworkInput, network_camera, prepare, reference_of
@@ -99,8 +99,6 @@ class DepthEstimator:
         if backend not in (None, *BACKENDS):
             raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
         path = Path(checkpoint or default_checkpoint())
-        if path.is_file() and path.suffix not in (".safetensors", ".json"):
-            raise CheckpointError(f"{path}: a checkpoint is a .safetensors with its .json beside it")
         exported = path.is_dir()
         if exported and backend == TORCH:
             raise ValueError(

@@ -131,6 +131,8 @@ def save_checkpoint(
 def read_info(path: str | Path) -> CheckpointInfo:
     """The JSON of a checkpoint, without its weights."""
     given, path = Path(path), Path(path).with_suffix(".json")
+    if given.is_file() and given.suffix not in (".safetensors", ".json"):
+        raise CheckpointError(f"{given}: a checkpoint is a .safetensors with its .json beside it")
     try:
         return CheckpointInfo.from_dict(json.loads(path.read_text()))
     except OSError as error:
@@ -147,8 +149,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], CheckpointI
     Raises:
         CheckpointError: naming the file, what was expected and what was found.
     """
-    path = Path(path).with_suffix(".safetensors")
     info = read_info(path)
+    path = Path(path).with_suffix(".safetensors")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -123,6 +123,31 @@ def test_packets_that_never_make_a_run_are_an_error_with_the_cause(graph):
     assert status["spikes/lost"] == "0"
 
 
+def test_stamps_that_stand_still_are_the_cause_that_is_told(graph):
+    graph.add_depth_node(sensors=["rgb"], silence=0.3)
+    vehicle, observer = graph.add(Vehicle), graph.add(Observer)
+    vehicle.connect(observer.wait, ("rgb",))
+
+    def told():
+        vehicle.announce()
+        vehicle.send_frame("rgb")
+        status = observer.status("depth_node: inputs")
+        return status if "bear a stamp that has been" in status.get("message", "") else None
+
+    assert observer.wait(told, "the warning")["level"] == WARN
+    vehicle.time_ns += 1000 * MS
+
+    def forgotten():
+        vehicle.announce()
+        vehicle.send_frame("rgb")
+        vehicle.send_frame("rgb")  # as a topic of two publishers has it
+        vehicle.time_ns += 100 * MS
+        status = observer.status("depth_node: inputs")
+        return status.get("message") == "receiving" and int(status["rgb/dropped/repeated"]) > 0
+
+    observer.wait(forgotten, "the end of it")
+
+
 def test_an_estimate_that_takes_long_is_one_of_a_moment(graph):
     class Slow(CountingEstimator):
         asked_for, go_on = threading.Event(), threading.Event()

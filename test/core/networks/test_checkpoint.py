@@ -116,6 +116,14 @@ def test_a_missing_file_is_named(tmp_path):
         load_checkpoint(tmp_path / "alone.safetensors")
 
 
+def test_a_file_that_is_no_checkpoint_is_named_as_it_was_typed(tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"weights of something else")
+    for read in (load_checkpoint, verify_checkpoint):
+        with pytest.raises(CheckpointError, match=r"x\.pt: a checkpoint is a \.safetensors with its \.json beside it"):
+            read(path)
+
+
 def test_verification_needs_no_network_and_names_what_differs(saved):
     _, info, path = saved
     assert verify_checkpoint(path) == info
