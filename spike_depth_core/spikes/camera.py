@@ -14,7 +14,7 @@ Light is linear; the unit is chosen by `SpikeCameraParameters.gain` and `thresho
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,8 +57,8 @@ class SpikeCameraParameters:
             raise ValueError(f"gain and threshold must be positive, found {self.gain} and {self.threshold}")
         if not self.electrons >= 16:
             raise ValueError(f"a threshold must be at least 16 photoelectrons, found {self.electrons}")
-        if not 0 <= self.dark_rate < 1 or self.gain_spread < 0 or self.dark_spread < 0:
-            raise ValueError("dark_rate must be in [0, 1), gain_spread and dark_spread at least 0")
+        if not (0 <= self.dark_rate < 1 and 0 <= self.gain_spread < math.inf and 0 <= self.dark_spread < math.inf):
+            raise ValueError("dark_rate must be in [0, 1), gain_spread and dark_spread at least 0 and finite")
         if not (0 <= self.hot_fraction <= 1 and 0 <= self.dead_fraction <= 1):
             raise ValueError("hot_fraction and dead_fraction must be in [0, 1]")
 
@@ -66,6 +66,13 @@ class SpikeCameraParameters:
     def ideal(cls, gain: float = 1.0, threshold: float = 1.0) -> SpikeCameraParameters:
         """The textbook's camera: no noise, no dark current, all pixels alike, empty at first."""
         return cls(gain, threshold, math.inf, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    @classmethod
+    def noiseless(cls, gain: float = 1.0, threshold: float = 1.0) -> SpikeCameraParameters:
+        """The ideal camera, but its pixels begin with charges of their own: from empty ones, equal pixels would fire in
+        step for ever."""
+        # Only a camera whose pixels are not exactly alike starts them so.
+        return replace(cls.ideal(gain, threshold), gain_spread=1e-6)
 
     @property
     def is_ideal(self) -> bool:
@@ -133,7 +140,7 @@ class SpikeCamera:
             Packed planes, uint8 [B, L * planes_per_level, H, ceil(W / 8)], as `PackedSpikes.data`.
         """
         batch, height, width = self._charge.shape
-        if light.ndim != 4 or light.shape[0] != batch or light.shape[2:] != (height, width):
+        if light.ndim != 4 or light.shape[0] != batch or not light.shape[1] or light.shape[2:] != (height, width):
             raise ValueError(f"expected light [{batch}, L, {height}, {width}], found {tuple(light.shape)}")
         if planes_per_level < 1:
             raise ValueError(f"a level must last at least one plane, found {planes_per_level}")
@@ -246,8 +253,11 @@ class RealtimeSpikeCamera:
         elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"out must be contiguous uint8 {shape}, found {out.dtype} {out.shape}")
         rows = self.height
+        # Where in its table each plane begins; pixels for which the table is too short begin anew, elsewhere.
         offsets = self._random.integers(0, _TABLE, planes + 1)
         _rates(light, self._gain, self._dark, self._dither, offsets[-1], self._scale, self._rate)
+        more = self._random.integers(0, _TABLE, (-(-self._charge.size // _TABLE) - 1, planes))
+        offsets = np.concatenate([offsets[None, :planes], more])
         flat = out.reshape(planes, rows * self._row_bytes)
         _fire(self._charge, self._rate, self._noise, offsets, flat)
         spikes = PackedSpikes(out, self.width, self.period_ns, self.time_ns)
@@ -283,7 +293,7 @@ def _fire(charge, rate, noise, offsets, out):
         r = rate[first : first + n]
         for t in range(planes):
             if noise.size:
-                z = noise[(offsets[t] + 31 * first) % _TABLE :]
+                z = noise[(offsets[first // _TABLE, t] + 31 * first) % _TABLE :]
                 for j in range(n):
                     total = uint16(c[j] + r[j])
                     spike = uint16(total >> 15)

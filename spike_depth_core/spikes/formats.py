@@ -23,11 +23,14 @@ whole planes first. A file that is no whole number of planes is refused.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import IO, BinaryIO, Literal, get_args
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
@@ -69,9 +72,9 @@ def read_spikes(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".dat":
-        return read_dat(path, height, width, layout, period_ns or DEFAULT_PERIOD_NS)
+        return read_dat(path, height, width, layout, _given(period_ns, DEFAULT_PERIOD_NS))
     if suffix == ".npy":
-        spikes = _read_npy(path, period_ns or DEFAULT_PERIOD_NS)
+        spikes = _read_npy(path, _given(period_ns, DEFAULT_PERIOD_NS))
     elif suffix == ".npz":
         spikes = _read_npz(path, period_ns)
     else:
@@ -86,23 +89,25 @@ def write_spikes(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "ca
     """Write a recording, whole or not at all; the suffix says which format. `layout` is for `.dat`.
 
     Raises:
-        ValueError: for another suffix, or a size that the layout does not have.
+        ValueError: for another suffix, no planes, or a size that the layout does not have.
         OSError: naming the path, when it cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz") and not len(spikes):
+        raise ValueError(f"{path}: there are no planes to write")
     if suffix == ".dat":
         write_dat(path, [spikes], layout)
     elif suffix == ".npy":
-        shape = (len(spikes), spikes.height, spikes.width)
         with _whole(path) as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for first, last in _chunks(spikes):
-                file.write(spikes.slice(first, last).planes().data)
+            _write_planes(file, spikes)
     elif suffix == ".npz":
-        period_ns, start_ns = np.int64(spikes.period_ns), np.int64(spikes.start_ns)
-        with _whole(path) as file:
-            np.savez_compressed(file, planes=spikes.planes(), period_ns=period_ns, start_ns=start_ns)
+        with _whole(path) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+            with archive.open("planes.npy", "w", force_zip64=True) as member:
+                _write_planes(member, spikes)
+            for name in ("period_ns", "start_ns"):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.asarray(getattr(spikes, name), np.int64))
     else:
         raise ValueError(f"{path}: spikes are written to {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
 
@@ -155,7 +160,17 @@ def write_dat(path: str | Path, parts: Iterable[PackedSpikes], layout: DatLayout
                 )
             _write_rows(file, spikes, layout)
             planes += len(spikes)
+        if not planes:
+            raise ValueError(f"{path}: there are no planes to write")
     return planes
+
+
+def _write_planes(file: IO[bytes], spikes: PackedSpikes) -> None:
+    """Planes as an `.npy` has them, a byte a spike, without ever holding them all."""
+    shape = (len(spikes), spikes.height, spikes.width)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    for first, last in _chunks(spikes):
+        file.write(spikes.slice(first, last).planes().data)
 
 
 def _write_rows(file: BinaryIO, spikes: PackedSpikes, layout: DatLayout) -> None:
@@ -219,56 +234,119 @@ def _chunks(spikes: PackedSpikes) -> list[tuple[int, int]]:
 
 
 def _read_npy(path: Path, period_ns: int) -> PackedSpikes:
-    try:
+    with _told_as_one(f"{path}: not a readable .npy of spike planes"):
         planes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # of a damaged head they are of many types
-        raise ValueError(f"{path}: not a readable .npy of spike planes: {error}") from error
     if not isinstance(planes, np.ndarray):
         raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")
-    return _pack(planes, path, period_ns)
+    _check_planes(path, planes.shape, planes.dtype)
+    step = _planes_at_once(planes.shape)
+    parts = (planes[first : first + step] for first in range(0, len(planes), step))
+    return _pack(path, planes.shape, parts, period_ns)
 
 
 def _read_npz(path: Path, period_ns: int | None) -> PackedSpikes:
+    unreadable = f"{path}: not a readable .npz of spike planes"
+    with contextlib.ExitStack() as stack:
+        with _told_as_one(unreadable):
+            archive = stack.enter_context(ZipFile(path))
+            heads = {name.removesuffix(".npy"): _head(archive, name) for name in archive.namelist()}
+        stacks = [name for name, head in heads.items() if len(head.shape) == 3]
+        if "planes" in stacks:
+            stacks = ["planes"]
+        if len(stacks) != 1:
+            found = ", ".join(f"{name} {head.dtype} {head.shape}" for name, head in heads.items())
+            raise ValueError(f"{path}: expected one array of planes [T, H, W], found {found or 'nothing'}")
+        times = {"period_ns": DEFAULT_PERIOD_NS, "start_ns": 0}
+        for name in times.keys() & heads.keys():
+            head = heads[name]
+            if head.shape != () or not np.issubdtype(head.dtype, np.integer):
+                raise ValueError(f"{path}: {name} must be one whole number, found {head.dtype} {head.shape}")
+            with _told_as_one(unreadable), archive.open(head.member) as file:
+                times[name] = int(np.lib.format.read_array(file))
+        if times["period_ns"] < 1:
+            raise ValueError(f"{path}: period_ns must be positive, found {times['period_ns']}")
+        head = heads[stacks[0]]
+        _check_planes(path, head.shape, head.dtype)
+        parts = _told_parts(unreadable, _stored(archive, head))
+        return _pack(path, head.shape, parts, _given(period_ns, times["period_ns"]), times["start_ns"])
+
+
+@contextlib.contextmanager
+def _told_as_one(what: str) -> Iterator[None]:
+    """Errors of zip, decompression and arrays, of which a damaged file makes many types, as one; not the system's."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("named .npz, but it is a single array (.npy)")
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
+        yield
     except OSError:
         raise
-    except Exception as error:  # zip, decompression and array errors of a damaged file are of many types
-        raise ValueError(f"{path}: not a readable .npz of spike planes: {error}") from error
-    stacks = [name for name, array in arrays.items() if array.ndim == 3]
-    if "planes" in stacks:
-        stacks = ["planes"]
-    if len(stacks) != 1:
-        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"{path}: expected one array of planes [T, H, W], found {found or 'nothing'}")
-    times = {}
-    for name, default in (("period_ns", DEFAULT_PERIOD_NS), ("start_ns", 0)):
-        value = arrays.get(name, np.int64(default))
-        if value.shape != () or not np.issubdtype(value.dtype, np.integer):
-            raise ValueError(f"{path}: {name} must be one whole number, found {value.dtype} {value.shape}")
-        times[name] = int(value)
-    return _pack(arrays[stacks[0]], path, period_ns or times["period_ns"], times["start_ns"])
+    except Exception as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
-def _pack(planes: np.ndarray, path: Path, period_ns: int, start_ns: int = 0) -> PackedSpikes:
+def _told_parts(what: str, parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    with _told_as_one(what):
+        yield from parts
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What an archive's member says of its array before its values."""
+
+    member: str
+    shape: tuple[int, ...]
+    in_fortran_order: bool
+    dtype: np.dtype
+    size: int
+
+
+def _head(archive: ZipFile, member: str) -> _Head:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{member} is an array of version {version}, which those with named fields have")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return _Head(member, *read(file), file.tell())
+
+
+def _stored(archive: ZipFile, head: _Head) -> Iterator[np.ndarray]:
+    """The planes of a member, some at a time."""
+    step = _planes_at_once(head.shape)
+    with archive.open(head.member) as file:
+        if head.in_fortran_order:
+            planes = np.lib.format.read_array(file)
+            yield from (planes[first : first + step] for first in range(0, len(planes), step))
+            return
+        file.read(head.size)
+        for first in range(0, head.shape[0], step):
+            shape = (min(step, head.shape[0] - first), *head.shape[1:])
+            size = math.prod(shape) * head.dtype.itemsize
+            content = file.read(size)
+            if len(content) != size:
+                raise ValueError(f"{head.member} ends before plane {first + shape[0]} of {head.shape[0]}")
+            yield np.frombuffer(content, head.dtype).reshape(shape)
+
+
+def _planes_at_once(shape: tuple[int, ...]) -> int:
+    return max(1, _CHUNK_BYTES // (shape[1] * shape[2]))
+
+
+def _check_planes(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     # Data sets store planes as whatever their simulator computed in: bool, uint8, float64.
-    if planes.ndim != 3 or planes.dtype.kind not in "buif":
-        raise ValueError(f"{path}: expected planes [T, H, W] of numbers, found {planes.dtype} {list(planes.shape)}")
-    count, height, width = planes.shape
-    if not planes.size:
-        raise ValueError(f"{path}: there are no spikes in an array {list(planes.shape)}")
+    if len(shape) != 3 or dtype.kind not in "buif":
+        raise ValueError(f"{path}: expected planes [T, H, W] of numbers, found {dtype} {list(shape)}")
+    if 0 in shape:
+        raise ValueError(f"{path}: there are no spikes in an array {list(shape)}")
+
+
+def _pack(
+    path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], period_ns: int, start_ns: int = 0
+) -> PackedSpikes:
+    count, height, width = shape
     data = np.empty((count, height, (width + 7) // 8), np.uint8)
-    step = max(1, _CHUNK_BYTES // (height * width))
-    for first in range(0, count, step):
-        some = planes[first : first + step]
+    first = 0
+    for some in parts:
         bits = some == 1
         if np.count_nonzero(some) != np.count_nonzero(bits):
             raise ValueError(f"{path}: planes hold zeros and ones, found {some[(some != 0) & ~bits][0]}")
-        data[first : first + step] = np.packbits(bits, axis=2, bitorder="little")
+        data[first : first + len(some)] = np.packbits(bits, axis=2, bitorder="little")
+        first += len(some)
     return PackedSpikes(data, width, period_ns, start_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,9 +17,6 @@ PLANES_PER_FRAME = 128
 VIDEO_GAIN = 0.6
 """Rate of a white pixel, spikes a plane: what simulators of spike data sets come to."""
 
-# Without noise; but only a camera whose pixels are not exactly alike starts them at charges of their own. From empty
-# ones equal pixels would fire in step for ever.
-_NOISELESS = SpikeCameraParameters(VIDEO_GAIN, 1.0, math.inf, 0.0, 1e-6, 0.0, 0.0, 0.0)
 _PLANES_PER_LEVEL = 4  # light is constant that long: 1/32 of the way from frame to frame
 
 
@@ -84,7 +80,7 @@ def spikes_from_frames(
     """
     if planes_per_frame < 1 or planes_per_frame % _PLANES_PER_LEVEL:
         raise ValueError(f"planes_per_frame must be a multiple of {_PLANES_PER_LEVEL}, found {planes_per_frame}")
-    parameters = parameters or _NOISELESS
+    parameters = parameters or SpikeCameraParameters.noiseless(VIDEO_GAIN)
     period_ns = round(1e9 / (frames_per_second * planes_per_frame))
     levels = planes_per_frame // _PLANES_PER_LEVEL
     camera: RealtimeSpikeCamera | None = None

@@ -9,7 +9,6 @@ blended.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,8 +64,7 @@ class MediateSpikes:
         greys = self.grey(before.image), self.grey(after.image)
         height, width = greys[0].shape
         period_ns = round(seconds * 1e9 / self.planes)
-        # Without noise; but only a camera whose pixels are not exactly alike starts them at charges of their own.
-        parameters = SpikeCameraParameters(1.0, self.threshold, math.inf, 0.0, 1e-6, 0.0, 0.0, 0.0)
+        parameters = SpikeCameraParameters.noiseless(threshold=self.threshold)
         camera = RealtimeSpikeCamera(height, width, parameters, seed, period_ns, end_ns - self.planes * period_ns)
         motions = [Motion(f.rendered.velocity, f.rendered.depth, seconds) for f in (before, after)]
         data = np.empty((self.planes, height, (width + 7) // 8), np.uint8)

@@ -64,6 +64,18 @@ def test_shot_noise_has_the_variance_of_counted_electrons(rate):
         assert abs(fired.var() - expected) < tolerance + edge
 
 
+def test_pixels_far_apart_have_noise_of_their_own():
+    """More pixels than the table of noise has entries: where it begins anew, nothing may repeat."""
+    height, width, planes = 320, 512, 64
+    light = np.full((height, width), 0.7, np.float32)
+    camera = RealtimeSpikeCamera(height, width, noisy())
+    counts = spike_counts(camera.expose(light, planes), [planes])[0].ravel().astype(float)
+    for distance in (1 << 16, 1 << 17):
+        pairs = counts.size - distance
+        found = np.corrcoef(counts[:pairs], counts[distance:])[0, 1]
+        assert abs(found) < 5 / np.sqrt(pairs)
+
+
 @pytest.mark.parametrize("camera_type", ["torch", "compiled"])
 def test_bright_light_fires_every_plane_and_no_more(camera_type):
     light = np.full((16, 16), 3.0, np.float32)
@@ -129,6 +141,10 @@ def test_wrong_light_and_parameters_are_refused():
         RealtimeSpikeCamera(4, 8).expose(np.zeros((4, 8)), 3)
     with pytest.raises(ValueError, match="at least 16 photoelectrons, found 3"):
         SpikeCameraParameters(electrons=3)
+    with pytest.raises(ValueError, match="spread at least 0 and finite"):
+        SpikeCameraParameters(gain_spread=float("nan"))
+    with pytest.raises(ValueError, match=r"light \[1, L, 4, 8\], found \(1, 0, 4, 8\)"):
+        SpikeCamera(1, 4, 8)(torch.zeros(1, 0, 4, 8))
     with pytest.raises(ValueError, match="gain and threshold must be positive"):
         SpikeCameraParameters(gain=0)
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spike_depth_core.spikes import PackedSpikes, read_spikes, spike_counts, write_spikes
+from spike_depth_core.spikes import PackedSpikes, formats, read_spikes, spike_counts, write_spikes
 from spike_depth_core.spikes.formats import read_dat, write_dat
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "spikes"
@@ -143,7 +144,7 @@ def test_impossible_layouts_are_refused(tmp_path, arguments, message):
         (np.full((2, 4, 4), "1"), "found <U1"),
         (np.full((2, 4, 4), 255, np.uint8), "zeros and ones, found 255"),
         (np.zeros((0, 4, 4), np.uint8), "no spikes"),
-        (np.array([[[None]]]), "not a readable"),
+        (np.array([[[None]]]), "not a readable|numbers, found object"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -184,6 +185,53 @@ def test_files_that_are_not_what_they_are_called_are_refused(tmp_path, planes):
         read_spikes(tmp_path / "size.npy", width=40)
     with pytest.raises(ValueError, match="expected planes of 32x0 pixels, found 32x6"):
         read_spikes(tmp_path / "size.npy", height=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_npz_costs_little_more_than_its_planes_packed(tmp_path, monkeypatch, dtype):
+    """Counted by what NumPy allocates, of planes that are 6 and 26 MB unpacked."""
+    chunk = 1 << 18
+    monkeypatch.setattr(formats, "_CHUNK_BYTES", chunk)
+    spikes = PackedSpikes(np.random.default_rng(0).integers(0, 256, (64, 250, 50), np.uint8), 400)
+    path = tmp_path / "a.npz"
+    np.savez(path, planes=spikes.planes().astype(dtype))
+    tracemalloc.start()
+    try:
+        found = read_spikes(path)
+        read = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        write_spikes(path, spikes)
+        written = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found.data, spikes.data)
+    few = 6 * chunk * np.dtype(dtype).itemsize
+    assert read < spikes.data.nbytes + few
+    assert written < few + found.data.nbytes
+    np.testing.assert_array_equal(read_spikes(path).data, spikes.data)
+
+
+def test_planes_are_found_among_other_members_and_in_any_order(tmp_path, planes):
+    np.savez(tmp_path / "a.npz", planes=np.asfortranarray(planes), label=np.array({"not": "read"}), depth=planes)
+    np.testing.assert_array_equal(read_spikes(tmp_path / "a.npz").planes(), planes)
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz"])
+def test_nothing_is_not_written(tmp_path, suffix):
+    with pytest.raises(ValueError, match=rf"a{suffix}: there are no planes to write"):
+        write_spikes(tmp_path / f"a{suffix}", PackedSpikes(np.zeros((0, 6, 4), np.uint8), 32))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".npy", ".npz"])
+def test_a_period_of_nothing_is_refused(tmp_path, planes, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_spikes(path, PackedSpikes.from_planes(planes))
+    with pytest.raises(ValueError, match="period must be positive, found 0"):
+        read_spikes(path, 6, 32, period_ns=0)
+    np.savez(tmp_path / "b.npz", planes=planes, period_ns=np.int64(0))
+    with pytest.raises(ValueError, match=r"b\.npz: period_ns must be positive, found 0"):
+        read_spikes(tmp_path / "b.npz")
 
 
 def test_a_truncated_npy_is_refused(tmp_path, planes):
