@@ -11,6 +11,7 @@ from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import RECIPES, Stage, Supervised
 from spike_depth_core.recipes.r2sdepth import SelfDistillation
+from spike_depth_core.recipes.teaching import Teaching
 
 SPIKES = "spikes"
 TERMS = ("feature_weight", "activation_weight", "depth_weight", "uncertainty_weight")
@@ -93,6 +94,8 @@ SUITE = Suite(
         # How sure to be is told by layers that depth comes from, too: the term moves depth, if little.
         _row("+ likelihood of the teacher's depth", **NOTHING | {"uncertainty_weight": 0.1}),
         _row("+ distillation, all terms, no gate", gate=False),
+        # A frozen teacher has learned for two thirds of the steps, and stays behind a student that goes on.
+        _row("+ distillation, all terms, teacher learning", teaching=Teaching("online")),
         Row("supervised", _supervised, views=(SPIKES,)),
         Row("spiking encoder by view synthesis", functools.partial(_spiking, ALONE), views=(SPIKES,)),
         Row(
