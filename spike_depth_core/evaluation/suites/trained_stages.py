@@ -77,7 +77,8 @@ def digest(value: Any) -> str:
 
 
 def samples_digest(folder: str | Path) -> str:
-    """Of the samples in a folder: what its files are called and how large they are."""
+    """Of the samples in a folder: what its files are called and how large they are, which is the same on all machines;
+    what they hold may differ between two in a last bit."""
     return digest(sorted([file.name, file.stat().st_size] for file in Path(folder).iterdir() if file.is_file()))
 
 
