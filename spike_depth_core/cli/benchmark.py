@@ -24,7 +24,7 @@ def benchmark(
     context: typer.Context,
     suite: Annotated[str, typer.Option(help="bicross, r2sdepth, align_and_fuse, adu_depth, unified, or online.")],
     preset: Annotated[
-        str, typer.Option(help="smoke (minutes, says nothing), small (half an hour a seed), full (for a GPU).")
+        str, typer.Option(help="smoke (minutes, says nothing), small (hours a seed on two cores), full (for a GPU).")
     ] = "small",
     seeds: Annotated[int, typer.Option(min=1, help="How many trainings of each row.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder for results and checkpoints; pages go to OUT too.")] = Path(
