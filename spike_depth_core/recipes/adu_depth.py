@@ -76,7 +76,8 @@ class StereoTeacher(_Pairs):
 
 @dataclass
 class AduDepth(_Pairs):
-    """The student's stage. It starts from what the teacher's stage has kept; the student itself is new.
+    """The student's stage. It starts from what the teacher's stage has kept; the student itself from what the training
+    began with, or new.
 
     Attributes:
         teaching: `frozen` needs a teacher to start from; `online` and `mutual` can start without, and the teacher then
@@ -109,6 +110,7 @@ class AduDepth(_Pairs):
     ramp: float = 0.1
     inherit: bool = False
     name: ClassVar[str] = "adu_depth"
+    _first = None  # type: DepthNetwork | None  # not a setting: settings are what a stage is known by
 
     def __post_init__(self) -> None:
         if self.teaching.mode == "ema":
@@ -128,10 +130,15 @@ class AduDepth(_Pairs):
         """Whether there is a teacher at all."""
         return self.response > 0 or self.features > 0
 
+    def begin(self, first: DepthNetwork) -> None:
+        self._first = first
+
     def modules(self, start: DepthNetwork | None = None) -> nn.ModuleDict:
         learned = start if isinstance(start, StereoNetwork) else None
         # The student comes first: whatever else is drawn, its weights are those of a student alone.
         modules = super().modules(None if learned is not None else start)
+        if learned is not None and self._first is not None:
+            share_weights(modules["student"], self._first)  # type: ignore[arg-type]
         if self.inherit:
             if learned is None:
                 raise ValueError("inherit: there is no stereo teacher to start the student from")

@@ -84,6 +84,10 @@ class Recipe(ABC):
         """
         return nn.ModuleDict({"student": DepthNetwork(self.architecture) if start is None else start})
 
+    def begin(self, first: DepthNetwork) -> None:  # noqa: B027 - most recipes need none
+        """Called before `modules` with what the whole training starts from, where that is not random weights: for a
+        recipe whose student does not go on from what the stage before has kept."""
+
     @abstractmethod
     def requests(self, step: int, available: Mapping[str, tuple[str, ...]]) -> Sequence[Request]:
         """The batches of step number `step`, a function of nothing but it, `seed`, and the arguments.

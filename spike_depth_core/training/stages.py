@@ -62,6 +62,8 @@ def run_stages(
     for number, stage in enumerate(stages, 1):
         out = run.out if len(stages) == 1 else run.out / f"{number}_{stage.recipe.name}"
         stage, options = placed(stage, number - 1, run.options)
+        if run.start is not None:
+            stage.recipe.begin(run.start)
         left = None if run.time_limit_s is None else max(0.0, run.time_limit_s - (time.monotonic() - begin))
         offset = before
         part = replace(

@@ -296,6 +296,20 @@ def test_two_stages_give_a_student_of_one_eye_and_resume_to_the_bit(folder, tmp_
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in student.state_dict().items())
 
 
+def test_teacher_and_student_start_from_the_network_that_the_training_begins_with(folder, tmp_path):
+    torch.manual_seed(5)
+    start = DepthNetwork(SMALL)
+    torch.nn.init.normal_(start.decoder.head.weight, std=0.1)
+    begun = {name: value.clone() for name, value in start.state_dict().items() if name.endswith("weight")}
+    stages = RECIPES["adu_depth"](SMALL, 0)
+    run = make_run(folder, tmp_path, stages[0].recipe, start=start, parent="abc")
+    run.options = LoopOptions(steps=2, batch_size=2, learning_rate=1e-7)  # who starts there is still there
+    assert run_stages(stages, run)
+    for kept in ("1_adu_depth_teacher", "2_adu_depth"):
+        weights = load_checkpoint(tmp_path / kept / "checkpoint.safetensors")[0].state_dict()
+        assert all(torch.allclose(weights[name], value, rtol=0.002, atol=1e-5) for name, value in begun.items()), kept
+
+
 def test_without_a_stage_of_its_own_the_teacher_learns_beside_the_student(folder, tmp_path):
     (stage,) = RECIPES["adu_depth"](SMALL, 0, teacher_share=0, teaching=Teaching("mutual"))
     assert run_stages((stage,), make_run(folder, tmp_path, stage.recipe))
