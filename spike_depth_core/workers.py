@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from spike_depth_core.extras import how_to_install
 
@@ -43,6 +43,22 @@ class Outcome(Generic[Job, Result]):
     result: Result | None = None
     error: str | None = None
     fault: str = ""
+
+    def result_of(self, what: object) -> Result:
+        """The result, where a job may not fail.
+
+        Args:
+            what: the job was to make, for the message.
+
+        Raises:
+            ValueError: with the error.
+            RuntimeError: with the traceback of a fault.
+        """
+        if self.fault:
+            raise RuntimeError(f"{what}: {self.fault}")
+        if self.error is not None:
+            raise ValueError(f"{what}: {self.error}")
+        return cast(Result, self.result)
 
 
 def run_jobs(

@@ -7,7 +7,6 @@ hundreds of frames keeps none of them, and takes the best, the median and the wo
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.samples.readers import Dataset, kitti_object
 from spike_depth_core.samples.resize import resize_sample
+from spike_depth_core.workers import run_jobs
 
 
 class Frames(ABC):
@@ -138,12 +138,6 @@ class StoredFrames(Frames):
         return load_sample(self.paths[index], self.sensors)
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def _store_one(job: tuple[Frames, int, Path]) -> None:
     frames, index, path = job
     save_sample(path, frames[index])
@@ -162,7 +156,8 @@ def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]
         How many frames are there, after each.
 
     Raises:
-        ValueError: for a folder that has other frames.
+        ValueError: for a folder that has other frames; naming the file, for a frame that cannot be made, or that
+            processes die of.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     note, about = Path(folder) / "frames.json", frames.about()
@@ -174,12 +169,7 @@ def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]
     jobs = [(frames, i, sample_path(folder, i)) for i in range(len(frames)) if not sample_path(folder, i).exists()]
     done = len(frames) - len(jobs)
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    if workers <= 1:
-        for job in jobs:
-            _store_one(job)
-            yield (done := done + 1)
-        return
-    # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.
-    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-        for _ in pool.imap_unordered(_store_one, jobs):
-            yield (done := done + 1)
+    for outcome in run_jobs(_store_one, jobs, max(1, workers)):
+        *_, path = outcome.job
+        outcome.result_of(path)
+        yield (done := done + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.workers import run_jobs
 from spike_depth_core.world.domains import Domain
 
 FEW_FRAMES = 24
@@ -23,27 +23,13 @@ class _Job:
     domain: Domain
     split: str
     sequence: int
-    folder: Path
+    missing: dict[int, Path]  # by frame, files that are not there yet
 
 
-def _missing(job: _Job) -> list[int]:
-    """Frames of a sequence that have no file yet."""
-    paths = (sample_path(job.folder, job.sequence * job.domain.frames + k) for k in range(job.domain.frames))
-    return [frame for frame, path in enumerate(paths) if not path.exists()]
-
-
-def _render(job: _Job) -> int:
-    missing = _missing(job)
-    for frame, sample in enumerate(job.domain.sequence(job.split, job.sequence, missing[-1] + 1)):
-        if frame in missing:
-            save_sample(sample_path(job.folder, job.sequence * job.domain.frames + frame), sample)
-    return len(missing)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _render(job: _Job) -> None:
+    for frame, sample in enumerate(job.domain.sequence(job.split, job.sequence, max(job.missing) + 1)):
+        if frame in job.missing:
+            save_sample(job.missing[frame], sample)
 
 
 def settings_of(domain: Domain) -> dict[str, Any]:
@@ -83,19 +69,16 @@ def render_domain(
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [_Job(domain, split, number, folder) for number in range(sequences)]
-    unfinished = [job for job in jobs if _missing(job)]
+    jobs = []
+    for number in range(sequences):
+        paths = ((frame, sample_path(folder, number * domain.frames + frame)) for frame in range(domain.frames))
+        if missing := {frame: path for frame, path in paths if not path.exists()}:
+            jobs.append(_Job(domain, split, number, missing))
     total = sequences * domain.frames
-    done = total - sum(len(_missing(job)) for job in unfinished)
+    done = total - sum(len(job.missing) for job in jobs)
     yield done, total
-    if total - done <= FEW_FRAMES:
-        for job in unfinished:
-            done += _render(job)
-            yield done, total
-        return
-    workers = min(workers or os.cpu_count() or 1, len(unfinished))
-    # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.
-    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-        for count in pool.imap_unordered(_render, unfinished):
-            done += count
-            yield done, total
+    workers = 1 if total - done <= FEW_FRAMES else min(workers or os.cpu_count() or 1, len(jobs))
+    for outcome in run_jobs(_render, jobs, workers):
+        outcome.result_of(f"{folder}, sequence {outcome.job.sequence}")
+        done += len(outcome.job.missing)
+        yield done, total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from spike_depth_core.resources import config_path
 from spike_depth_core.samples import SENSORS
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes.windows import NETWORK_WINDOW
+from spike_depth_core.workers import run_jobs
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 500_000, 700_000
 """First scene seed of each split. From 900,000 up they belong to outsiders' tests: nothing here uses them."""
@@ -150,7 +150,7 @@ class _Job:
     path: Path
 
 
-def _render(job: _Job) -> Path:
+def _render(job: _Job) -> None:
     # Imported in the worker: compiled kernels are loaded once a process, not in the parent.
     from spike_depth_core.world.drive import World
 
@@ -160,13 +160,6 @@ def _render(job: _Job) -> Path:
     world = World(job.seed, rig=rig, supersample=2, heading=heading, tilt=tilt, town=job.format.town)
     sample = world.sample(float(rng.uniform(0.5, 30.0)), planes=NETWORK_WINDOW, sensors=job.format.sensors)
     save_sample(job.path, sample)
-    return job.path
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def counts_of(count: int, formats: Sequence[Format] = FORMATS) -> dict[str, int]:
@@ -220,11 +213,7 @@ def render_samples(
     missing = [job for job in jobs if not job.path.exists()]
     done = len(jobs) - len(missing)
     yield done, len(jobs)
-    if not missing:
-        return
-    workers = min(workers or os.cpu_count() or 1, len(missing))
-    # Spawned, not forked: a fork of a process with running threads (torch's, numba's) can hang.
-    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-        for _ in pool.imap_unordered(_render, missing, chunksize=4):
-            done += 1
-            yield done, len(jobs)
+    for outcome in run_jobs(_render, missing, max(1, min(workers or os.cpu_count() or 1, len(missing)))):
+        outcome.result_of(outcome.job.path)
+        done += 1
+        yield done, len(jobs)

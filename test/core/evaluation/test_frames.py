@@ -1,5 +1,8 @@
 """Sequences of samples to evaluate on: the same every time, wherever they are made."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,15 @@ class Numbers(Frames):
         rig = SensorRig.single("nir", PinholeCamera.from_focal(3, 2, 2))
         image = np.full((2, 3), index, np.uint8)
         return DepthSample(rig, nir=image, depth={"nir": np.full((2, 3), 1 + index, np.float32)})
+
+
+class Deadly(Numbers):
+    """Of each process that makes frame 1 the kernel takes the memory away."""
+
+    def __getitem__(self, index):
+        if index == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
 
 
 def test_each_frame_of_the_world_is_a_street_of_its_own():
@@ -68,3 +80,9 @@ def test_a_folder_of_other_frames_is_refused(tmp_path):
 def test_several_processes_store_the_same(tmp_path):
     assert list(store(Numbers(4), tmp_path, workers=2)) == [1, 2, 3, 4]
     assert [int(sample.nir[0, 0]) for sample in StoredFrames(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_a_frame_that_processes_are_killed_over_is_named_and_the_others_are_there(tmp_path):
+    with pytest.raises(ValueError, match=r"0000001\.npz: 3 processes died of it, the last with signal 9"):
+        list(store(Deadly(3), tmp_path, workers=2))
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["0000000.npz", "0000002.npz"]
