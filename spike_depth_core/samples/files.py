@@ -10,7 +10,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples.sample import DepthSample
-from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members
+from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members, write_json
 from spike_depth_core.sensors import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
 
@@ -70,6 +70,25 @@ def save_sample(path: str | Path, sample: DepthSample) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(encode_sample(sample))
     os.replace(temporary, path)
+
+
+def note_origin(note: Path, about: Mapping[str, Any], present: bool) -> None:
+    """Note beside files what they were made of, so that none that were made otherwise come among them.
+
+    Args:
+        note: a JSON file, in their folder.
+        about: what determines them, as JSON values.
+        present: whether there are some already.
+
+    Raises:
+        ValueError: where those that are there are of something else, or of what is not known.
+    """
+    there = json.loads(note.read_text()) if note.exists() else None
+    if there == about:
+        return
+    if there is not None or present:
+        raise ValueError(f"{note.parent} has frames of {there or 'unknown origin'}, asked for those of {about}")
+    write_json(note, about)
 
 
 def load_sample(
@@ -147,11 +166,14 @@ class SampleSummary:
         meta: of the sample.
         depth: for which images the true depth is known.
         posed: whether its pose is known.
+        arrays: by name, the bytes of each array of a file, and before them the width and height of a picture; None of
+            a sample in a shard, where all of a folder are alike.
     """
 
     meta: Mapping[str, Any]
     depth: frozenset[str]
     posed: bool
+    arrays: Mapping[str, tuple[int, ...]] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, sample: DepthSample) -> SampleSummary:
@@ -164,14 +186,22 @@ class SampleSummary:
 
 
 def summary_of(path: str | Path | ShardMember) -> SampleSummary:
-    """What a sample has: of a shard, what stands beside it there. Raises ValueError for a damaged file."""
+    """What a sample has: of a shard, what stands beside it there; of a file, by its heads, without reading its arrays.
+    Raises ValueError for a damaged file."""
     if isinstance(path, ShardMember) and {"meta", "depth", "posed"} <= path.about.keys():
         return SampleSummary(path.about["meta"], frozenset(path.about["depth"]), bool(path.about["posed"]))
     try:
         with opened(path) as stream, np.load(stream, allow_pickle=False) as file:
             description = json.loads(file["description"].tobytes())
+            stored = {member.filename.removesuffix(".npy"): member for member in file.zip.infolist()}
+        del stored["description"]
+        cameras = description["rig"]["sensors"]
+        sizes = {name: (cameras[name]["width"], cameras[name]["height"]) for name in stored if name in IMAGES}
         return SampleSummary(
-            description["meta"], frozenset(description["depth"]), description.get("world_from_reference") is not None
+            description["meta"],
+            frozenset(description["depth"]),
+            description.get("world_from_reference") is not None,
+            {name: (*sizes.get(name, ()), member.file_size) for name, member in stored.items()},
         )
     except FileNotFoundError:
         raise

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from spike_depth_core.recipes import Recipe, Request
+from spike_depth_core.samples import IMAGES
 from spike_depth_core.samples.batch import SampleBatch, collate
 from spike_depth_core.samples.files import SampleSummary, list_samples, load_sample, summary_of
 from spike_depth_core.samples.shards import ShardMember
@@ -60,8 +61,19 @@ class SampleFolder:
 
     @functools.cached_property
     def summaries(self) -> list[SampleSummary]:
-        """What each sample has."""
-        return [summary_of(path) for path in self.paths]
+        """What each sample has. Raises ValueError naming a file that cannot share a batch with the first."""
+        found = [summary_of(path) for path in self.paths]
+        first = found[0].arrays or {}
+        for path, summary in zip(self.paths, found, strict=True):
+            arrays = first if summary.arrays is None else summary.arrays
+            for name, size in first.items():
+                its = arrays.get(name)
+                if its != size and (its is not None or name in IMAGES):  # a truth may be missing
+                    raise ValueError(
+                        f"{path} has {_described(name, its)}, where {self.paths[0]} has {_described(name, size)}; all "
+                        "samples of a folder are of the same sensors and sizes"
+                    )
+        return found
 
     @functools.cached_property
     def places(self) -> np.ndarray:
@@ -72,31 +84,28 @@ class SampleFolder:
     def usable(self, offsets: tuple[int, ...], depth: Collection[str] = (), moved: float = 0.0) -> np.ndarray:
         """Indices of the samples that have a neighbour at each of the offsets, and the true depth of those images.
 
-        Of sample files, which do not tell cheaply, the truth is taken to be there.
-
         Args:
             offsets: of the neighbours, in frames.
             depth: images.
             moved: metres from the sample to each neighbour, at least, where poses are known.
 
         Raises:
-            ValueError: naming the folder and what is missing, when there is none.
+            ValueError: naming the folder and what is missing, when there is none; or a file that is unlike the
+                others.
         """
-        key = offsets, frozenset(depth if isinstance(self.paths[0], ShardMember) else ()), moved
+        key = offsets, frozenset(depth), moved
         if key not in self._usable:
             self._usable[key] = self._find_usable(*key)
         return self._usable[key]
 
     def _find_usable(self, offsets: tuple[int, ...], depth: frozenset[str], moved: float) -> np.ndarray:
-        found = list(range(len(self.paths)))
-        if depth:
-            found = [i for i in found if depth <= self.summaries[i].depth]
-            if not found:
-                known = sorted({image for summary in self.summaries for image in summary.depth})
-                raise ValueError(
-                    f"{self.folder} has no samples with the true depth of {', '.join(sorted(depth))}; "
-                    f"it is known of {', '.join(known) or 'none'}"
-                )
+        found = [i for i, summary in enumerate(self.summaries) if depth <= summary.depth]
+        if not found:
+            known = sorted({image for summary in self.summaries for image in summary.depth})
+            raise ValueError(
+                f"{self.folder} has no samples with the true depth of {', '.join(sorted(depth))}; "
+                f"it is known of {', '.join(known) or 'none'}"
+            )
         if offsets:
             metas = [summary.meta for summary in self.summaries]
             found = [i for i in found if _has_neighbours(metas, i, offsets)]
@@ -108,6 +117,13 @@ class SampleFolder:
             if not found:
                 raise ValueError(f"{self.folder} has no frame from which the rig moves {moved:g} m to its neighbours")
         return np.array(found)
+
+
+def _described(name: str, size: tuple[int, ...] | None) -> str:
+    if size is None:
+        return f"no {name}"
+    *pixels, count = size
+    return f"{name} of {'x'.join(map(str, pixels))} pixels, {count:,} bytes" if pixels else f"{name} of {count:,} bytes"
 
 
 def _has_neighbours(metas: Sequence[Mapping[str, Any]], index: int, offsets: Iterable[int]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from spike_depth_core.recipes import Stage
 from spike_depth_core.samples import SENSORS, DepthSample
-from spike_depth_core.samples.files import has_samples, list_samples, load_sample, summary_of
+from spike_depth_core.samples.files import has_samples, list_samples, load_sample
 from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
@@ -263,10 +263,9 @@ def validations_in(folder: Path) -> dict[str, Validation]:
 
 def validation_of(folder: Path) -> Validation | None:
     """All sensors together and each alone, on the labelled samples of a folder; None without any."""
-    paths = list_samples(folder)
-    summaries = [summary_of(path) for path in paths]
-    images = load_sample(paths[0]).sensors
-    labelled = [p for p, summary in zip(paths, summaries, strict=True) if summary.depth >= set(images)]
+    samples = SampleFolder(folder)
+    images = tuple(sensor for sensor in SENSORS if sensor in samples.images)
+    labelled = [p for p, s in zip(samples.paths, samples.summaries, strict=True) if s.depth >= set(images)]
     if not labelled:
         return None
     subsets = [tuple(s for s in SENSORS if s in images), *((s,) for s in images)]

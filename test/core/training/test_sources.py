@@ -166,6 +166,51 @@ def test_sample_files_of_a_data_set_are_learned_from(tmp_path):
     assert validations_in(tmp_path / "kitti").keys() == {"kitti"}
 
 
+def files_of(folder, change, count=8):
+    """A set of sample files, each as `change` makes it of its number and a small sample."""
+    (folder / "train").mkdir(parents=True)
+    for i in range(count):
+        save_sample(sample_path(folder / "train", i), change(i, small_sample(i, planes=8, rig=RIG)))
+    return folder
+
+
+def with_truth_of(sample: DepthSample, *sensors: str) -> DepthSample:
+    return dataclasses.replace(sample, depth={s: d for s, d in sample.depth.items() if s in sensors})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i, s: with_truth_of(s), "train has no samples with the true depth of .*; it is known of none"),
+        (lambda i, s: with_truth_of(s, "rgb"), "the true depth of spikes; it is known of rgb"),
+        (
+            lambda i, s: small_sample(i, planes=8, rig=small_rig(32, 48)) if i == 6 else s,
+            r"0000006\.npz has spikes of 32x48 pixels, .*, where .*0000000\.npz has spikes of 64x48 pixels",
+        ),
+        (lambda i, s: small_sample(i, planes=16, rig=RIG) if i == 6 else s, r"0000006\.npz has spikes of .* bytes"),
+        (lambda i, s: dataclasses.replace(s, rgb=None) if i == 6 else s, r"0000006\.npz has no rgb, where"),
+    ],
+)
+def test_what_sample_files_lack_is_named_before_training(change, message, tmp_path):
+    source = sample_sets({"": files_of(tmp_path, change)}, ("source",))
+    with pytest.raises(ValueError, match=message):
+        source.check(RECIPES["supervised"](SMALL, 0))
+
+
+def test_a_file_without_a_truth_is_not_drawn_for_labels(tmp_path):
+    folder = files_of(tmp_path, lambda i, s: with_truth_of(s) if i == 3 else s)
+    (stage,) = RECIPES["supervised"](SMALL, 0)
+    draws = Draws(sample_sets({"": folder}, ("source",)).data, stage.recipe, 4, 40, seed=0)
+    drawn = {int(path.stem) for step in range(40) for draw in draws.draw(step) for path in draw.paths}
+    assert drawn == {0, 1, 2, 4, 5, 6, 7}
+
+
+def test_a_file_for_validation_that_is_unlike_the_others_is_named(tmp_path):
+    folder = files_of(tmp_path, lambda i, s: small_sample(i, planes=16, rig=RIG) if i == 1 else s, count=2)
+    with pytest.raises(ValueError, match=r"0000001\.npz has spikes of"):
+        validation_of(folder / "train")
+
+
 def test_sample_files_without_validation_are_not_judged(tmp_path):
     (tmp_path / "set" / "train").mkdir(parents=True)
     for i in range(3):
