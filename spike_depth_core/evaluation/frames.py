@@ -6,7 +6,6 @@ hundreds of frames keeps none of them, and takes the best, the median and the wo
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.samples import SENSORS, DepthSample
-from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
+from spike_depth_core.samples.files import list_samples, load_sample, note_origin, sample_path, save_sample
 from spike_depth_core.samples.readers import Dataset, kitti_object
 from spike_depth_core.samples.resize import resize_sample
 from spike_depth_core.workers import run_jobs
@@ -159,14 +157,8 @@ def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]
         ValueError: for a folder that has other frames; naming the file, for a frame that cannot be made, or that
             processes die of.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    note, about = Path(folder) / "frames.json", frames.about()
-    there = json.loads(note.read_text()) if note.exists() else None
-    if there != about:
-        if there is not None or any(sample_path(folder, i).exists() for i in range(len(frames))):
-            raise ValueError(f"{folder} has frames of {there or 'unknown origin'}, asked for those of {about}")
-        write_json(note, about)
     jobs = [(frames, i, sample_path(folder, i)) for i in range(len(frames)) if not sample_path(folder, i).exists()]
+    note_origin(Path(folder) / "frames.json", frames.about(), len(jobs) < len(frames))
     done = len(frames) - len(jobs)
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     for outcome in run_jobs(_store_one, jobs, max(1, workers)):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from spike_depth_core.samples.files import note_origin
 from spike_depth_core.samples.readers.dataset import Frame
 from spike_depth_core.samples.readers.kitti_raw import FRAME_PERIOD_NS, KittiRaw
 from spike_depth_core.samples.readers.spike_kitti import HEIGHT, PLANES, SPIKE_CAMERAS, WIDTH, spikes_path
@@ -72,19 +73,34 @@ class SpikeKittiMaker:
             for run in self._runs(drive)
         ]
 
+    def _paths(self, drive: str, camera: str, run: list[int]) -> list[Path]:
+        return [spikes_path(self.out, drive, SPIKE_CAMERAS[camera], number, self.planes) for number in run[1:]]
+
     def __len__(self) -> int:
         """How many files of planes the set has."""
         return sum(len(run) - 1 for _, _, run in self.jobs())
 
     def __call__(self) -> Iterator[Path]:
-        """Make the set; files that are there already are kept.
+        """Make the set; files that are there already are kept. `spikes_rPLANES.json` says of what it is made.
 
         Yields:
             The path of each file of planes, when it is there.
+
+        Raises:
+            ValueError: for a set that is made otherwise, or of what is not known.
         """
+        about = {
+            "planes": self.planes,
+            "width": self.width,
+            "height": self.height,
+            "camera": None if self.parameters is None else asdict(self.parameters),
+            "seed": self.seed,
+        }
+        present = any(path.is_file() for job in self.jobs() for path in self._paths(*job))
+        note_origin(self.out / f"spikes_r{self.planes}.json", about, present)
         self._link()
         for drive, camera, run in self.jobs():
-            paths = [spikes_path(self.out, drive, SPIKE_CAMERAS[camera], number, self.planes) for number in run[1:]]
+            paths = self._paths(drive, camera, run)
             if all(path.is_file() for path in paths):
                 yield from paths
                 continue

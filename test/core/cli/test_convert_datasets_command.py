@@ -48,6 +48,24 @@ def test_the_spike_kitti_set_is_made_and_read_back(tmp_path):
     assert kept.stat().st_mtime_ns == written
 
 
+def test_a_spike_kitti_set_is_of_one_camera_and_may_grow(tmp_path):
+    write_drive(tmp_path / "kitti", frames=4)
+    first = ("spike-kitti", "--kitti", tmp_path / "kitti", "--out", tmp_path / "set", "--planes", 8, "--frames", 3)
+    small = ("--width", 40, "--height", 12)
+    assert run(*first, *small).exit_code == 0
+    made = sorted((tmp_path / "set").rglob("*.npy"))
+    assert len(made) == 4
+    for changed in ((*small, "--camera", "physical"), (*small, "--seed", 1), ("--width", 32, "--height", 12)):
+        refused = run(*first[:-2], *changed)
+        assert refused.exit_code == 2
+        assert "asked for those of" in refused.output.replace("\n", " ")
+    assert sorted((tmp_path / "set").rglob("*.npy")) == made
+    assert run(*first[:-2], *small).exit_code == 0
+    assert len(sorted((tmp_path / "set").rglob("*.npy"))) == 6
+    (tmp_path / "set" / "spikes_r8.json").unlink()
+    assert "unknown origin" in run(*first, *small).output.replace("\n", " ")
+
+
 def test_the_two_cameras_of_a_pair_are_not_in_step(tmp_path):
     """Else where both see the same light their spikes would match at no disparity, whatever the distance."""
     folder = write_drive(tmp_path, frames=2)
