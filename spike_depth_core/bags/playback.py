@@ -46,6 +46,11 @@ class PlayedMoment:
     moment: Moment
     complete_ns: int
 
+    def now_ns(self, clock_ns: int) -> int:
+        """A time by the bag's clock as stamps would tell it, those of the moment having been `time_ns` when it was
+        complete: the two clocks may be hours apart, as in a bag that was recorded of another one."""
+        return self.moment.time_ns + clock_ns - self.complete_ns
+
 
 def rig_of_bag(bag: BagReader, path: str | Path | None = None) -> SensorRig:
     """The rig of a file, of the bag where it was recorded with one, or the default rig.

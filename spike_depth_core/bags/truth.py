@@ -19,7 +19,7 @@ from spike_depth_core.geometry.projection import carry_depth, depth_of_points
 
 TOLERANCE_NS = 20_000_000
 _WAIT_NS = 500_000_000  # by the bag's clock: the truth of a moment that comes later is not waited for
-_KEPT_NS = _WAIT_NS + 100_000_000  # besides the tolerance: what comes next of a bag is some milliseconds later
+_KEPT_NS = _WAIT_NS + 400_000_000  # besides the tolerance: moments wait from when their sensors have delivered
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class TruthTopic:
         self._held.append(truth)
 
     def is_settled(self, time_ns: int, now_ns: int) -> bool:
-        """Whether no better truth can come for a moment, `now_ns` being the bag's clock."""
+        """Whether no better truth can come for a moment, `now_ns` being what its stamps would tell now."""
         return bool(self._held and self._held[-1].time_ns >= time_ns) or now_ns - time_ns > _WAIT_NS
 
     def nearest(self, time_ns: int) -> Truth | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -172,7 +172,8 @@ class Replay:
     def frames(self, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS) -> Iterator[ReplayedFrame]:
         """Depth images in order, each scored as soon as its truth is there."""
         moments: deque[PlayedMoment] = deque()
-        waiting: deque[ReplayedFrame] = deque()
+        waiting: deque[tuple[PlayedMoment, ReplayedFrame]] = deque()
+        placing = (self._odometry,) if self._neighbours is not None else ()
         others = {topic.topic: "" for topic in (self._truths, self._odometry) if topic is not None}
         for event in self._playback.play(others, start_ns, stop_ns):
             if isinstance(event, BagMessage):
@@ -183,21 +184,22 @@ class Replay:
             else:
                 self._clock_ns = event.complete_ns
                 moments.append(event)
-            while moments and self._is_placed(moments[0]):
-                waiting.extend(self._estimate(moments.popleft()))
-            while waiting and self._is_settled(waiting[0]):
-                yield self._score(waiting.popleft())
-        for moment in moments:
-            waiting.extend(self._estimate(moment))
-        while waiting:
-            yield self._score(waiting.popleft())
+            while moments and self._is_settled(moments[0], placing):
+                played = moments.popleft()
+                waiting.extend((played, frame) for frame in self._estimate(played))
+            while waiting and self._is_settled(waiting[0][0], (self._truths, self._odometry)):
+                yield self._score(waiting.popleft()[1])
+        for _, frame in waiting:
+            yield self._score(frame)
+        for played in moments:
+            yield from map(self._score, self._estimate(played))
         if self._truths is not None:
             self.unscored.update({f"truth damaged: {reason}": n for reason, n in self._truths.damaged.items()})
 
-    def _is_placed(self, played: PlayedMoment) -> bool:
-        """Whether all is known of a moment's place that parallax will get to know."""
-        odometry = self._odometry if self._neighbours is not None else None
-        return odometry is None or odometry.is_settled(played.moment.time_ns, self._clock_ns)
+    def _is_settled(self, played: PlayedMoment, topics: Sequence[TruthTopic | OdometryTopic | None]) -> bool:
+        """Whether no better truth or pose of a moment can come."""
+        now_ns = played.now_ns(self._clock_ns)
+        return all(topic is None or topic.is_settled(played.moment.time_ns, now_ns) for topic in topics)
 
     def _estimate(self, played: PlayedMoment) -> list[ReplayedFrame]:
         """The moment's depth; nothing where there is none."""
@@ -227,11 +229,6 @@ class Replay:
         return [ReplayedFrame(sample, estimate, frame_id, self._clock_ns, inference_ms)]
 
     # Truth
-
-    def _is_settled(self, frame: ReplayedFrame) -> bool:
-        """Whether no better truth or pose can come for a frame."""
-        time_ns, now_ns = frame.estimate.time_ns, self._clock_ns
-        return all(topic is None or topic.is_settled(time_ns, now_ns) for topic in (self._truths, self._odometry))
 
     def _score(self, frame: ReplayedFrame) -> ReplayedFrame:
         truth = self._truth_of(frame)

@@ -256,7 +256,7 @@ class _Part:
                 now_ns = event.complete_ns
                 if start_ns <= now_ns < stop_ns:
                     waiting.append(event)
-            while waiting and self._is_settled(waiting[0].moment.time_ns, now_ns):
+            while waiting and self._is_settled(waiting[0], now_ns):
                 yield from self._samples_of(waiting.popleft())
             if now_ns >= stop_ns and not waiting:
                 break
@@ -282,8 +282,9 @@ class _Part:
             "damage": [str(damage) for damage in self.bag.damage],
         }
 
-    def _is_settled(self, time_ns: int, now_ns: int) -> bool:
+    def _is_settled(self, played: PlayedMoment, clock_ns: int) -> bool:
         """Whether no better truth or pose of a moment can come."""
+        time_ns, now_ns = played.moment.time_ns, played.now_ns(clock_ns)
         return all(topic is None or topic.is_settled(time_ns, now_ns) for topic in (self.truths, self.odometry))
 
     def _samples_of(self, played: PlayedMoment) -> Iterator[DepthSample]:

@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 def test_truth_is_held_while_a_moment_waits_for_its_pose_and_no_longer(rate_hz):
     bag = SimpleNamespace(topics={"/truth": SimpleNamespace(kind=types.IMAGE)})
     truths = TruthTopic(bag, "/truth")
-    stamps = range(0, 10 * SECOND, SECOND // rate_hz)
+    stamps = range(0, 2 * SECOND, SECOND // rate_hz)
     for now_ns in stamps:
         message = messages.image_to_message(np.ones((2, 3), np.float32), "32FC1", now_ns, "spikes")
         truths.take(SimpleNamespace(decode=lambda message=message: message))

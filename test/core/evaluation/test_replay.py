@@ -56,6 +56,11 @@ def replayed(path, estimator, **options):
     return run, list(run.frames())
 
 
+def received(recording: list[Written], by_ns: int) -> list[Written]:
+    """The same messages, received so much later than their stamps tell."""
+    return [(topic, kind, message, time_ns + by_ns) for topic, kind, message, time_ns in recording]
+
+
 def test_depth_is_what_the_estimator_says_of_each_moment(path, estimator, recording):
     run, frames = replayed(path, estimator)
     packets = [messages.spikes_from_message(m) for _, kind, m, _ in recording if kind == types.SPIKE_PACKET]
@@ -110,6 +115,51 @@ def test_a_truth_that_comes_late_or_not_at_all(tmp_path, estimator, recording):
     run, frames = replayed(write_recording(tmp_path / "few.mcap", few), estimator, truth=TRUTH)
     assert [frame.abs_rel is not None for frame in frames] == [False, True, False, False, False]
     assert run.unscored == {"no truth near in time": 4}
+
+
+@pytest.mark.parametrize("by_ns", [3_600_000_000_000, -37_000_000_000])
+def test_the_time_of_reception_does_not_matter_to_what_belongs_together(tmp_path, estimator, recording, by_ns):
+    posed = with_odometry(recording, 0.3)
+    bags = [write_recording(tmp_path / "a.mcap", posed), write_recording(tmp_path / "b.mcap", received(posed, by_ns))]
+    for parallax in (False, True):
+        (run, frames), (moved, others) = (
+            replayed(bag, estimator, truth=TRUTH, odometry=ODOMETRY, parallax=parallax) for bag in bags
+        )
+        assert moved.digest == run.digest
+        assert [frame.abs_rel for frame in others] == [frame.abs_rel for frame in frames]
+        assert not moved.unscored
+        for frame, other in zip(frames, others, strict=True):
+            assert np.array_equal(frame.sample.world_from_reference, other.sample.world_from_reference)
+
+
+class WatchedReader(BagReader):
+    """A bag that knows how far it has been read."""
+
+    now_ns = 0
+
+    def messages(self, *args, **options):
+        for message in super().messages(*args, **options):
+            self.now_ns = message.time_ns
+            yield message
+
+
+@pytest.mark.parametrize(
+    ("by_ns", "parallax"), [(0, False), (0, True), (-3_600_000_000_000, False), (-3_600_000_000_000, True)]
+)
+def test_frames_are_not_held_for_odometry_that_has_ended(tmp_path, estimator, by_ns, parallax):
+    # Truth and poses are there at once, the sensors 0.3 s later.
+    delay_ns = 300_000_000
+    posed = with_odometry(small_recording(1.0, rig=RIG))
+    ended = [w for w in posed if w[0] != ODOMETRY or w[3] < START_NS + 6 * FRAME_NS]
+    late = [(t, k, m, ns + (0 if t in (TRUTH, ODOMETRY) else delay_ns)) for t, k, m, ns in ended]
+    bag = WatchedReader(write_recording(tmp_path / "a.mcap", received(late, by_ns)))
+    topics = find_sensors(bag)
+    run = Replay(bag, estimator, topics, RIG, TRUTH, rate_hz=10.0, odometry=ODOMETRY, parallax=parallax)
+    held_ns = [bag.now_ns - by_ns - delay_ns - frame.estimate.time_ns for frame in run.frames()]
+    assert len(held_ns) == 10
+    assert max(held_ns) < 500_000_000 + 4 * FRAME_NS
+    assert run.unplaced == {"no pose near in time": 8}
+    assert not run.unscored
 
 
 def test_a_truth_in_another_frame_is_not_compared(tmp_path, estimator, recording):

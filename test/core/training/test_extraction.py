@@ -83,6 +83,18 @@ def test_truth_and_poses_come_with_the_samples(bag, tmp_path):
     assert samples[2].meta["speed"] == 0.0
 
 
+@pytest.mark.parametrize("by_ns", [3_600_000_000_000, -37_000_000_000])
+def test_a_bag_that_was_received_at_another_time_keeps_its_truth_and_poses(bag, tmp_path, by_ns):
+    moved = [(topic, kind, message, time_ns + by_ns) for topic, kind, message, time_ns in recorded_drive()]
+    custom = drive_metadata(RIG, {"condition": "day"})
+    found = extracted(write_recording(tmp_path / "moved.mcap", moved, custom=custom), tmp_path / "moved")
+    for sample, expected in zip(samples_of(found), samples_of(extracted(bag, tmp_path / "set")), strict=True):
+        assert sample.time_ns == expected.time_ns
+        assert set(sample.depth) == {"spikes", "rgb"}
+        np.testing.assert_array_equal(sample.depth["rgb"], expected.depth["rgb"])
+        np.testing.assert_array_equal(sample.world_from_reference, expected.world_from_reference)
+
+
 def test_frames_of_a_sequence_follow_one_another(bag, tmp_path):
     gone = {8, 9, 10}  # of 29 frames, with nothing else to make a moment of
 
