@@ -136,7 +136,10 @@ def extract(
         seed=seed,
         shard_mb=shard_mb,
     )
-    jobs = plan_extraction(bags, out, options)
+    unreadable: list[str] = []
+    jobs = plan_extraction(bags, out, options, unreadable.append)
+    for text in unreadable:
+        console.print(f"left out: {text}", style="yellow", highlight=False, soft_wrap=True)
     failed = []
     with only_one(out), progress_bar() as bar:
         left = [job for job in jobs if not is_done(job)]
@@ -152,8 +155,11 @@ def extract(
     print_table(f"{out}", columns, rows)
     if found.dropped():
         print_facts("Moments left out", [(reason, f"{n:,}") for reason, n in found.dropped().most_common()])
-    if failed:
-        raise ValueError(f"{len(failed)} of {len(jobs)} parts failed; the same command tries again: {failed[0]}")
+    wrong = [f"{len(failed)} of {len(jobs)} parts failed; the same command tries again: {failed[0]}"] if failed else []
+    if unreadable:
+        wrong.append(f"{len(unreadable)} of {len(bags)} bags cannot be read: {'; '.join(unreadable)}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
     if not rows:
         raise ValueError(f"nothing was kept of {len(bags)} bags: {dict(found.dropped()) or 'they have no moments'}")
 

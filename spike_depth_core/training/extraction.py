@@ -18,7 +18,7 @@ import fcntl
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ from spike_depth_core.bags.playback import Playback, PlayedMoment, first_cameras
 from spike_depth_core.bags.reader import BagMessage
 from spike_depth_core.bags.recording import about_drive
 from spike_depth_core.bags.sensors import SensorTopics, find_sensors, find_truth
-from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS
+from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS, BagError
 from spike_depth_core.bags.truth import TruthTopic
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
@@ -49,13 +49,20 @@ _TRAIL_NS = 60_000_000_000  # after a part: where all is silent for longer, its 
 _FINGERPRINT = 1 << 16  # bytes
 
 
-def plan_extraction(bags: Sequence[str | Path], folder: str | Path, options: ExtractionOptions) -> list[UnitJob]:
+def plan_extraction(
+    bags: Sequence[str | Path],
+    folder: str | Path,
+    options: ExtractionOptions,
+    leave_out: Callable[[str], None] | None = None,
+) -> list[UnitJob]:
     """Look at the bags, divide them, and write the manifest; or find the same plan there already.
 
     Args:
-        bags: to be extracted.
+        bags: to be extracted. They may have been moved since the manifest was written.
         folder: of the data set.
         options: what is taken from them.
+        leave_out: is told, of each bag that cannot be read at all, what is wrong with it, while there are others that
+            can. They are divided without it. Such a bag is an error when None.
 
     Returns:
         The parts, those that are done already too.
@@ -66,20 +73,32 @@ def plan_extraction(bags: Sequence[str | Path], folder: str | Path, options: Ext
     folder = Path(folder)
     if not bags:
         raise ValueError("there are no bags to extract")
-    recordings = tuple(_survey(Path(bag), options) for bag in bags)
+    recordings: list[Recording] = []
+    unreadable: list[BagError | OSError] = []
+    for bag in bags:
+        try:
+            recordings.append(_survey(Path(bag), options))
+        except (BagError, OSError) as error:
+            unreadable.append(error)
+    if unreadable and (leave_out is None or not recordings):
+        raise unreadable[0]
+    for error in unreadable if leave_out else ():
+        leave_out(str(error))
+    if (folder / MANIFEST).exists():
+        begun = Extraction.load(folder)  # its parts are the plan, whoever began it
+        _compare(begun, options, recordings, len(unreadable), folder)
+        paths = {recording.fingerprint: recording.path for recording in recordings}
+        moved = tuple(dataclasses.replace(r, path=paths.get(r.fingerprint, r.path)) for r in begun.recordings)
+        return dataclasses.replace(begun, recordings=moved).jobs(folder)
     names = [recording.name for recording in recordings]
     # A drive whose end is not known is one part.
     spans = [(r.start_ns, r.start_ns if r.end_ns is None else r.end_ns) for r in recordings]
     block_ns, gap_ns = round(1e9 * options.block_s), round(1e9 * options.gap_s)
     units = divide(spans, names, options.split, options.shares, block_ns, gap_ns, options.assigned, options.seed)
-    plan = Extraction(options, recordings, tuple(units))
-    if (folder / MANIFEST).exists():
-        _compare(Extraction.load(folder), plan, folder)
-    elif folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds something else already; choose another folder, or remove it")
-    else:
-        write_json(folder / MANIFEST, plan.to_dict())
-    return Extraction.load(folder).jobs(folder)  # as it was begun with, whoever began it
+    write_json(folder / MANIFEST, Extraction(options, tuple(recordings), tuple(units)).to_dict())
+    return Extraction.load(folder).jobs(folder)
 
 
 @contextmanager
@@ -158,7 +177,7 @@ def _survey(path: Path, options: ExtractionOptions) -> Recording:
     bag = BagReader(path)
     damage = "; ".join(map(str, bag.damage))
     if bag.start_ns is None:
-        raise ValueError(f"{path} has no messages: {damage or 'it is empty'}")
+        raise BagError(f"{path} has no messages: {damage or 'it is empty'}")
     if bag.end_ns is None and options.split == BLOCK:
         why = damage or "neither it nor its metadata.yaml says"
         raise ValueError(f"it is not known where {path} ends ({why}), so it has no blocks: split by drives")
@@ -190,22 +209,27 @@ def _survey(path: Path, options: ExtractionOptions) -> Recording:
     )
 
 
-def _compare(there: Extraction, asked: Extraction, folder: Path) -> None:
-    """Raise ValueError where a folder was planned otherwise."""
-    one, other = json.loads(json.dumps(there.to_dict())), json.loads(json.dumps(asked.to_dict()))
-    for name, value in one["options"].items():
-        if other["options"][name] != value:
+def _compare(
+    begun: Extraction, options: ExtractionOptions, found: Sequence[Recording], unreadable: int, folder: Path
+) -> None:
+    """Raise ValueError where a folder was planned otherwise; of its bags so many may now be unreadable."""
+    asked = options.to_dict()
+    for name, value in begun.options.to_dict().items():
+        if asked[name] != value:
             raise ValueError(
-                f"{folder} was begun with {name} {value}, and is now asked for with {other['options'][name]}; "
+                f"{folder} was begun with {name} {value}, and is now asked for with {asked[name]}; "
                 "choose another folder, or the same options"
             )
-    if [r["fingerprint"] for r in one["recordings"]] != [r["fingerprint"] for r in other["recordings"]]:
-        names = ", ".join(r["name"] for r in one["recordings"])
+    planned = {recording.fingerprint: recording for recording in begun.recordings}
+    rigs = {recording.fingerprint: json.loads(json.dumps(recording.rig)) for recording in found}
+    if rigs.keys() - planned.keys() or len(planned.keys() - rigs.keys()) > unreadable:
+        names = ", ".join(recording.name for recording in begun.recordings)
         raise ValueError(f"{folder} was begun with other bags: {names}; choose another folder, or the same bags")
-    for recording, now in zip(one["recordings"], other["recordings"], strict=True):
-        if recording["rig"] != now["rig"]:
+    for fingerprint, rig in rigs.items():
+        if planned[fingerprint].rig != rig:
             raise ValueError(
-                f"{folder} was begun with another rig of {recording['name']}; choose another folder, or the same rig"
+                f"{folder} was begun with another rig of {planned[fingerprint].name}; "
+                "choose another folder, or the same rig"
             )
 
 

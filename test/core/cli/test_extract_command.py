@@ -49,6 +49,16 @@ def test_errors_are_told_in_one_line(tmp_path):
         parse_assigned(["night"])
 
 
+def test_a_bag_that_cannot_be_read_does_not_keep_the_others(tmp_path):
+    bag = write_drive(tmp_path / "day.mcap", 0.3)
+    (tmp_path / "bad.mcap").write_bytes(b"")
+    done = run(bag, tmp_path / "bad.mcap", "--out", tmp_path / "set", "--planes", 64, "--shares", "1,0,0")
+    assert done.exit_code == 2
+    assert "1 of 2 bags cannot be read" in done.output
+    assert "bad.mcap" in done.output
+    assert list((tmp_path / "set" / "train").rglob("*.tar"))
+
+
 def test_info_looks_inside(tmp_path):
     bags = [write_drive(tmp_path / f"{name}.mcap", 0.3, condition=name) for name in ("day", "night")]
     options = ["--out", tmp_path / "set", "--shares", "1,0,0", "--assign", "test=night", "--planes", 64, "--rate", 0]

@@ -234,6 +234,37 @@ def test_another_plan_is_refused(bag, tmp_path):
         plan_extraction([bag], tmp_path / "full", ALL)
 
 
+def test_bags_that_were_moved_are_found_where_they_are_now(tmp_path):
+    bags = [write_drive(tmp_path / f"{name}.mcap", 0.3, seed) for seed, name in enumerate(("a", "b"))]
+    extracted(bags, tmp_path / "whole")
+    extract_unit(plan_extraction(bags, tmp_path / "set", ALL)[0])
+    (tmp_path / "elsewhere").mkdir()
+    moved = [bag.rename(tmp_path / "elsewhere" / f"{number}.mcap") for number, bag in enumerate(bags)]
+    extracted(moved[::-1], tmp_path / "set")
+    assert checksums(tmp_path / "set") == checksums(tmp_path / "whole")
+
+
+def test_a_bag_that_cannot_be_read_is_left_out_and_told(tmp_path):
+    bag, damaged, empty = write_drive(tmp_path / "a.mcap", 0.3), tmp_path / "b.mcap", tmp_path / "c.mcap"
+    lost = write_drive(tmp_path / "d.mcap", 0.3, seed=1)
+    damaged.write_bytes(b"\x89MCAP0\r\n" + 50 * b"garbage")
+    empty.touch()
+    told: list[str] = []
+    bags = [damaged, bag, empty, lost]
+    jobs = plan_extraction(bags, tmp_path / "set", ALL, told.append)
+    assert [job.recording.name for job in jobs] == ["a", "d"]
+    assert ["b.mcap" in told[0], "c.mcap" in told[1], len(told)] == [True, True, 2]
+    with pytest.raises(ValueError, match=r"b\.mcap"):
+        plan_extraction(bags, tmp_path / "set", ALL)
+    with pytest.raises(ValueError, match=r"c\.mcap"):
+        plan_extraction([empty, damaged], tmp_path / "other", ALL, told.append)
+    lost.unlink()  # in the plan, and gone: its parts alone fail
+    assert plan_extraction(bags, tmp_path / "set", ALL, told.append) == jobs
+    assert extract_unit(jobs[0])["samples"]
+    with pytest.raises(ValueError, match=r"d\.mcap is no longer the bag"):
+        extract_unit(jobs[1])
+
+
 def test_another_rig_under_the_same_name_is_refused(bag, tmp_path):
     options = dataclasses.replace(ALL, rig=str(tmp_path / "rig.yaml"))
     RIG.save(tmp_path / "rig.yaml")
