@@ -80,10 +80,10 @@ def plan_extraction(
             recordings.append(_survey(Path(bag), options))
         except (BagError, OSError) as error:
             unreadable.append(error)
-    if unreadable and (leave_out is None or not recordings):
-        raise unreadable[0]
-    for error in unreadable if leave_out else ():
-        leave_out(str(error))
+    for damaged in unreadable:
+        if leave_out is None or not recordings:
+            raise damaged
+        leave_out(str(damaged))
     if (folder / MANIFEST).exists():
         begun = Extraction.load(folder)  # its parts are the plan, whoever began it
         _compare(begun, options, recordings, len(unreadable), folder)
