@@ -89,6 +89,7 @@ def simulate(
         return
     check_out(out)
     world = World(seed, condition, sensor_rig, supersample, workers=os.cpu_count() or 1, **options)
+    samples = world.frames(frames, rate, start, planes)  # what cannot be is said before earlier results are removed
     for path in (out / "samples").glob("[!.]*"):
         if not re.fullmatch(_SAMPLES, path.name):
             raise ValueError(f"{path.parent} holds {path.name}, which simulate has not written: choose another --out")
@@ -99,7 +100,7 @@ def simulate(
     reference = next(sensor for sensor in (world.rig.reference, *SENSORS) if sensor in world.rig.cameras)
     shown = set(np.linspace(0, frames - 1, min(frames, _SHEET_ROWS)).round().astype(int).tolist())
     sheet, table, moments = [], [], []
-    for k, sample in enumerate(track(world.frames(frames, rate, start, planes), "moments", frames)):
+    for k, sample in enumerate(track(samples, "moments", frames)):
         _write(out, k, sample, reference)
         save_sample(sample_path(out / "samples", k), sample)
         time_s = sample.time_ns * 1e-9

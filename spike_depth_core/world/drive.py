@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from spike_depth_core.resources import config_path
 from spike_depth_core.samples import IMAGES, DepthSample, modality
 from spike_depth_core.world.rain import RainField
 from spike_depth_core.world.render import RenderPass, render
-from spike_depth_core.world.scene import Scene, build_scene
+from spike_depth_core.world.scene import EARLIEST, LATEST, Scene, build_scene
 from spike_depth_core.world.sensors import ImageSensor, SensorSuite, SpikeSensor
 
 RAIN_SPAN_S = 0.013  # drops are gathered for at least: the spike planes of a sample, and half of any exposure
@@ -97,8 +98,7 @@ class World:
         passes: list[tuple[PinholeCamera, np.ndarray, RenderPass]] = []
         by_sensor = {}
         for sensor in sensors:
-            if sensor not in self.rig.cameras:
-                raise ValueError(f"the rig has no {sensor}; it has {sorted(self.rig.cameras)}")
+            self._check(sensor)
             camera, pose = self.rig.cameras[sensor], self.rig.reference_from(sensor)
             for other_camera, other_pose, done in passes:
                 if camera == other_camera and np.array_equal(pose, other_pose):
@@ -139,11 +139,7 @@ class World:
             sensors: which of the rig's, right-hand ones (`rgb_right`) too; all if left out.
             sequence, frame: what to note in the sample's `meta`; the sequence is the seed if left out.
         """
-        if sensors is None:
-            sensors = [image for image in IMAGES if image in self.rig.cameras]
-        unknown = set(sensors) - set(IMAGES)
-        if unknown or not sensors:
-            raise ValueError(f"sensors must be some of {IMAGES}, found {tuple(sensors)}")
+        sensors = self._images(sensors)
         time_ns = round(time_s * 1e9)
         noise = noise_seed(self.scene.seed, time_ns)
         span_s = max(RAIN_SPAN_S, planes * self.suite.spikes.period_ns * 1e-9)
@@ -156,6 +152,21 @@ class World:
             meta=self.about(time_s, sequence, frame),
             world_from_reference=self.world_from_reference(time_s),
         )
+
+    def _check(self, sensor: str) -> None:
+        if sensor not in self.rig.cameras:
+            raise ValueError(f"the rig has no {sensor}; it has {sorted(self.rig.cameras)}")
+
+    def _images(self, sensors: Sequence[str] | None) -> Sequence[str]:
+        """The sensors that are asked for."""
+        if sensors is None:
+            return [image for image in IMAGES if image in self.rig.cameras]
+        unknown = set(sensors) - set(IMAGES)
+        if unknown or not sensors:
+            raise ValueError(f"sensors must be some of {IMAGES}, found {tuple(sensors)}")
+        for sensor in sensors:
+            self._check(sensor)
+        return sensors
 
     def observe(self, image: str, passes: Mapping[str, RenderPass], planes: int, time_ns: int, noise: int) -> Any:
         """What a sensor makes of its pass: planes or an image.
@@ -209,9 +220,29 @@ class World:
         sensors: Sequence[str] | None = None,
         sequence: int | None = None,
     ) -> Iterator[DepthSample]:
-        """`count` samples along the drive, `1 / rate_hz` seconds apart; their `meta` counts them in `frame`."""
-        for frame in range(count):
-            yield self.sample(start_s + frame / rate_hz, planes, sensors, sequence, frame)
+        """`count` samples along the drive, `1 / rate_hz` seconds apart; their `meta` counts them in `frame`.
+
+        Raises:
+            ValueError: at once, not when the first is taken: a drive that no scene holds, sensors that are not there.
+        """
+        check_rate(rate_hz)
+        check_times(start_s, start_s + max(count - 1, 0) / rate_hz)
+        sensors = self._images(sensors)
+        return (self.sample(start_s + k / rate_hz, planes, sensors, sequence, k) for k in range(count))
+
+
+def check_rate(rate_hz: float) -> None:
+    """Raise ValueError for what is no rate."""
+    if not 0.0 < rate_hz < math.inf:
+        raise ValueError(f"rate_hz must be above 0, found {rate_hz}")
+
+
+def check_times(first_s: float, last_s: float) -> None:
+    """Raise ValueError for a drive that a scene does not hold."""
+    if not EARLIEST <= round(first_s, 6) <= round(last_s, 6) <= LATEST:  # to the microsecond: sums of times are rounded
+        raise ValueError(
+            f"a drive cannot go from {first_s:g} to {last_s:g} s: a scene lasts from {EARLIEST:g} to {LATEST:g} s"
+        )
 
 
 def noise_seed(seed: int, time_ns: int) -> int:

@@ -23,12 +23,14 @@ import numpy as np
 from numba import njit
 
 from spike_depth_core.geometry import SensorRig
+from spike_depth_core.samples import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
-from spike_depth_core.world.drive import World, noise_seed
+from spike_depth_core.world.drive import World, check_rate, check_times, noise_seed
 from spike_depth_core.world.motion import Motion
 from spike_depth_core.world.rain import RainField, RainInView
 from spike_depth_core.world.sensors import PLANES_PER_LEVEL
 
+START_S = 1.0  # time in the scene at which a drive begins where nobody says
 LIGHTS_PER_FRAME = 6  # kept between two key frames: at 30 Hz, 5.6 ms apart
 _CHUNK = 10  # key frames a job
 _TICK_S = 0.2  # between calls of `progress`
@@ -76,7 +78,7 @@ class DrivePlayer:
         lights: np.ndarray,
         images: dict[str, np.ndarray],
         depth: np.ndarray,
-        start_s: float = 1.0,
+        start_s: float = START_S,
     ) -> None:
         self.world, self.rate_hz, self.start_s = world, rate_hz, start_s
         self.frame_count = len(depth)
@@ -102,7 +104,7 @@ class DrivePlayer:
         rig: SensorRig | None = None,
         rate_hz: float = 30.0,
         sensors: Sequence[str] = ("rgb", "thermal"),
-        start_s: float = 1.0,
+        start_s: float = START_S,
         workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         supersample: int = 1,
@@ -112,7 +114,7 @@ class DrivePlayer:
 
         Args:
             seed, condition, rig, options: see `World`.
-            duration_s: how long.
+            duration_s: how long; rounded up to whole frames.
             rate_hz: of the frames.
             sensors: which frames there are, besides the spikes.
             start_s: time in the scene at which the drive begins.
@@ -120,12 +122,23 @@ class DrivePlayer:
             progress: called with (key frames done, key frames in all), some times a second. What it raises stops
                 the work.
             supersample: of the rendering: 2 takes nearly twice the time.
+
+        Raises:
+            ValueError: before anything is rendered: a drive that no scene holds, sensors that are not there.
         """
         if rig is not None and "spikes" not in rig.cameras:
             raise ValueError(f"a drive is played for a spike camera; the rig has only {', '.join(rig.cameras)}")
-        options["supersample"] = supersample
+        if not 0.0 < duration_s < math.inf:
+            raise ValueError(f"duration_s must be above 0, found {duration_s}")
+        check_rate(rate_hz)
         frames = max(1, math.ceil(duration_s * rate_hz - 1e-9))
+        check_times(start_s, start_s + frames / rate_hz)
+        options["supersample"] = supersample
         world = World(seed, condition, rig, **options)
+        there = sorted(image for image in IMAGES if image in world.rig.cameras and modality(image) != "spikes")
+        for sensor in sensors:
+            if sensor not in there:
+                raise ValueError(f"sensors must be frame cameras of the rig, {there}, found {sensor!r}")
         plan = _Plan(seed, condition, world.rig, options, start_s, rate_hz, tuple(sensors))
         starts = range(0, frames, _CHUNK)
         jobs = [_Job(k, min(k + _CHUNK, frames), k + _CHUNK >= frames) for k in starts]

@@ -17,6 +17,8 @@ from spike_depth_core.world.weather import Weather, draw_weather
 
 CONDITIONS = ("day", "dusk", "night")
 DURATION = 300.0  # seconds that a scene's road is long enough for
+EARLIEST, LATEST = -1.0, DURATION + 1.0  # seconds: what of a scene may be looked at
+_BEYOND = 0.5  # seconds: what is known of the vehicle before and after, for rates of change at the ends
 CAMERA_HEIGHTS = (1.45, 1.85)  # metres over the road, where nobody says
 VIEW_BEHIND, VIEW_AHEAD = 45.0, 240.0
 RATE_STEP = 1e-3  # seconds of the central differences that give velocities
@@ -126,10 +128,10 @@ class Scene:
     def world_from_reference(self, time_s: float) -> np.ndarray:
         """4x4 pose of the rig's reference camera (x right, y down, z forward) in the world at a time.
 
-        Smooth in time, for -1 <= time_s <= 300.
+        Smooth in time, for EARLIEST <= time_s <= LATEST.
         """
-        if not -1.5 <= time_s <= DURATION + 1.0:
-            raise ValueError(f"the scene lasts from -1 to {DURATION:.0f} s, asked for {time_s} s")
+        if not EARLIEST - _BEYOND <= time_s <= LATEST + _BEYOND:
+            raise ValueError(f"a scene lasts from {EARLIEST:g} to {LATEST:g} s, asked for {time_s} s")
         street, road = self.street, self.street.road
         s = self.travelled(time_s)
         w, p, b = self._rates, self._phases, self._bounce * self._motion

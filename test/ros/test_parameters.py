@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
 from spike_depth_core.adaptation import AdaptationOptions
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.world import DrivePlayer
 from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE, options
+from spike_depth_ros.demo import demo
 from spike_depth_ros.depth_parameters import DEPTH_NODE, settings
 from spike_depth_ros.parameters import Parameter, declare, markdown, nested
 from spike_depth_ros.player_parameters import PLAYER_NODE
@@ -124,6 +128,26 @@ def test_descriptors_say_when_a_change_takes_effect(context):
     assert {name for name, d in descriptors.items() if d.read_only} == {"autostart", "hardware_id", "diagnostics_rate"}
     assert "unconfigured" in descriptors["rig"].additional_constraints
     assert descriptors["rate"].additional_constraints == ""
+
+
+@pytest.mark.parametrize("rate_hz", [1.0, 1.0001, 7.3, 29.975, 120.0])
+def test_the_longest_drive_that_may_be_asked_for_is_one_that_the_street_holds(rate_hz):
+    class Begun(Exception):
+        pass
+
+    def progress(done, total):
+        raise Begun
+
+    parameters = {parameter.name: parameter for parameter in SIMULATOR_NODE}
+    assert parameters["frame_rate"].least <= rate_hz <= parameters["frame_rate"].most
+    rig = SensorRig({"spikes": PinholeCamera.from_focal(8, 8, 8.0)})
+    longest = parameters["duration"].most
+    with pytest.raises(Begun):
+        DrivePlayer.prepare(3, longest, "day", rig, rate_hz, sensors=(), progress=progress, workers=0)
+    with pytest.raises(ValueError, match="a scene lasts"):
+        DrivePlayer.prepare(3, longest + 1.5, "day", rig, rate_hz, sensors=(), progress=progress, workers=0)
+    seconds = inspect.signature(demo, eval_str=True).parameters["seconds"].annotation
+    assert seconds.__metadata__[0].max == longest
 
 
 def defaults(**changes):

@@ -117,6 +117,18 @@ def test_a_shorter_drive_takes_the_place_of_a_longer_one(tmp_path):
     assert sorted(out.rglob("*")) == before
 
 
+def test_a_drive_longer_than_the_street_costs_nothing(tmp_path):
+    SensorRig.single("rgb", PinholeCamera.from_focal(32, 20, 25.0)).save(tmp_path / "small.yaml")
+    out = tmp_path / "drive"
+    base = ("--rig", tmp_path / "small.yaml", "--planes", 4, "--condition", "day", "--out", out)
+    assert run("--frames", 1, *base).exit_code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    result = run("--rate", 0.01, "--frames", 6, *base)
+    assert result.exit_code == 2
+    assert "from 1 to 501 s: a scene lasts from -1 to 301 s" in result.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -197,6 +197,24 @@ def test_frames_know_their_place_in_the_sequence_and_in_the_world(rig):
     assert (np.abs(seen / local[inside, 2] - 1.0) < 0.05).mean() > 0.85
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 6, "rate_hz": 0.01}, "from 1 to 501 s: a scene lasts from -1 to 301 s"),
+        ({"count": 1, "start_s": 301.5}, "from 301.5 to 301.5 s"),
+        ({"count": 1, "start_s": float("nan")}, "from nan to nan s"),
+        ({"count": 2, "rate_hz": 0.0}, "rate_hz must be above 0, found 0"),
+        ({"count": 2, "rate_hz": float("inf")}, "rate_hz must be above 0, found inf"),
+        ({"count": 2, "sensors": ("sonar",)}, "sensors must be some of .*, found .*sonar"),
+        ({"count": 2, "sensors": ("rgb_right",)}, "the rig has no rgb_right"),
+    ],
+)
+def test_frames_that_cannot_be_are_refused_when_they_are_asked_for(rig, options, message):
+    world = World(3, "day", rig)
+    with pytest.raises(ValueError, match=message):
+        world.frames(**options)  # none is taken
+
+
 def test_rain_reaches_every_sensor(rig):
     dry, wet = (
         World(4, "day", rig, weather=dataclasses.replace(Weather.rain(50.0), rain_mm_h=rate, visibility_m=2000.0))
@@ -292,6 +310,44 @@ def test_what_progress_raises_stops_the_work(rig):
         DrivePlayer.prepare(3, 3.0, "day", rig, rate_hz=10.0, workers=0, progress=progress, sensors=())
     assert seen[0] == (0, 31)
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"duration_s": 400.0}, "from 1 to 401 s: a scene lasts from -1 to 301 s"),
+        ({"duration_s": 20.0, "start_s": 290.0}, "from 290 to 310 s"),
+        ({"start_s": -3.0}, "from -3 to "),
+        ({"start_s": float("nan")}, "from nan to "),
+        ({"duration_s": -5.0}, "duration_s must be above 0, found -5"),
+        ({"duration_s": float("nan")}, "duration_s must be above 0, found nan"),
+        ({"duration_s": float("inf")}, "duration_s must be above 0, found inf"),
+        ({"rate_hz": 0.0}, "rate_hz must be above 0, found 0"),
+        ({"rate_hz": float("nan")}, "rate_hz must be above 0, found nan"),
+        (
+            {"sensors": ("spikes",)},
+            r"sensors must be frame cameras of the rig, \['nir', 'rgb', 'thermal'\], found 'spikes'",
+        ),
+        ({"sensors": ("rgb", "sonar")}, "found 'sonar'"),
+    ],
+)
+def test_a_drive_that_cannot_be_is_refused_before_the_work(rig, options, message):
+    with pytest.raises(ValueError, match=message):
+        DrivePlayer.prepare(
+            3, **{"duration_s": 1.0, "condition": "day", "rig": rig, "workers": 0, **options},
+            progress=lambda *_: pytest.fail("it is rendered"),
+        )  # fmt: skip
+
+
+def test_a_drive_may_last_to_the_end_of_the_scene(rig):
+    player = DrivePlayer.prepare(3, 0.4, "day", rig, rate_hz=5.0, sensors=(), start_s=300.6, workers=0)
+    assert player.start_s + player.duration_s == pytest.approx(301.0)
+    moved = np.linalg.inv(player.pose(0)) @ player.pose(2)
+    assert moved[2, 3] == pytest.approx(0.4 * player.world.speed(300.8), rel=0.05, abs=1e-3)
+    world = World(3, "day", rig)
+    world.frames(604, rate_hz=2.01)  # the last is 6e-14 s beyond, by rounding
+    first = next(world.frames(1, start_s=-1.0, planes=4, sensors=("spikes",)))
+    assert np.isfinite(first.depth["spikes"][-5:]).all()
 
 
 def test_worker_processes_make_the_same_drive(rig):
