@@ -20,7 +20,7 @@ import yaml
 
 from spike_depth_core.bags.mcap_file import McapFile
 from spike_depth_core.bags.messages import MessageError, decode
-from spike_depth_core.bags.sqlite_file import SqliteFile
+from spike_depth_core.bags.sqlite_file import SqliteFile, journal_of
 from spike_depth_core.bags.storage import (
     EARLIEST_NS,
     LATEST_NS,
@@ -35,6 +35,7 @@ from spike_depth_core.bags.storage import (
 from spike_depth_core.bags.types import objection, type_store
 
 SUFFIXES = (".mcap", ".db3")
+_METADATA = "metadata.yaml"
 _MOST_METADATA = 1 << 26  # bytes
 _LATE_NS = 10_000_000_000  # rosbag2 holds messages back: what came when a file ended may lie in the next
 
@@ -199,7 +200,7 @@ class BagReader:
 
     def _read_metadata(self) -> list[str]:
         """Names of the files by `metadata.yaml`; what else it says is taken in. Empty where it is of no use."""
-        path = self.path / "metadata.yaml"
+        path = self.path / _METADATA
         if not path.exists():
             self.damage.append(Damage(self.path, "there is no metadata.yaml: the recording did not end as it should"))
             return []
@@ -300,6 +301,16 @@ class BagReader:
     def _note(self, damage: Damage) -> None:
         if damage not in self.damage:
             self.damage.append(damage)
+
+
+def files_of_bag(path: Path) -> list[Path]:
+    """What a bag is read from, by name: its files, journals that killed recorders have left, and `metadata.yaml`. What
+    else lies there is not of it: SQLite changes the `-shm` beside a journal whenever it reads."""
+    if not path.is_dir():
+        return [p for p in (path, journal_of(path)) if p == path or p.exists()]
+    bag = {p for p in path.iterdir() if _storage_suffix(p) in SUFFIXES}
+    beside = {path / _METADATA, *map(journal_of, bag)}
+    return sorted(p for p in path.iterdir() if p in bag | beside and p.is_file())
 
 
 class DamagedMessages:

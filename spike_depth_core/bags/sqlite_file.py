@@ -17,6 +17,11 @@ from spike_depth_core.bags.storage import (
 )
 
 
+def journal_of(path: Path) -> Path:
+    """Where a database keeps what it has not taken in yet, if there is such."""
+    return path.with_name(path.name + "-wal")
+
+
 class SqliteFile:
     """A `.db3`, see `StorageFile`.
 
@@ -36,8 +41,7 @@ class SqliteFile:
         self.end_ns: int | None = None
         # A recorder that was killed may have left its last messages in a journal beside the file: then SQLite has to
         # look there. Otherwise the file is taken as it is, and may lie where nothing can be written.
-        journal = path.with_name(path.name + "-wal")
-        mode = "mode=ro" if journal.exists() else "immutable=1"
+        mode = "mode=ro" if journal_of(path).exists() else "immutable=1"
         missing = self._missing_bytes()
         try:
             self._database = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)

@@ -23,7 +23,7 @@ from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR
 from spike_depth_core.evaluation.results import markdown_table, write_json
 from spike_depth_core.inference.estimator import checked_device
 from spike_depth_core.inference.onnx_export import load_export
-from spike_depth_core.metrics.paired import FEWEST, PairedTest
+from spike_depth_core.metrics.paired import BLOCKS, FEWEST, MOMENTS, PairedTest
 from spike_depth_core.networks.checkpoint import read_info
 from spike_depth_core.resources import default_checkpoint
 
@@ -69,18 +69,28 @@ def run(
     if there:
         console.print(f"{there} of {len(jobs)} are measured already", highlight=False)
     gpus = float(options.device.startswith("cuda"))
-    failed: list[str] = []
+    failed: list[BagJob] = []
     for outcome in track(evaluate_bags(jobs, store, workers, ray, gpus), "Evaluating", len(jobs) - there):
         if outcome.error is not None:
-            failed.append(outcome.job.bag)
+            failed.append(outcome.job)
             console.print(f"{outcome.job.bag}: {outcome.error}", style="red", highlight=False, soft_wrap=True)
         if outcome.fault:
             console.print(outcome.fault, highlight=False, soft_wrap=True)
-    results = [found for job in jobs if (found := store.load(job)) is not None]
+    results = []
+    for job in jobs:
+        found = store.load(job)
+        if found is not None:
+            results.append(found)
+        elif job not in failed:  # results are found by what the bag's files are
+            failed.append(job)
+            text = f"{job.bag}: it has changed since it was measured with {job.label}; is it being recorded?"
+            console.print(text, style="red", highlight=False, soft_wrap=True)
+    named = list(dict.fromkeys(job.bag for job in failed))
     if results:
-        write(out, BagTable(results, block_s), [str(path or "default") for path in chosen], hashes, failed)
+        table = BagTable(results, block_s, CHECKPOINTS[: len(chosen)])
+        write(out, table, [str(path or "default") for path in chosen], hashes, named)
     if failed:
-        raise ValueError(f"{len(failed)} of {len(jobs)} could not be measured: {', '.join(dict.fromkeys(failed))}")
+        raise ValueError(f"{len(failed)} of {len(jobs)} could not be measured: {', '.join(named)}")
 
 
 def _hash_of(checkpoint: str | Path) -> str:
@@ -123,10 +133,9 @@ def write(out: Path, table: BagTable, checkpoints: list[str], hashes: list[str],
     else:
         conditions, by_bag, everything = table.rows()
         headlines = [
-            Headline(
-                f"{everything.scores[label][NETWORK]['abs_rel']:.3f}", f"AbsRel of {label}", prior_note(everything)
-            )
-            for label in table.labels
+            Headline(f"{scores[NETWORK]['abs_rel']:.3f}", f"AbsRel of {label}", prior_note(everything))
+            for label, scores in everything.scores.items()
+            if NETWORK in scores
         ]
         charts = []
         for title, group in (("by condition", conditions), ("by bag", by_bag)):
@@ -178,27 +187,32 @@ def prior_note(row: Row) -> str:
 
 
 def in_words(table: BagTable) -> list[str]:
-    """What the paired tests say."""
+    """What the paired tests say, and what they do not know of."""
+    lines = []
     tests = table.tests()
-    if tests is None:
-        return []
-    blocks, drives = tests
-    lines = [
-        f"AbsRel of B less that of A, {result(blocks)}, over {blocks.units} blocks of {blocks.block_s:g} s: "
-        "what can be said of other moments of drives like these",
-        f"the same, {result(drives)}, over {drives.units} bags: what can be said of other drives",
-    ]
-    if min(blocks.units, drives.units) < FEWEST:
-        lines.append(f"fewer than {FEWEST} blocks or bags cannot come below p = 0.05, whatever the difference")
+    if tests is not None:
+        blocks, drives = tests
+        lines.append(f"AbsRel of B less that of A: {blocks.difference:+.4f}")
+        if blocks.enough:
+            over = f"{blocks.units} blocks of {blocks.block_s:.3g} s"
+            lines.append(f"{result(blocks)}, over {over}: what can be said of other moments of drives like these")
+        else:
+            lines.append(
+                "too little for a test over blocks of time: these bags hold fewer than some "
+                f"{BLOCKS * MOMENTS} moments that are independent of one another, and are fewer than {FEWEST}"
+            )
+        if drives.enough:
+            lines.append(f"{result(drives)}, over {drives.units} bags: what can be said of other drives")
+        else:
+            lines.append(f"too little for a test over bags: {drives.units}, where other drives take {FEWEST}")
     if table.unpaired():
         lines.append(f"{table.unpaired()} frames of one checkpoint alone are in the table and not in the tests")
     return lines
 
 
 def result(test: PairedTest) -> str:
-    """Difference, interval and p in a line."""
-    interval = f" (95 % from {test.low:+.4f} to {test.high:+.4f})" if test.units > 1 else ""
-    return f"{test.difference:+.4f}{interval}, p = {max(test.p, 0.0001):.2g}"
+    """Interval and p in a line."""
+    return f"95 % from {test.low:+.4f} to {test.high:+.4f}, p = {max(test.p, 0.0001):.2g}"
 
 
 def options_of(

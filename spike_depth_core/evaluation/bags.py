@@ -20,6 +20,7 @@ import numpy as np
 from spike_depth_core import __version__
 from spike_depth_core.bags import BagReader
 from spike_depth_core.bags.playback import rig_of_bag
+from spike_depth_core.bags.reader import files_of_bag
 from spike_depth_core.bags.recording import about_drive
 from spike_depth_core.bags.sensors import find_sensors, find_truth
 from spike_depth_core.bags.truth import TOLERANCE_NS
@@ -197,8 +198,8 @@ class BagStore:
 
 def fingerprint(bag: Path) -> list[Any]:
     """What tells a bag from another one, without reading it: its place, and size and time of its files."""
-    files = sorted(p for p in bag.iterdir() if p.is_file()) if bag.is_dir() else [bag]
-    return [str(bag.resolve()), [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]]
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files_of_bag(bag)]
+    return [str(bag.resolve()), files]
 
 
 def evaluate_bags(
@@ -243,14 +244,16 @@ class BagTable:
 
     Args:
         results: of bags and checkpoints.
-        block_s: length of the shortest blocks of the paired test, seconds.
+        block_s: what counts as one moment to the paired test over blocks, seconds.
+        labels: of checkpoints that have columns, with a result or without; those of the results when None.
     """
 
-    def __init__(self, results: Sequence[BagResult], block_s: float = 2.0):
+    def __init__(self, results: Sequence[BagResult], block_s: float = 2.0, labels: Sequence[str] | None = None):
         self.results: dict[str, dict[str, BagResult]] = {}
         for result in results:
             self.results.setdefault(result.bag, {})[result.label] = result
-        self.labels = [label for label in CHECKPOINTS if any(label in found for found in self.results.values())]
+        wanted = {result.label for result in results} if labels is None else labels
+        self.labels = [label for label in CHECKPOINTS if label in wanted]
         self._block_s = block_s
         self._paired = {bag: pair for bag, found in self.results.items() if (pair := _differences(found)) is not None}
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import shutil
+import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +21,11 @@ from spike_depth_core.bags import BagReader
 from spike_depth_core.bags.recording import ABOUT
 from spike_depth_core.bags.sensors import find_sensors
 from spike_depth_core.cli.main import app
-from spike_depth_core.evaluation.bags import BagJob, BagOptions, BagStore, BagTable, evaluate_bags
+from spike_depth_core.evaluation.bags import BagJob, BagOptions, BagStore, BagTable, evaluate_bags, fingerprint
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.evaluation.replay import Replay
+from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
@@ -240,6 +244,70 @@ def test_a_bag_that_cannot_be_measured_is_told_and_does_not_keep_the_others(fold
     assert "1 of 2 could not be measured" in result.stderr
     assert "has no true depth of a simulated drive" in result.output
     assert json.loads((tmp_path / "metrics.json").read_text())["all"]["bags"] == 1
+
+
+def killed_recording(path: Path) -> Path:
+    """A bag of rosbag2 whose recorder was killed: its last messages are in SQLite's journal alone."""
+    whole = write_recording(path.with_suffix(".db3"), small_recording(0.14, rig=RIG))
+    path.mkdir()
+    with contextlib.closing(sqlite3.connect(whole)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("UPDATE messages SET timestamp = timestamp + 1 WHERE id = (SELECT max(id) FROM messages)")
+        database.commit()
+        for name in (whole.name, f"{whole.name}-wal"):
+            shutil.copy(whole.with_name(name), path / name)
+    return path
+
+
+def test_both_checkpoints_are_measured_on_a_recording_that_was_killed(folder, tmp_path):
+    bag = killed_recording(tmp_path / "killed")
+    for said in ("B - A", "2 of 2 are measured already"):
+        result = run(folder, tmp_path / "out", bag, "--compare", folder / "new.safetensors", bags="")
+        assert result.exit_code == 0, result.output
+        assert said in result.stdout
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["all"]["frames"] == 3
+    assert found["unpaired_frames"] == 0
+    assert set(found["by_bag"][str(bag)]["replays"]) == {"A", "B"}
+    assert (bag / "killed.db3-shm").exists()  # it was read by its journal
+    journal = bag / "killed.db3-wal"
+    before = fingerprint(bag), fingerprint(bag / "killed.db3")
+    os.utime(journal, ns=(0, START_NS))
+    assert fingerprint(bag) != before[0]
+    assert fingerprint(bag / "killed.db3") != before[1]
+
+
+def test_columns_say_whose_they_are_where_one_checkpoint_failed_on_all_bags(folder, tmp_path):
+    thermal = dataclasses.replace(SMALL, sensors=("thermal",))
+    save_checkpoint(tmp_path / "thermal.safetensors", DepthNetwork(thermal), CheckpointInfo(thermal))
+    one, other = tmp_path / "thermal.safetensors", folder / "new.safetensors"
+    result = run(folder, tmp_path / "out", "--checkpoint", one, "--compare", other, bags="b")
+    assert result.exit_code == 2
+    assert "1 of 2 could not be measured" in result.stderr
+    (head, _, *rows) = (line for line in (tmp_path / "out" / "table.md").read_text().splitlines() if "|" in line)
+    cells = [dict(zip(head.split(" | "), row.split(" | "), strict=True)) for row in rows]
+    errors = np.mean([*by_hand(folder, "b", "new").values()])
+    assert [(row["AbsRel of A"], row["AbsRel of B"]) for row in cells] == 2 * [("-", f"{errors:.3f}")]
+    assert "3 frames of one checkpoint alone are in the table" in result.stdout
+    assert "AbsRel of A" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_bag_that_changes_while_it_is_measured_has_failed(folder, tmp_path, monkeypatch):
+    growing = tmp_path / "growing.mcap"
+    shutil.copy(folder / "b.mcap", growing)
+
+    def save(self, job, result):
+        write_json(self.path(job), result)
+        if job.bag == str(growing):
+            os.utime(growing, ns=(0, START_NS))
+
+    monkeypatch.setattr(BagStore, "save", save)
+    result = run(folder, tmp_path / "out", growing, bags="b")
+    assert result.exit_code == 2
+    assert f"{growing}: it has changed since it was measured with A" in result.stdout
+    assert f"1 of 2 could not be measured: {growing}" in result.stderr
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (found["failed"], found["all"]["bags"]) == ([str(growing)], 1)
 
 
 @pytest.mark.parametrize(
