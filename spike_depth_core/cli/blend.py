@@ -45,10 +45,13 @@ def blend(
         raise ValueError(f"folders of --data must have names of their own, found {', '.join(map(str, data))}")
     before, about_before = load_checkpoint(default_checkpoint() if str(first) == "default" else first)
     after, about_after = load_checkpoint(second)
-    if about_after.parent != about_before.sha256:
-        raise ValueError(
-            f"{second} was not trained from {first}: its parent is {about_after.parent}, found {about_before.sha256}"
-        )
+    ancestors = (
+        about_after.parent,
+        about_after.training.get("init"),
+    )  # of several stages the parent is the last but one
+    if about_before.sha256 not in ancestors:
+        known = " and ".join(dict.fromkeys(sha256 for sha256 in ancestors if sha256)) or "random weights"
+        raise ValueError(f"{second} was not trained from {first}, {about_before.sha256}, but from {known}")
     tried = shares or SHARES
     by_folder = {
         folder: scored(before, after, tried, validations_in(folder), about_after.calibrated) for folder in data

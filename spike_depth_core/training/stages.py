@@ -51,13 +51,15 @@ def run_stages(
         stages: what is learned, in order.
         run: everything else; its recipe, steps, learning rate, folder, `keep` and start are replaced stage by stage. Of
             several stages each writes into a folder of its own in `run.out`, `1_NAME`, `2_NAME`...; the last one's
-            checkpoint is copied to `run.out`.
+            checkpoint is copied to `run.out`. The parent of a checkpoint is the stage before; the run's own parent is
+            its `init`, under `training`.
         progress: called with the number of steps done in all stages, and figures to show.
 
     Returns:
         Whether the last stage came to its end, by its last step or by patience, within the time limit.
     """
     begin = time.monotonic()
+    about = {**run.about, "init": run.parent} if run.parent else run.about
     start, parent, before = run.start, run.parent, 0
     for number, stage in enumerate(stages, 1):
         out = run.out if len(stages) == 1 else run.out / f"{number}_{stage.recipe.name}"
@@ -74,6 +76,7 @@ def run_stages(
             keep=stage.keep,
             start=start,
             parent=parent,
+            about=about,
             time_limit_s=left,
         )
         if not part(lambda done, values, offset=offset: progress(offset + done, values)):  # type: ignore[misc]

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from spike_depth_core.networks.checkpoint import load_checkpoint
+from spike_depth_core.cli.main import app
+from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
@@ -252,6 +254,21 @@ def test_stages_hand_their_student_on_and_modules_for_training_stay_behind(folde
     assert network.state_dict().keys() == run.recipe.modules()["student"].state_dict().keys()
     assert run_stages(stages, run)  # all is done: nothing changes
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].sha256 == last.sha256
+
+
+def test_after_several_stages_it_is_told_what_the_training_began_with(folder, tmp_path):
+    stages = (Stage(Supervised(SMALL), 0.5, "last"), Stage(Following(SMALL), 0.5, "last"))
+    first = save_checkpoint(tmp_path / "first.safetensors", DepthNetwork(SMALL), CheckpointInfo(SMALL))
+    run = make_run(folder, tmp_path / "run", steps=2, start=DepthNetwork(SMALL), parent=first.sha256)
+    run.validations = {}
+    assert run_stages(stages, run)
+    last = tmp_path / "run" / "checkpoint.safetensors"
+    assert read_info(last).training["init"] == first.sha256
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "validation").symlink_to(folder)
+    blend = ["blend", tmp_path / "first.safetensors", last, "--share", 1, "--data", tmp_path / "data"]
+    done = CliRunner().invoke(app, [*map(str, blend), "--out", str(tmp_path / "blended")])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_stage_is_as_long_and_as_hard_as_it_says(folder, tmp_path):
