@@ -45,10 +45,8 @@ def blend(
         raise ValueError(f"folders of --data must have names of their own, found {', '.join(map(str, data))}")
     before, about_before = load_checkpoint(default_checkpoint() if str(first) == "default" else first)
     after, about_after = load_checkpoint(second)
-    ancestors = (
-        about_after.parent,
-        about_after.training.get("init"),
-    )  # of several stages the parent is the last but one
+    # Of a training of several stages the parent is the stage before the last.
+    ancestors = (about_after.parent, about_after.training.get("init"))
     if about_before.sha256 not in ancestors:
         known = " and ".join(dict.fromkeys(sha256 for sha256 in ancestors if sha256)) or "random weights"
         raise ValueError(f"{second} was not trained from {first}, {about_before.sha256}, but from {known}")
