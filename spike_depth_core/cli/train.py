@@ -130,7 +130,9 @@ def train(
                 ready = rendered_domains(folder, needs, *size, first, rendered)
         distributed.barrier()
         source = ready()
-    source.check(stages)
+    for line in source.check(stages):
+        if first:
+            console.print(line, highlight=False, soft_wrap=True)
     labelled = ((sample.rig, *next(iter(sample.depth.items()))) for sample in source.labelled())
     truths = ((depth, rig.cameras[sensor]) for rig, sensor, depth in labelled)
     some = next(truths, None)

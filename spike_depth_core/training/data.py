@@ -19,6 +19,8 @@ from spike_depth_core.samples.files import SampleSummary, list_samples, load_sam
 from spike_depth_core.samples.shards import ShardMember
 from spike_depth_core.training import distributed
 
+_TRIED_STEPS = 200  # whose requests tell what a recipe asks of a folder
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -154,10 +156,17 @@ class SampleFolders:
         if not folders:
             raise ValueError("training needs at least one folder of samples")
         self.folders = [f if isinstance(f, SampleFolder) else SampleFolder(f) for f in folders]
+        self.weights = weights
         drawn = np.array([len(f.paths) for f in self.folders] if weights is None else weights, dtype=float)
         if len(drawn) != len(folders) or not (drawn > 0).all():
             raise ValueError(f"weights are a positive number a folder; found {list(drawn)} for {len(folders)}")
         self.probabilities = drawn / drawn.sum()
+
+    def narrowed(self, counts: Sequence[int]) -> SampleFolders:
+        """Those folders of which so many samples can be learned from, weighed by that where no weights are given."""
+        weights = counts if self.weights is None else self.weights
+        kept = [k for k, count in enumerate(counts) if count]
+        return SampleFolders([self.folders[k] for k in kept], [weights[k] for k in kept])
 
     def __len__(self) -> int:
         return sum(len(folder.paths) for folder in self.folders)
@@ -170,19 +179,28 @@ class SampleFolders:
 class Draws(Dataset):
     """Step number to the batches it trains on.
 
-    Folders are drawn by their weights, one for each domain. Samples within a batch are distinct. Of several processes
-    each reads its share.
+    Folders are drawn by their weights, one for each domain; one that lacks what the recipe asks for is left out.
+    Samples within a batch are distinct. Of several processes each reads its share.
+
+    Attributes:
+        left_out: folders that are, each with the reason, in a line.
+
+    Raises:
+        ValueError: naming what the recipe needs, where no folder of a domain has it; or a file that cannot be read or
+            is unlike the others of its folder.
     """
 
     def __init__(self, data: Mapping[str, SampleFolders], recipe: Recipe, batch_size: int, steps: int, seed: int):
         missing = set(recipe.domains) - set(data)
         if missing:
             raise ValueError(f"{recipe.name} learns from {recipe.domains}; there is no data for {sorted(missing)}")
-        self.data = {domain: data[domain] for domain in recipe.domains}
         self.recipe, self.batch_size, self.steps, self.seed = recipe, batch_size, steps, seed
         self.rank, self.processes = distributed.place()
         if batch_size % self.processes:
             raise ValueError(f"a batch of {batch_size} samples cannot be shared by {self.processes} processes evenly")
+        self.left_out: list[str] = []
+        richest = {domain: max((f.images for f in data[domain].folders), key=len) for domain in recipe.domains}
+        self.data = {domain: self._narrowed(domain, data[domain], richest) for domain in recipe.domains}
 
     def __len__(self) -> int:
         return self.steps
@@ -194,14 +212,34 @@ class Draws(Dataset):
         requests = self.recipe.requests(step, {domain: folder.images for domain, folder in folders.items()})
         return tuple(self._draw(request, folders[request.domain], rng) for request in requests)
 
-    def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
+    def _narrowed(self, domain: str, data: SampleFolders, available: Mapping[str, tuple[str, ...]]) -> SampleFolders:
+        counts, reasons = [], []
+        for folder in data.folders:
+            most = len(folder.summaries)  # a damaged file ends it here: it is no reason to go on without its folder
+            try:
+                steps = [self.recipe.requests(k, {**available, domain: folder.images}) for k in range(_TRIED_STEPS)]
+                asked = {request for requests in steps for request in requests if request.domain == domain}
+                counts.append(min((len(self._usable(r, folder)) for r in asked), default=most))
+            except ValueError as error:
+                counts.append(0)
+                reasons.append(str(error))
+        if not any(counts):
+            raise ValueError("; ".join(dict.fromkeys(reasons)))
+        self.left_out += reasons
+        return data.narrowed(counts)
+
+    def _usable(self, request: Request, folder: SampleFolder) -> np.ndarray:
         usable = folder.usable(request.neighbours, request.depth, request.moved)
-        size = min(self.batch_size, len(usable) // self.processes * self.processes)  # as many for each process
-        if not size:
+        if len(usable) < self.processes:
             raise ValueError(
                 f"{folder.folder} has {len(usable)} samples that can be learned from, fewer than there are processes, "
                 f"{self.processes}"
             )
+        return usable
+
+    def _draw(self, request: Request, folder: SampleFolder, rng: np.random.Generator) -> Draw:
+        usable = self._usable(request, folder)
+        size = min(self.batch_size, len(usable) // self.processes * self.processes)  # as many for each process
         chosen = rng.choice(usable, size=size, replace=False)
         return Draw(
             request,

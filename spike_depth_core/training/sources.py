@@ -27,7 +27,6 @@ from spike_depth_core.training.world_data import (
 )
 
 _TRUTHS = 500  # about so many of a folder, evenly spaced, are what the row prior is fitted to
-_TRIED_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,23 @@ class Source:
                 if sample.depth:
                     yield sample
 
-    def check(self, stages: Sequence[Stage]) -> None:
-        """Try the draws of the first steps of each stage, without reading samples.
+    def check(self, stages: Sequence[Stage]) -> list[str]:
+        """Whether each stage can learn from this, without reading samples.
+
+        Returns:
+            Folders that are left out, each with the stage and the reason, in a line.
 
         Raises:
             ValueError: naming what a recipe needs and the data lacks.
         """
+        left_out = []
         for stage in stages:
-            draws = Draws(self.data, stage.recipe, distributed.place()[1], _TRIED_STEPS, seed=0)
             try:
-                for step in range(_TRIED_STEPS):
-                    draws.draw(step)
+                draws = Draws(self.data, stage.recipe, distributed.place()[1], 1, seed=0)
             except ValueError as error:
                 raise ValueError(f"{stage.recipe.name} cannot learn from this data: {error}") from error
+            left_out += [f"{stage.recipe.name} leaves out a folder: {reason}" for reason in draws.left_out]
+        return left_out
 
 
 def rendered_streets(

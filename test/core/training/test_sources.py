@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import RECIPES
 from spike_depth_core.samples import DepthSample
-from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
-from spike_depth_core.training.data import Draws
+from spike_depth_core.samples.files import (
+    SampleSummary,
+    encode_sample,
+    list_samples,
+    load_sample,
+    sample_path,
+    save_sample,
+)
+from spike_depth_core.samples.shards import ShardWriter
+from spike_depth_core.training.data import Draws, SampleFolders
 from spike_depth_core.training.extraction import extract_unit, plan_extraction
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.manifest import ExtractionOptions
@@ -203,6 +212,38 @@ def test_a_file_without_a_truth_is_not_drawn_for_labels(tmp_path):
     draws = Draws(sample_sets({"": folder}, ("source",)).data, stage.recipe, 4, 40, seed=0)
     drawn = {int(path.stem) for step in range(40) for draw in draws.draw(step) for path in draw.paths}
     assert drawn == {0, 1, 2, 4, 5, 6, 7}
+
+
+def shard_of(root, name, labelled, unlabelled=0, width=16):
+    """A folder with a shard of pictures of one grey, some of them with a truth."""
+    rig = SensorRig.single("rgb", PinholeCamera.from_focal(width, 16, width), 1.5)
+    with ShardWriter(root, f"{name}/000.tar") as shard:
+        for i in range(labelled + unlabelled):
+            depth = {"rgb": np.full((16, width), 9.0, np.float32)} if i < labelled else {}
+            sample = DepthSample(rig, time_ns=i, rgb=np.zeros((16, width, 3), np.uint8), depth=depth)
+            shard.add(f"{i:06d}", encode_sample(sample), SampleSummary.of(sample).to_dict())
+    return root / name
+
+
+def test_a_folder_that_is_rarely_drawn_and_has_no_labels_is_left_out_beforehand(tmp_path):
+    folders = [shard_of(tmp_path, "many", 2400), shard_of(tmp_path, "one", 0, 1, width=24)]
+    source, stages = Source({"source": SampleFolders(folders)}, {}), RECIPES["supervised"](SMALL, 0)
+    (told,) = source.check(stages)
+    assert "supervised leaves out a folder" in told
+    assert f"{folders[1]} has no samples with the true depth of rgb" in told
+    draws = Draws(source.data, stages[0].recipe, 2, 6000, seed=0)
+    drawn = {draw.paths[0].shard.parent for step in range(6000) for draw in draws.draw(step)}
+    assert drawn == {folders[0]}
+
+
+def test_folders_are_drawn_as_often_as_they_have_samples_that_serve(tmp_path):
+    folders = [shard_of(tmp_path, "all", 60), shard_of(tmp_path, "few", 20, 280, width=24)]
+    recipe = RECIPES["supervised"](SMALL, 0)[0].recipe
+    draws = Draws({"source": SampleFolders(folders)}, recipe, 2, 800, seed=0)
+    few = sum(draws.draw(step)[0].paths[0].shard.parent == folders[1] for step in range(800))
+    assert few / 800 == pytest.approx(20 / 80, abs=0.05)  # three standard deviations; of all samples it has 300 / 360
+    given = Draws({"source": SampleFolders(folders, [1, 1])}, recipe, 2, 1, seed=0)
+    assert list(given.data["source"].probabilities) == [0.5, 0.5]
 
 
 def test_a_file_for_validation_that_is_unlike_the_others_is_named(tmp_path):
