@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import socket
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -148,6 +149,10 @@ def _on_processes(function: Callable[[Any], Any], jobs: Iterable[Any], workers: 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     """Do one job after the other, until there is nobody to hand them out."""
+    # A job may take hours: it would go on beside the one that is begun in its place.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(_attempt(function, connection.recv()))

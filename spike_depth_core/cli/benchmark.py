@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import multiprocessing
 import os
 import platform
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +19,10 @@ from spike_depth_core.cli.options import typed
 from spike_depth_core.cli.paths import check_out
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from spike_depth_core.evaluation.suites import Preset, Suite
+    from spike_depth_core.evaluation.suites.runner import SuiteRun
 
 
 def benchmark(
@@ -76,6 +81,7 @@ def benchmark(
     from spike_depth_core.evaluation.suites.runner import SuiteRun
     from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page
     from spike_depth_core.inference.estimator import checked_device
+    from spike_depth_core.workers import run_jobs
 
     chosen = load_suite(suite)
     if preset not in PRESETS:
@@ -93,14 +99,10 @@ def benchmark(
             console.print(f"{path}: {left_out}: not of the same training and samples", style="yellow", highlight=False)
     if place.type == "cpu":
         side_by_side = min(workers or os.cpu_count() or 1, seeds)
-        with multiprocessing.get_context("spawn").Pool(side_by_side, _one_thread) as pool, progress_bar() as bar:
-            task = bar.add_task("rows", total=seeds * (len(chosen.rows) + 1))
-            waiting = [pool.apply_async(_run_seed, (suite, preset, folders, run.out, seed)) for seed in range(seeds)]
-            for result in waiting:
-                while not result.ready():
-                    bar.update(task, completed=sum(len(rows) for rows in run.results(seeds).values()))
-                    result.wait(2.0)
-                result.get()
+        jobs = [(suite, preset, folders, run.out, seed) for seed in range(seeds)]
+        with progress_bar() as bar, _rows_done(run, seeds, bar):
+            for outcome in run_jobs(_run_seed, jobs, side_by_side):
+                outcome.result_of(f"seed {outcome.job[-1]}")
     else:
         for seed in range(seeds):
             run.run_seed(seed)
@@ -156,14 +158,34 @@ def render_missing(suite: Suite, size: Preset, samples: Path) -> None:
             bar.update(tasks[text], completed=done, total=total)
 
 
-def _one_thread() -> None:
+@contextlib.contextmanager
+def _rows_done(run: SuiteRun, seeds: int, bar: Progress) -> Iterator[None]:
+    """Shows how many rows are done, by what is on the disk: they are trained in other processes."""
+    task, over = bar.add_task("rows", total=seeds * (len(run.suite.rows) + 1)), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(2.0):
+            bar.update(task, completed=sum(len(rows) for rows in run.results(seeds).values()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _run_seed(job: tuple[str, str, dict[str, Path], Path, int]) -> None:
     import torch
 
-    torch.set_num_threads(1)
-
-
-def _run_seed(suite: str, preset: str, data: dict[str, Path], out: Path, seed: int) -> None:
     from spike_depth_core.evaluation.suites import PRESETS, load_suite
     from spike_depth_core.evaluation.suites.runner import SuiteRun
 
-    SuiteRun(load_suite(suite), PRESETS[preset], data, out).run_seed(seed)
+    suite, preset, data, out, seed = job
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small networks: more gain nothing, and seeds run side by side
+    try:
+        SuiteRun(load_suite(suite), PRESETS[preset], data, out).run_seed(seed)
+    finally:
+        torch.set_num_threads(threads)

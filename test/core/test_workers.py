@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import subprocess
+import sys
+import threading
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +65,31 @@ def test_a_process_that_dies_loses_nothing_and_doubles_nothing(tmp_path, options
     assert {n: o.result for n, o in found.items()} == {0: 0, 1: 2, 2: 4, 5: 10, 6: None}
     assert f"{ATTEMPTS} processes died of it" in found[6].error
     assert runs == {0: 1, 1: 1, 2: 1, 5: 2, 6: ATTEMPTS}
+
+
+def wait_for_ever(folder: str) -> None:
+    written = Path(folder, "pid.partial")
+    written.write_text(str(os.getpid()))
+    written.rename(Path(folder, "pid"))
+    threading.Event().wait()
+
+
+def test_no_job_goes_on_without_who_asked_for_it(tmp_path):
+    code = "from spike_depth_core.workers import run_jobs; from test.core.test_workers import wait_for_ever; "
+    code += f"list(run_jobs(wait_for_ever, [{str(tmp_path)!r}], workers=2))"
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE) as asker:
+        while not (tmp_path / "pid").exists():
+            assert asker.poll() is None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                asker.wait(0.05)
+        job = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        asker.kill()
+    ended, _, _ = select.select([job], [], [], 30)
+    if not ended:
+        signal.pidfd_send_signal(job, signal.SIGKILL)
+    os.close(job)
+    assert ended
 
 
 def test_what_the_pool_cannot_do(monkeypatch):
