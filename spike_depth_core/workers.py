@@ -149,13 +149,18 @@ def _on_processes(function: Callable[[Any], Any], jobs: Iterable[Any], workers: 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     """Do one job after the other, until there is nobody to hand them out."""
-    # A job may take hours: it would go on beside the one that is begun in its place.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(_attempt(function, connection.recv()))
+
+
+def _end_with_parent() -> None:
+    """A job may take hours: without who asked for it, it would go on beside the one that is begun in its place."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _end(code: int | None) -> str:
