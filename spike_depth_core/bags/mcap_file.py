@@ -430,8 +430,14 @@ class _Segments:
         return self.offsets[segment] == max(self.offsets)
 
     def span(self) -> tuple[int | None, int | None]:
-        """Times of the first and the last message."""
-        return (min(self.starts), max(self._ends)) if len(self) else (None, None)
+        """Times of the first and the last message. Chunks without any, which say that they begin and end at 0 and have
+        no channels, have none."""
+        times = [
+            (start_ns, end_ns)
+            for start_ns, end_ns, channels in zip(self.starts, self._ends, self._channels, strict=True)
+            if start_ns or end_ns or channels
+        ]
+        return (min(start_ns for start_ns, _ in times), max(end_ns for _, end_ns in times)) if times else (None, None)
 
     def in_order(self, wanted: frozenset[int], start_ns: int, stop_ns: int) -> list[int]:
         """Those that may hold messages of some channels and times, by the time at which they begin."""

@@ -142,6 +142,24 @@ def test_files_of_other_writers_with_an_index_and_without(tmp_path, recording, c
     assert (reader.start_ns, reader.end_ns) == (contents[0][0], contents[-1][0])
 
 
+@pytest.mark.parametrize("index", [mcap.writer.IndexType.ALL, mcap.writer.IndexType.NONE])
+def test_a_chunk_of_channels_alone_has_no_time(tmp_path, recording, contents, index, monkeypatch):
+    """As a writer leaves it that begins a chunk with what it will record: "zero if the chunk has no messages"."""
+    register = mcap.writer.Writer.register_channel
+
+    def register_in_a_chunk_of_its_own(self, *args, **options):
+        channel = register(self, *args, **options)
+        if self._Writer__chunk_builder.num_messages == 0:
+            self._Writer__chunk_builder.num_messages = 1  # else it is not written
+            self._Writer__finalize_chunk()
+        return channel
+
+    monkeypatch.setattr(mcap.writer.Writer, "register_channel", register_in_a_chunk_of_its_own)
+    found, reader = read(by_mcap(tmp_path / "a.mcap", recording, index_types=index))
+    assert found == contents
+    assert (reader.start_ns, reader.end_ns) == (contents[0][0], contents[-1][0])
+
+
 def test_a_wrong_checksum_costs_its_chunk_and_is_told(tmp_path, recording, contents):
     path = by_mcap(tmp_path / "a.mcap", recording, compression=mcap.writer.CompressionType.NONE)
     data = bytearray(path.read_bytes())
