@@ -62,7 +62,8 @@ class _Plan:
 class DrivePlayer:
     """A drive to be played. Make one with `prepare`.
 
-    Times count from the start of the drive. Takes about 40 MB a second of drive with the default rig.
+    Times count from the start of the drive. With the default rig, at 30 Hz, a second of drive takes 65 MB: the light
+    36, depth 12, rgb 13, thermal 4; near infrared would take another 4.
 
     Attributes:
         world: what is driven through; `world.rig` has the cameras.

@@ -7,6 +7,7 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 import yaml
@@ -18,7 +19,7 @@ from sensor_msgs.msg import CameraInfo
 
 from spike_depth_core.adaptation import AdaptationOptions
 from spike_depth_core.geometry import PinholeCamera, SensorRig
-from spike_depth_core.world import DrivePlayer
+from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros.adaptation_parameters import ADAPTATION_NODE, options
 from spike_depth_ros.demo import demo
 from spike_depth_ros.depth_parameters import DEPTH_NODE, settings
@@ -148,6 +149,20 @@ def test_the_longest_drive_that_may_be_asked_for_is_one_that_the_street_holds(ra
         DrivePlayer.prepare(3, longest + 1.5, "day", rig, rate_hz, sensors=(), progress=progress, workers=0)
     seconds = inspect.signature(demo, eval_str=True).parameters["seconds"].annotation
     assert seconds.__metadata__[0].max == longest
+
+
+def test_a_drive_takes_the_memory_that_its_parameter_says():
+    values = {parameter.name: parameter.default for parameter in SIMULATOR_NODE}
+    rate, sensors = values["frame_rate"], values["sensors"]
+    sizes = []
+    for frames in (1, 2):
+        player = DrivePlayer.prepare(3, frames / rate, "day", vehicle_rig(), rate, sensors, workers=0)
+        held = [*vars(player).values(), *(player.image(sensor, 0).base for sensor in sensors)]
+        sizes.append(sum(array.nbytes for array in held if isinstance(array, np.ndarray)))
+    measured = (sizes[1] - sizes[0]) * rate / 1e6
+    description = next(parameter.description for parameter in SIMULATOR_NODE if parameter.name == "duration")
+    for said in (description, DrivePlayer.__doc__):
+        assert int(re.search(r"(\d+) MB", said).group(1)) == pytest.approx(measured, rel=0.03)
 
 
 def defaults(**changes):
