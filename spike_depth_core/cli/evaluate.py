@@ -89,7 +89,7 @@ def evaluate(
             min=0.1,
             metavar="SECONDS",
             rich_help_panel=BAGS,
-            help="Shortest blocks of time that the paired test takes for independent; it doubles them as need be.",
+            help="What counts as one moment to the paired test, whose blocks of time are longer by far.",
         ),
     ] = 2.0,
     truth: Annotated[
