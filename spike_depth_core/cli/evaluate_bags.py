@@ -44,11 +44,14 @@ def run(
     Raises:
         ValueError: when a bag could not be measured; the table of the others is written before.
     """
-    if len(set(bags)) < len(bags):
-        raise ValueError("a bag is named twice")
+    given: dict[Path, Path] = {}
     for bag in bags:
         if not bag.exists():
             raise ValueError(f"there is no bag {bag}")
+        place = bag.resolve()
+        if place in given:  # it would count twice in the tests
+            raise ValueError(f"one bag is given twice: {given[place]} and {bag}")
+        given[place] = bag
     if ray is None:
         checked_device(options.device)
         threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0

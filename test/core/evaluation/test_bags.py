@@ -248,6 +248,16 @@ def test_a_bag_that_cannot_be_measured_is_told_and_does_not_keep_the_others(fold
     assert json.loads((tmp_path / "metrics.json").read_text())["all"]["bags"] == 1
 
 
+def test_a_bag_counts_once_however_it_is_spelt(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    (tmp_path / "link.mcap").symlink_to(folder / "a.mcap")
+    for other in (Path("a.mcap"), folder / "." / "a.mcap", tmp_path / "link.mcap"):
+        result = CliRunner().invoke(app, ["evaluate", "a.mcap", "b.mcap", str(other), "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2
+        assert f"one bag is given twice: a.mcap and {other}" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def killed_recording(path: Path) -> Path:
     """A bag of rosbag2 whose recorder was killed: its last messages are in SQLite's journal alone."""
     whole = write_recording(path.with_suffix(".db3"), small_recording(0.14, rig=RIG))
