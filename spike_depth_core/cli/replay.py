@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spike_depth_core.cli.options import Backend, finite
+from spike_depth_core.cli.options import Backend, finite, typed
 
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
@@ -35,6 +35,7 @@ class DepthOutput(StrEnum):
 
 
 def replay(
+    context: typer.Context,
     bag: Annotated[Path, typer.Argument(help="A rosbag2 bag: its folder, or one .mcap or .db3 file.")],
     checkpoint: Annotated[
         Path | None,
@@ -147,6 +148,11 @@ def replay(
     from spike_depth_core.evaluation.sheets import estimate_sheet
     from spike_depth_core.inference import DepthEstimator
 
+    of_adapt = ("adapt_steps", "adapt_interval", "original", "originals")
+    if not adapt and (stray := typed(context, *of_adapt)):
+        raise ValueError(f"{', '.join(stray)} belongs to --adapt, which is not given")
+    if not adapt and not parallax and odometry is not None:
+        raise ValueError("--odometry belongs to --adapt and --parallax, of which neither is given")
     reader = BagReader(bag)
     if reader.start_ns is None:
         raise ValueError(

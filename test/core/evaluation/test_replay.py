@@ -302,3 +302,19 @@ def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
     assert result.exit_code == 2
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "gone.mcap")])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--adapt-steps", "1"], "--adapt-steps belongs to --adapt"),
+        (["--adapt-interval", "0.5", "--parallax"], "--adapt-interval belongs to --adapt"),
+        (["--original", "x", "--originals", "3"], "--original, --originals belongs to --adapt"),
+        (["--odometry", "/odom"], "--odometry belongs to --adapt and --parallax"),
+    ],
+)
+def test_options_without_effect_are_refused(path, tmp_path, arguments, said):
+    result = CliRunner().invoke(app, ["replay", str(path), "--out", str(tmp_path / "out"), *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
