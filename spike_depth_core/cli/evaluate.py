@@ -173,6 +173,8 @@ def evaluate(
     of_bags = ("compare", "block", "truth", "topic", "rig", "rate", "truth_tolerance", "workers", "ray")
     if not bags and (stray := typed(context, *of_bags)):
         raise ValueError(f"{', '.join(stray)} belongs to BAGS, of which there are none")
+    if compare is None and typed(context, "block"):
+        raise ValueError("--block belongs to --compare: it is of the test of two checkpoints")
     if world is not None and world < 0:
         raise ValueError(f"--world is the seed of the first street, 0 or more; found {world}")
     if condition is not None and world is None:

@@ -332,6 +332,7 @@ def test_a_bag_that_changes_while_it_is_measured_has_failed(folder, tmp_path, mo
         (["--world", "1", "--rate", "0"], "--rate belongs to BAGS"),
         (["--kitti", "x", "--truth-tolerance", "1", "--block", "1"], "--block, --truth-tolerance belongs to BAGS"),
         (["a.mcap", "--frames", "1"], "--frames belongs to --world"),
+        (["a.mcap", "--block", "1"], "--block belongs to --compare"),
     ],
 )
 def test_what_the_command_cannot_do(arguments, said):
