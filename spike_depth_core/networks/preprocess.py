@@ -182,6 +182,9 @@ def depth_in_camera(
 ) -> Tensor:
     """True depth [B, h, w] at the network camera's pixels; NaN outside the image.
 
+    Values are picked, never mixed: the one at the pixel's centre; where that is unknown, the nearest point of those
+    that the pixel covers, so that scaling down does not thin a sparse map.
+
     Args:
         batch: with the depth of the sensor that is asked for.
         reference: in whose directions the network camera looks.
@@ -203,9 +206,39 @@ def depth_in_camera(
     valid = front & (u >= 0) & (u < truth.shape[2]) & (v >= 0) & (v < truth.shape[1])
     index = (v.clamp(0, truth.shape[1] - 1) * truth.shape[2] + u.clamp(0, truth.shape[2] - 1)).flatten(1)
     depth = truth.flatten(1).gather(1, index).reshape(valid.shape)
+    unknown = valid & torch.isnan(depth)
+    if unknown.any():
+        scales = batch.cameras[sensor][:, :2] / camera[:, :2]
+        depth = torch.where(unknown, _nearest_covered(truth, pixels, scales), depth)
     if along is not None:
         depth = depth / along
     return torch.where(valid, depth, torch.full_like(depth, torch.nan))
+
+
+def _nearest_covered(truth: Tensor, pixels: Tensor, scales: Tensor) -> Tensor:
+    """The least finite depth of a map [B, H, W] under each target pixel [B, h, w], NaN where there is none.
+
+    Args:
+        truth: metres.
+        pixels: where the target pixels' centres lie in it [B, h, w, 2] (u, v).
+        scales: how many of its pixels make a target pixel, across and down [B, 2].
+    """
+    extents = scales.clamp(min=1)
+    half = extents[:, None, None] / 2
+    corner = pixels.new_tensor([truth.shape[2] - 1, truth.shape[1] - 1])
+    first = (pixels - half).ceil().clamp(min=0).minimum(corner)
+    last = ((pixels + half).ceil() - 1).clamp(min=0).minimum(corner)
+    columns, rows = (
+        [torch.minimum(first[..., axis] + k, last[..., axis]).long().flatten(1) for k in range(int(extent.ceil()))]
+        for axis, extent in enumerate(extents.amax(dim=0))
+    )
+    values = truth.flatten(1)
+    nearest = torch.full_like(rows[0], torch.inf, dtype=truth.dtype)
+    for row in rows:
+        for column in columns:
+            depth = values.gather(1, row * truth.shape[2] + column)
+            nearest = torch.fmin(nearest, depth)  # of a number and NaN it is the number
+    return torch.where(torch.isfinite(nearest), nearest, torch.nan).reshape(pixels.shape[:-1])
 
 
 def in_sight(inputs: NetworkInput) -> Tensor:

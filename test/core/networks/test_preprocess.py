@@ -7,11 +7,12 @@ import torch
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
-from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, normalised, prepare
+from spike_depth_core.networks.preprocess import RGB_MEAN, RGB_STD, depth_in_camera, network_camera, normalised, prepare
 from spike_depth_core.recipes import Supervised
 from spike_depth_core.recipes.views import mirrored, paired
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.batch import collate
+from spike_depth_core.samples.resize import resize_depth
 from test.core.factories import stereo_sample, undistorted, wall_pair, wall_texture
 
 TILTED = pose((0.3, -0.2, 0.1), (0.05, -0.1, 0.02, 0.99))
@@ -47,6 +48,43 @@ def test_right_hand_pictures_on_the_reference_canvas_keep_their_disparity():
         torch.testing.assert_close(inputs.images["rgb_right"][i, -1], inputs.images["rgb"][i, -1])
     apart = inputs.centres["rgb_right"] - inputs.centres["rgb"]
     torch.testing.assert_close(apart, torch.tensor([[b, 0.0, 0.0]] * 3), atol=1e-6, rtol=0)
+
+
+def with_depth(depth):
+    """A batch of one picture with a true depth [H, W]."""
+    height, width = depth.shape
+    rig = SensorRig.single("rgb", PinholeCamera.from_focal(width, height, width))
+    return collate([DepthSample(rig, rgb=np.zeros((height, width, 3), np.uint8), depth={"rgb": depth})])
+
+
+def test_a_sparse_truth_is_not_thinned_by_scaling_down():
+    """As when the sample is made smaller beforehand. At 7 to 3 no point lies between two pixels."""
+    rng = np.random.default_rng(0)
+    depth = np.where(rng.random((56, 98)) < 0.05, rng.uniform(2, 60, (56, 98)), np.nan).astype(np.float32)
+    depth[:14, :20] = np.where(rng.random((14, 20)) < 0.1, np.inf, depth[:14, :20])  # sky that is as sparse
+    batch = with_depth(depth)
+    camera, size = network_camera(batch.cameras["rgb"], 56, 98, 24 * 42)
+    found = depth_in_camera(batch, "rgb", camera, size)[0].numpy()
+    expected = np.full(size, np.nan, np.float32)
+    expected[4:28, 11:53] = resize_depth(depth, 42, 24)
+    np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(found).sum() > 0.75 * np.isfinite(depth).sum()
+    assert np.isinf(found).any()
+
+
+def test_a_dense_truth_is_picked_at_the_centre_with_its_sky():
+    rng = np.random.default_rng(1)
+    depth = np.where(rng.random((60, 90)) < 0.4, np.inf, rng.uniform(2, 60, (60, 90))).astype(np.float32)
+    batch = with_depth(depth)
+    focal, (cx, cy) = 90.0, (44.5, 29.5)
+    for fx, ox, oy in ((31.0, 13.3, 10.2), (80.0, 31.1, 17.7), (200.0, 40.0, 20.0)):
+        found = depth_in_camera(batch, "rgb", torch.tensor([[fx, fx, ox, oy]]), (32, 64))[0].numpy()
+        u = np.rint((np.arange(64) - ox) * focal / fx + cx).astype(int)
+        v = np.rint((np.arange(32) - oy) * focal / fx + cy).astype(int)
+        expected = np.full((32, 64), np.nan, np.float32)
+        rows, columns = (v >= 0) & (v < 60), (u >= 0) & (u < 90)
+        expected[np.ix_(rows, columns)] = depth[np.ix_(v[rows], u[columns])]
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_distortion_is_undone_by_the_canvas_and_by_the_depth():
