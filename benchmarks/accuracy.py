@@ -64,7 +64,7 @@ def run_subsets(
             continue
         frames: Frames = frames_of(subset)
         samples = track(frames, f"{label}: {sensor_names(subset)}", len(frames))
-        results[subset] = Evaluation(prior).run(samples, estimator, subset)
+        results[subset] = Evaluation(prior, independent=True).run(samples, estimator, subset)
     return results
 
 

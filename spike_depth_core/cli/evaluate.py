@@ -232,7 +232,7 @@ def evaluate(
         source = StoredFrames(samples)
         where = f"{len(source)} samples of {samples}"
     prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
-    evaluation = Evaluation(prior, crop=crop)
+    evaluation = Evaluation(prior, crop=crop, independent=world is not None)
 
     began = time.perf_counter()
     evaluation.run(track(source, "Evaluating", len(source)), estimator, chosen, reference)
@@ -288,9 +288,9 @@ def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] |
 
 def verdict(summary: dict[str, Any]) -> str:
     """The result in a line."""
-    low, high = summary["abs_rel_interval_95"]
     parts = [f"AbsRel {summary['abs_rel']:.3f}"]
-    if summary["frames"] >= 10:
+    if "abs_rel_interval_95" in summary and summary["frames"] >= 10:
+        low, high = summary["abs_rel_interval_95"]
         parts[0] += f" (95% of redraws {low:.3f} to {high:.3f})"
     if summary["row_prior_abs_rel"]:
         parts.append(f"{summary['ratio_to_row_prior']:.2f} of the row prior's")

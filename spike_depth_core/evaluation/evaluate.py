@@ -76,6 +76,8 @@ class Evaluation:
         row_prior: the baseline; without one its rows are left out.
         near, far: the scored range in metres.
         crop: `none`, or `garg` for KITTI.
+        independent: whether each frame is of a scene of its own, so that frames drawn anew tell how far their mean can be
+            relied on. Frames of a drive are alike; of them such an interval would hold the truth seldom.
 
     Attributes:
         frames: scores of the frames, in order.
@@ -85,11 +87,17 @@ class Evaluation:
     """
 
     def __init__(
-        self, row_prior: RowPrior | None = None, near: float = NEAR_M, far: float = FAR_M, crop: str = "none"
+        self,
+        row_prior: RowPrior | None = None,
+        near: float = NEAR_M,
+        far: float = FAR_M,
+        crop: str = "none",
+        independent: bool = False,
     ) -> None:
         if crop not in CROPS:
             raise ValueError(f"crop is one of {', '.join(CROPS)}, found {crop!r}")
         self.row_prior, self.near, self.far, self.crop = row_prior, near, far, crop
+        self.independent = independent
         self.frames: list[FrameScore] = []
         self.skipped: list[str] = []
         self.unanswered: list[str] = []
@@ -301,7 +309,8 @@ class Evaluation:
         prior = self.averages.get((ROW_PRIOR, "none"))
         result["row_prior_abs_rel"] = prior.mean()["abs_rel"] if prior else None
         result["ratio_to_row_prior"] = result["abs_rel"] / result["row_prior_abs_rel"] if prior else None
-        result["abs_rel_interval_95"] = network.interval("abs_rel")
+        if self.independent:
+            result["abs_rel_interval_95"] = network.interval("abs_rel")
         result["spread"] = network.spread()
         result["methods"] = {f"{m} ({s})": average.mean() for (m, s), average in self.averages.items()}
         if self._halves:

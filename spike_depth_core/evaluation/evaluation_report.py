@@ -68,7 +68,6 @@ def evaluation_report(
 
     network = evaluation.mean()
     prior = evaluation.mean(ROW_PRIOR) if evaluation.row_prior is not None else None
-    low, high = evaluation.averages[NETWORK, "none"].interval("abs_rel")
 
     def beside(key: str, unit: str = "", places: int = 3) -> str:
         return f"row prior {prior[key]:.{places}f}{unit}" if prior else ""
@@ -94,7 +93,8 @@ def evaluation_report(
             strong=[0],
         )
     ]
-    if network["frames"] >= 10:
+    if evaluation.independent and network["frames"] >= 10:
+        low, high = evaluation.averages[NETWORK, "none"].interval("abs_rel")
         text = f"AbsRel {network['abs_rel']:.3f}, 95% bootstrap interval over frames {low:.3f} to {high:.3f}."
         accuracy.insert(0, Text(text))
     methods = {name: NETWORK} | ({ROW_PRIOR: ROW_PRIOR} if prior else {})

@@ -56,7 +56,7 @@ def prior_of(samples):
 def evaluated():
     samples = [street(i, ("day", "night")[i % 2]) for i in range(5)]
     errors = [0.1, 0.5, 0.2, 0.3, 0.4]
-    evaluation = Evaluation(prior_of(samples), far=200.0).run(samples, Wrong(errors))
+    evaluation = Evaluation(prior_of(samples), far=200.0, independent=True).run(samples, Wrong(errors))
     return samples, evaluation
 
 
@@ -186,6 +186,20 @@ def test_report_holds_the_table(evaluated):
     html = render_report(evaluation_report(evaluation, "Depth", "five streets", "RGB", command="make it"))
     for text in (*HEADINGS[:3], "five streets", "row prior, median-scaled", "By light", "uncertainty worth", "make it"):
         assert text in html
+
+
+@pytest.mark.parametrize("independent", [True, False])
+def test_frames_of_a_drive_have_no_interval_as_streets_have(independent):
+    pytest.importorskip("matplotlib")
+    from spike_depth_core.evaluation.report import render_report
+
+    samples = [street(seed) for seed in range(10)]
+    evaluation = Evaluation(prior_of(samples), independent=independent).run(samples, Wrong(np.linspace(0, 0.4, 10)))
+    found = evaluation.summary()
+    html = render_report(evaluation_report(evaluation, "Depth", "", "RGB"))
+    assert "abs_rel" in found
+    said = ("abs_rel_interval_95" in found, "bootstrap interval" in html, "of redraws" in verdict(found))
+    assert said == 3 * (independent,)
 
 
 def test_no_depth_where_there_is_a_truth_is_told():
