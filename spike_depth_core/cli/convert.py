@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from spike_depth_core.cli.console import console, track
+from spike_depth_core.cli.options import typed
 from spike_depth_core.cli.paths import check_file
 from spike_depth_core.spikes import PackedSpikes, SpikeCameraParameters
 from spike_depth_core.spikes.formats import SUFFIXES, read_spikes, write_dat, write_spikes
@@ -38,6 +39,7 @@ class Camera(StrEnum):
 
 
 def convert(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(help="A recording (.dat, .npy, .npz), a bag (.mcap, .db3) or a video (.mp4, .avi, ...).")
     ],
@@ -71,20 +73,30 @@ def convert(
         raise ValueError(f"{target}: spikes are written to {', '.join((*SUFFIXES, *_BAGS))}")
     if source.resolve() == target.resolve():
         raise ValueError(f"{target} is the recording itself: choose another name for the result")
-    if source.suffix.lower() in _VIDEOS:
+    video, dat = source.suffix.lower() in _VIDEOS, source.suffix.lower() == ".dat"
+    bag = source.suffix.lower() in _BAGS or source.is_dir()
+    for has_effect, what, names in (
+        (video, "a video that is read", ("planes_per_frame", "camera", "seed")),
+        (not bag, "a file of planes or a video that is read", ("height", "width")),
+        (dat, "a .dat that is read", ("layout",)),
+        (target.suffix.lower() == ".dat", "a .dat that is written", ("target_layout",)),
+    ):
+        if not has_effect and (stray := typed(context, *names)):
+            raise ValueError(f"{', '.join(stray)}: only of {what}, found {source} to {target}")
+    if video:
         rate, frames = read_video(source, height, width)
         taken = itertools.islice(frames, first, None if count is None else first + count)
         parameters = SpikeCameraParameters(gain=VIDEO_GAIN) if camera is Camera.physical else None
         parts = spikes_from_frames(taken, rate, planes_per_frame, parameters, seed)
         summary = _write_parts(target, _read(source, track(_every(period_ns, parts), "frames")), target_layout)
-    elif source.suffix.lower() in _BAGS or source.is_dir():
+    elif bag:
         from spike_depth_core.bags import BagReader
         from spike_depth_core.bags.recording import spikes_of_bag
 
-        bag = BagReader(source)
-        parts = _planes_between(_every(period_ns, spikes_of_bag(bag)), first, count)
+        reader = BagReader(source)
+        parts = _planes_between(_every(period_ns, spikes_of_bag(reader)), first, count)
         summary = _write_parts(target, _read(source, track(parts, "packets")), target_layout)
-        for damage in bag.damage:
+        for damage in reader.damage:
             console.print(str(damage), style="yellow", highlight=False, soft_wrap=True)
     else:
         check_file(source)

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from spike_depth_core.samples import DepthSample
 
 Facts = list[tuple[str, str]]
+_RECORDING, _EXTRACTED = "spike recording", "extracted data set"
 
 
 def info(
+    context: typer.Context,
     path: Annotated[
         Path,
         typer.Argument(
@@ -26,8 +28,8 @@ def info(
             "files or shards, of KITTI frames, or of `export`."
         ),
     ],
-    height: Annotated[int | None, typer.Option(min=1, help="Rows of a .dat recording; 250 by default.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Columns of a .dat recording; 400 by default.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Rows of a recording; of a .dat 250 by default.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Columns of a recording; of a .dat 400 by default.")] = None,
     sheet: Annotated[
         Path | None,
         typer.Option(
@@ -39,23 +41,25 @@ def info(
     """Tell what a checkpoint, a spike recording, a sample, a sensor rig, a data set or a folder holds."""
     from spike_depth_core.cli.console import console, print_facts
     from spike_depth_core.cli.info_extracted import SHEET, contact_sheet, describe_extracted
+    from spike_depth_core.cli.options import typed
 
     if not path.exists():
         raise ValueError(f"{path} does not exist")
-    if (path / "manifest.json").is_file():
+    extracted = (path / "manifest.json").is_file()
+    kind, facts = (_EXTRACTED, describe_extracted(path, verify)) if extracted else describe(path, height, width)
+    if kind != _RECORDING and (stray := typed(context, "height", "width")):
+        raise ValueError(f"{', '.join(stray)}: only of a spike recording; {path} is no such: {kind}")
+    if not extracted and (stray := typed(context, "verify", "sheet")):
+        raise ValueError(
+            f"{', '.join(stray)}: only of a data set that spike-depth extract has made; {path} is no such: {kind}"
+        )
+    print_facts(f"{path}: {kind}", facts)
+    if extracted:
         from spike_depth_core.evaluation.pictures import write_png
 
-        facts = describe_extracted(path, verify)
-        print_facts(f"{path}: extracted data set", facts)
         sheet = sheet or path / SHEET
         write_png(sheet, contact_sheet(path))
         console.print(f"{sheet}", highlight=False, soft_wrap=True)
-        return
-    kind, facts = describe(path, height, width)
-    if verify or sheet is not None:
-        option = "--verify" if verify else "--sheet"
-        raise ValueError(f"{option} is of a data set that spike-depth extract has made; {path} is no such: {kind}")
-    print_facts(f"{path}: {kind}", facts)
 
 
 def describe(path: Path, height: int | None = None, width: int | None = None) -> tuple[str, Facts]:
@@ -74,7 +78,7 @@ def describe(path: Path, height: int | None = None, width: int | None = None) ->
 
         return "sample", describe_sample(load_sample(path))
     if suffix in (".dat", ".npy", ".npz"):
-        return "spike recording", describe_spikes(path, height, width)
+        return _RECORDING, describe_spikes(path, height, width)
     raise ValueError(
         f"{path}: expected .safetensors, .dat, .npy, .npz, .yaml, .mcap, .db3 or a folder, "
         f"found {suffix or 'no suffix'}"

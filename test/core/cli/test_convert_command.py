@@ -201,3 +201,26 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, suffix):
     assert f"b{suffix} cannot be written" in result.output.replace("\n", "")
     assert "Traceback" not in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["a.dat"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "only"),
+    [
+        ("a.npy", "b.dat", ["--camera", "physical", "--seed", 4], "a video that is read"),
+        ("a.dat", "b.npz", ["--planes-per-frame", 64], "a video that is read"),
+        ("a.npy", "b.dat", ["--layout", "sps100"], "a .dat that is read"),
+        ("a.mcap", "b.npy", ["--height", 8, "--width", 16], "a file of planes or a video that is read"),
+        ("a.dat", "b.npz", ["--target-layout", "upright"], "a .dat that is written"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(tmp_path, source, target, options, only):
+    spikes = PackedSpikes.from_planes(np.zeros((64, 250, 400), np.uint8))
+    if source == "a.mcap":
+        with BagWriter(tmp_path / source) as bag:
+            record_spikes(iter([spikes]), bag)
+    else:
+        write_spikes(tmp_path / source, spikes)
+    result = run(tmp_path / source, tmp_path / target, *options)
+    assert result.exit_code == 2
+    assert f"{', '.join(options[::2])}: only of {only}, found" in result.output.replace("\n", " ")
+    assert not (tmp_path / target).exists()

@@ -105,7 +105,16 @@ def test_what_only_a_data_set_has_is_not_passed_over(tmp_path, option):
     for path in (tmp_path, sample_path(tmp_path, 0), ROOT / "config" / "rigs" / "vehicle.yaml"):
         result = run(path, *option)
         assert result.exit_code == 2
-        assert f"{option[0]} is of a data set that spike-depth extract has made" in result.stderr
+        assert f"{option[0]}: only of a data set that spike-depth extract has made" in result.stderr
+        assert not result.stdout
+
+
+def test_a_size_is_of_a_spike_recording_alone(tmp_path):
+    save_sample(sample_path(tmp_path, 0), sample())
+    for path in (tmp_path, sample_path(tmp_path, 0), ROOT / "config" / "rigs" / "vehicle.yaml"):
+        result = run(path, "--height", 16)
+        assert result.exit_code == 2
+        assert "--height: only of a spike recording" in result.stderr
         assert not result.stdout
 
 
