@@ -133,6 +133,8 @@ def train(
     for line in source.check(stages):
         if first:
             console.print(line, highlight=False, soft_wrap=True)
+    if patience is not None and not source.validations:
+        raise ValueError("--patience counts validations, and there are no labelled samples for validation")
     labelled = ((sample.rig, *next(iter(sample.depth.items()))) for sample in source.labelled())
     truths = ((depth, rig.cameras[sensor]) for rig, sensor, depth in labelled)
     some = next(truths, None)
@@ -176,5 +178,5 @@ def train(
             ["sensors", f"best, step {best['step']}", f"last, step {lines[-1]['step']}"],
             [(k, f"{v:.4f}", f"{lines[-1]['validation'][k]:.4f}") for k, v in best["validation"].items()],
         )
-    state = "done" if finished else "stopped by --stop-after; the same command goes on"
-    console.print(f"{state}: {out / 'checkpoint.safetensors'}")
+    stopped = "stopped by --stop-after; the same command goes on"
+    console.print(f"done: {out / 'checkpoint.safetensors'}" if finished else stopped)

@@ -5,8 +5,9 @@ from typer.testing import CliRunner
 
 from spike_depth_core.cli import main
 from spike_depth_core.networks.checkpoint import load_checkpoint
-from spike_depth_core.samples.files import list_samples, load_sample
+from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.training import sources
+from test.core.factories import small_sample
 
 TINY = ["--frames", "8", "--validation-frames", "4", "--steps", "4", "--batch-size", "2", "--pixels", "1024"]
 
@@ -67,6 +68,21 @@ def test_what_cannot_be_negative_is_refused(option, tmp_path):
     assert result.exit_code == 2
     assert f"Invalid value for '{option}'" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_patience_needs_validations_and_a_stop_names_no_checkpoint_that_is_not_there(tmp_path):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    for i in range(2):
+        save_sample(sample_path(tmp_path / "data" / "train", i), small_sample(i, planes=16))
+    data = ["--data", str(tmp_path / "data")]
+    refused = train("supervised", tmp_path / "out", *data, "--patience", "1")
+    assert refused.exit_code == 2
+    assert "--patience counts validations" in refused.output
+    stopped = train("supervised", tmp_path / "out", *data, "--stop-after", "0")
+    assert stopped.exit_code == 0, stopped.output
+    assert "stopped by --stop-after" in stopped.output
+    assert "checkpoint.safetensors" not in stopped.output
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 
 def test_an_unknown_recipe_is_named(tmp_path):
