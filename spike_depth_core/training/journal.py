@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Journal:
             return
         lines = read_log(folder)
         kept = [line for line in lines if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        text = "".join(map(_line, kept))
         if self.path.exists() and text != self.path.read_text():
             write_atomically(self.path, text.encode())
         try:
@@ -37,7 +38,7 @@ class Journal:
     def write(self, values: dict[str, Any]) -> None:
         """Log what is known of `values["step"]`."""
         with open(self.path, "a") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(_line(values))
         if self._writer is not None:
             for name, value in scalars(values).items():
                 self._writer.add_scalar(name, value, values["step"])
@@ -47,6 +48,17 @@ class Journal:
         """Write what is left."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _line(values: dict[str, Any]) -> str:
+    """A line of the log. JSON has no NaN and no infinity: null stands for them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(entry) for name, entry in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(values), allow_nan=False) + "\n"
 
 
 def scalars(values: dict[str, Any]) -> dict[str, float]:
@@ -67,9 +79,13 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "log.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []  # what follows the last end of line is cut
     try:
-        return [json.loads(line) for line in lines]
+        return [json.loads(line, object_hook=_with_nan) for line in lines]
     except ValueError as error:
         raise ValueError(f"{path} is not a training's log: {error}") from error
+
+
+def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def validations_since_best(lines: list[dict[str, Any]]) -> int:

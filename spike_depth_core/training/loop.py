@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -81,7 +81,8 @@ class Trainer:
     Attributes:
         next_step: number of the step to come.
         skipped: steps without effect, because a gradient was not finite.
-        sums: of the losses since they were last logged, by name: for the caller, kept with the state.
+        sums: of the losses since they were last logged, by name, each with the number of steps that are in it, which
+            those that were skipped are not: for the caller, kept with the state.
     """
 
     def __init__(
@@ -176,13 +177,17 @@ class Trainer:
         write_atomically(path.with_suffix(".safetensors"), save(tensors, {"about": json.dumps(about)}))
 
     def load(self, path: str | Path) -> None:
-        """Go on from what `save` wrote. Raises ValueError when it belongs to another training."""
+        """Go on from what `save` wrote. Raises ValueError when it is damaged or belongs to another training."""
         path = Path(path).with_suffix(".safetensors")
-        about = read_metadata(path)
+        try:
+            about, tensors = read_metadata(path), load_file(path)
+        except (SafetensorError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a training's state: {error}; without it the training begins anew"
+            ) from error
         for key, value in self._identity().items():
             if about.get(key) != value:
                 raise ValueError(f"{path} is of another training: {_difference(key, about.get(key), value)}")
-        tensors = load_file(path)
 
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -200,7 +205,8 @@ class Trainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.next_step, self.skipped = about["next_step"], about["skipped"]
-        self.sums = {k: v.to(self.device) for k, v in part("sums.").items()}
+        # A state of an earlier version tells no number of steps: its next line is of those after it.
+        self.sums = {k: v.to(self.device) for k, v in part("sums.").items() if v.dim()}
 
     def _identity(self) -> dict[str, Any]:
         """What has to be equal for a training to go on, as JSON values."""

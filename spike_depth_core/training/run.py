@@ -71,7 +71,8 @@ class TrainingRun:
         self.out.mkdir(parents=True, exist_ok=True)
         state = self.out / "state.safetensors"
         samples = {domain: {f.folder.name: len(f.paths) for f in data.folders} for domain, data in self.data.items()}
-        origin = {"parent": self.parent, "samples": samples}
+        digests = {domain: {f.folder.name: f.digest for f in data.folders} for domain, data in self.data.items()}
+        origin = {"parent": self.parent, "samples": samples, "digests": digests}
         trainer = Trainer(self.recipe, self.options, self.device, self.start, origin)
         first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         if state.exists():
@@ -87,12 +88,16 @@ class TrainingRun:
             return True
         batches = load_batches(draws, trainer.next_step, self.workers, pin=self.device.type == "cuda")
         for step, requests, drawn in batches:
-            for name, value in trainer.step(drawn, requests).items():
-                trainer.sums[name] = trainer.sums[name] + value if name in trainer.sums else value
+            skipped = trainer.skipped
+            losses = trainer.step(drawn, requests)
+            for name, value in losses.items() if trainer.skipped == skipped else ():
+                summed = torch.stack([value.float(), torch.ones_like(value, dtype=torch.float32)])
+                trainer.sums[name] = trainer.sums[name] + summed if name in trainer.sums else summed
             done = step + 1
             shown: dict[str, float] = {}
             if done % LOG_EVERY == 0 and first:
-                shown = {name: round(float(value) / LOG_EVERY, 5) for name, value in trainer.sums.items()}
+                sums = {name: summed.tolist() for name, summed in trainer.sums.items()}
+                shown = {name: round(total / count, 5) for name, (total, count) in sums.items()}
                 trainer.sums = {}
                 rate = learning_rate(step, self.options)
                 seconds = round(spent + time.monotonic() - begin, 1)

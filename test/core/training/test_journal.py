@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from importlib.util import find_spec
 
@@ -41,6 +43,27 @@ def test_a_line_that_was_not_written_to_its_end_is_dropped(tmp_path):
     (tmp_path / "log.jsonl").write_text("no log\n")
     with pytest.raises(ValueError, match=r"log\.jsonl is not a training's log"):
         read_log(tmp_path)
+
+
+def test_what_is_no_number_is_written_as_json_has_it(tmp_path):
+    journal = Journal(tmp_path)
+    journal.write({**LOSS, "l1": math.nan})
+    journal.write({**SCORE, "validation": {"a": math.inf}})
+    journal.close()
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=refuse) for line in lines] == [
+        {**LOSS, "l1": None},
+        {**SCORE, "validation": {"a": None}},
+    ]
+    one, other = read_log(tmp_path)
+    assert math.isnan(one["l1"])
+    assert math.isnan(other["validation"]["a"])
+    Journal(tmp_path, 50).close()
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines
 
 
 def test_curves_have_names():

@@ -131,6 +131,34 @@ def test_a_state_of_other_samples_is_refused(folder, tmp_path):
         dataclasses.replace(make_run(folder, tmp_path, steps=2), data=fewer)()
 
 
+@dataclasses.dataclass
+class Countdown(Supervised):
+    """Its loss is 1, 2, 3, 4; the third has no finite gradient, and the fourth a part of its own."""
+
+    def loss(self, modules, batches, requests, step):
+        value = torch.tensor(float(step.number + 1)) + 0 * modules["student"].decoder.head.weight.sum()
+        return (value * torch.nan if step.number == 2 else value), ({"own": value} if step.number == 3 else {})
+
+
+def test_a_line_of_the_log_is_the_mean_of_the_steps_that_were_not_skipped(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "LOG_EVERY", 4)
+    run = make_run(folder, tmp_path, steps=4, time_limit_s=0.0)
+    run.recipe, run.validations = Countdown(SMALL), {}
+    while not run():  # the sums of the steps before a stop are in the state
+        pass
+    (line,) = read_log(tmp_path)
+    assert (line["skipped"], line["loss"], line["own"]) == (1, pytest.approx(7 / 3, abs=1e-5), 4)
+
+
+def test_a_state_that_is_cut_is_named(folder, tmp_path):
+    run = make_run(folder, tmp_path, steps=2)
+    Trainer(run.recipe, run.options).save(tmp_path / "state.safetensors")
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"state\.safetensors is not a training's state"):
+        run()
+
+
 def test_a_gradient_that_is_not_finite_changes_nothing():
     trainer = Trainer(Supervised(SMALL), LoopOptions(steps=4))
     before = {k: v.clone() for k, v in trainer.student.state_dict().items() if v.is_floating_point()}
