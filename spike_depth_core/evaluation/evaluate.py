@@ -76,8 +76,8 @@ class Evaluation:
         row_prior: the baseline; without one its rows are left out.
         near, far: the scored range in metres.
         crop: `none`, or `garg` for KITTI.
-        independent: whether each frame is of a scene of its own, so that frames drawn anew tell how far their mean can be
-            relied on. Frames of a drive are alike; of them such an interval would hold the truth seldom.
+        independent: whether each frame is of a scene of its own, so that frames drawn anew tell how far their mean is
+            to be relied on. Frames of a drive are alike; of them such an interval would hold the truth seldom.
 
     Attributes:
         frames: scores of the frames, in order.
