@@ -14,6 +14,7 @@ COLORS = ("#1f6feb", "#d1603d", "#2a9d6f", "#8a5cd6", "#c9a227", "#0f8b9d")
 BASELINE, BASELINE_COLOR = "row prior", "#8b949e"  # the same grey in every chart
 FONT_SIZE = 9
 INK, GRID = "#24292f", "#e4e7eb"
+PLACES = 1000  # beside one another in a timeline, of about a pixel each
 
 
 def _figure(title: str, x_label: str, y_label: str, width: float = 5.2, height: float = 3.1) -> tuple[Figure, Axes]:
@@ -127,9 +128,16 @@ def timeline(
     events: Sequence[tuple[float, str]] = (),
     x_label: str = "time (s)",
 ) -> Figure:
-    """Points over time by name, and vertical marks for events such as a dropped packet: (seconds, label)."""
+    """Points over time by name, and vertical marks for events such as a dropped packet: (seconds, label).
+
+    Of a long series those points are drawn that are the lowest or the highest of their place; the axis says so.
+    """
+    longest = max((len(y) for _, y in series.values()), default=0)
+    if longest > 2 * PLACES:
+        x_label += f"; of {-(-longest // PLACES)} points each the lowest and the highest are drawn"
     figure, axes = _figure(title, x_label, y_label, width=10.6, height=2.8)
     for index, (name, (x, y)) in enumerate(series.items()):
+        x, y = _extremes(x, y)
         axes.plot(x, y, label=name, color=_color(name, index), linewidth=0.8, marker=".", markersize=3.5)
     for time, label in events:
         axes.axvline(time, color=COLORS[1], linewidth=0.8)
@@ -145,3 +153,16 @@ def timeline(
     axes.set_ylim(bottom=0)
     _legend(axes)
     return figure
+
+
+def _extremes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest point of each of `PLACES` stretches, in order; a stretch of NaN stays a gap."""
+    if len(y) <= 2 * PLACES:
+        return x, y
+    kept = []
+    for stretch in np.array_split(np.arange(len(y)), PLACES):
+        known = np.isfinite(y[stretch])
+        for extreme in (np.where(known, y[stretch], np.inf).argmin(), np.where(known, y[stretch], -np.inf).argmax()):
+            kept.append(stretch[extreme])
+    chosen = np.unique(kept)
+    return x[chosen], y[chosen]

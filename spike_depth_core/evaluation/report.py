@@ -1,4 +1,5 @@
-"""A report as one HTML file that needs nothing else: it can be mailed, archived, opened without a network.
+"""A report as one HTML file that needs nothing else: it can be mailed, archived, opened without a network. Only a video
+that is too large for that stays beside it.
 
 A report is a title, some headline figures and named sections; a section is a list of blocks (`Text`, `Table`,
 `Picture`, `Chart`, `Video`). Who writes a report decides what is in it; this file decides how it looks.
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,8 @@ from spike_depth_core.extras import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LARGEST_VIDEO = 16_000_000  # bytes that are embedded, as text a third more: a page that can be mailed
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,25 @@ class Chart:
 
 @dataclass(frozen=True)
 class Video:
-    """A video or GIF file, embedded."""
+    """A video or GIF file: embedded, or where it is larger than `LARGEST_VIDEO` linked, and then it has to lie in the
+    folder of the report."""
 
     path: Path
     caption: str = ""
     kind: str = "video"
 
     @property
+    def is_linked(self) -> bool:
+        return Path(self.path).stat().st_size > LARGEST_VIDEO
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    @property
     def source(self) -> str:
+        if self.is_linked:
+            return quote(self.name)
         suffix = Path(self.path).suffix
         return _data_url(Path(self.path).read_bytes(), "video/mp4" if suffix == ".mp4" else "image/gif")
 

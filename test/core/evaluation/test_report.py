@@ -3,6 +3,7 @@
 import base64
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -74,6 +75,47 @@ def test_report_is_complete_in_itself(tmp_path):
     ]
     assert not re.search(r"""(src|href)=["']?https?:|@import|url\(""", html)
     assert base64.b64decode(page.sources[3].partition(",")[2]) == video.read_bytes()
+
+
+def test_a_large_video_is_linked_and_the_page_says_so(tmp_path):
+    video = tmp_path / "drive #1.mp4"
+    sizes = []
+    for size, linked in ((16_000_000, False), (16_000_001, True)):
+        with open(video, "wb") as file:
+            file.truncate(size)
+        path = write_report(tmp_path / "report.html", Report("Title", sections=[Section("a", [Video(video, "It.")])]))
+        page = Page(path.read_text())
+        sizes.append(path.stat().st_size)
+        assert ("lies beside it" in "".join(page.words)) is linked
+        if linked:
+            assert "drive #1.mp4" in page.words
+            assert [(tmp_path / unquote(source)).samefile(video) for source in page.sources] == [True, True]
+    assert sizes[0] > 20_000_000 > 100_000 > sizes[1]
+
+
+def test_long_timelines_are_thinned_such_that_peaks_stay():
+    x = np.arange(36_000) / 30
+    low, high = np.random.default_rng(0).uniform([[10], [20]], [[11], [21]], (2, 36_000))
+    low[[7, 20_001]] = 0.5, 99.0
+    high[30_000:31_000] = np.nan
+    figure = plots.timeline("Latency", {"low": (x, low), "high": (x, high)}, "ms")
+    assert figure.axes[0].get_xlabel() == "time (s); of 36 points each the lowest and the highest are drawn"
+    for line, values in zip(figure.axes[0].lines, (low, high), strict=True):
+        seconds, drawn = (np.asarray(part) for part in line.get_data())
+        assert 1900 < len(drawn) <= 2000
+        number = np.round(seconds * 30).astype(int)
+        assert (np.diff(number) > 0).all()
+        np.testing.assert_array_equal(drawn, values[number])
+        for place, known in enumerate(values.reshape(1000, 36)):
+            there = drawn[number // 36 == place]
+            if np.isfinite(known).any():
+                assert (np.nanmin(there), np.nanmax(there)) == (np.nanmin(known), np.nanmax(known))
+            else:
+                assert np.isnan(there).all()
+    assert len(Chart(figure).source) < 1_000_000
+    short = plots.timeline("Latency", {"": (x[:2000], low[:2000])}, "ms")
+    assert short.axes[0].get_xlabel() == "time (s)"
+    assert len(short.axes[0].lines[0].get_xdata()) == 2000
 
 
 def test_narrow_blocks_share_a_row():
