@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples.sample import DepthSample
-from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members, write_json
+from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members, write_json, write_whole
 from spike_depth_core.sensors import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
 
@@ -66,10 +65,7 @@ def encode_sample(sample: DepthSample) -> memoryview:
 
 def save_sample(path: str | Path, sample: DepthSample) -> None:
     """Write one sample. A kill at any moment leaves no half file behind under the sample's name."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(encode_sample(sample))
-    os.replace(temporary, path)
+    write_whole(Path(path), encode_sample(sample))
 
 
 def note_origin(note: Path, about: Mapping[str, Any], present: bool) -> None:
@@ -168,12 +164,14 @@ class SampleSummary:
         posed: whether its pose is known.
         arrays: by name, the bytes of each array of a file, and before them the width and height of a picture; None of
             a sample in a shard, where all of a folder are alike.
+        checksums: the CRC-32 that a file holds of each of its arrays, its description among them; none in a shard.
     """
 
     meta: Mapping[str, Any]
     depth: frozenset[str]
     posed: bool
     arrays: Mapping[str, tuple[int, ...]] | None = field(default=None, compare=False)
+    checksums: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, sample: DepthSample) -> SampleSummary:
@@ -194,6 +192,7 @@ def summary_of(path: str | Path | ShardMember) -> SampleSummary:
         with opened(path) as stream, np.load(stream, allow_pickle=False) as file:
             description = json.loads(file["description"].tobytes())
             stored = {member.filename.removesuffix(".npy"): member for member in file.zip.infolist()}
+        checksums = tuple(member.CRC for member in stored.values())
         del stored["description"]
         cameras = description["rig"]["sensors"]
         sizes = {name: (cameras[name]["width"], cameras[name]["height"]) for name in stored if name in IMAGES}
@@ -202,6 +201,7 @@ def summary_of(path: str | Path | ShardMember) -> SampleSummary:
             frozenset(description["depth"]),
             description.get("world_from_reference") is not None,
             {name: (*sizes.get(name, ()), member.file_size) for name, member in stored.items()},
+            checksums,
         )
     except FileNotFoundError:
         raise

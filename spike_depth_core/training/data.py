@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +48,13 @@ class SampleFolder:
     Args:
         folder: of the samples.
         count: how many of them, the first; all when None.
+        digest: of what is in them, where that is known already.
 
     Raises:
         ValueError: for a folder that holds fewer.
     """
 
-    def __init__(self, folder: str | Path, count: int | None = None):
+    def __init__(self, folder: str | Path, count: int | None = None, digest: str | None = None):
         self.folder = Path(folder)
         self.paths = list_samples(folder)
         if count is not None:
@@ -59,6 +62,7 @@ class SampleFolder:
                 raise ValueError(f"{folder} holds {len(self.paths)} samples, {count} expected")
             self.paths = self.paths[:count]
         self.images = load_sample(self.paths[0]).images
+        self._digest = digest
         self._usable: dict[tuple[tuple[int, ...], frozenset[str], float], np.ndarray] = {}
 
     @functools.cached_property
@@ -76,6 +80,18 @@ class SampleFolder:
                         "samples of a folder are of the same sensors and sizes"
                     )
         return found
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the samples are called and what is in them, by the checksums that files hold; of samples in
+        shards by what is told beside them, where no digest was given."""
+        if self._digest is None:
+            told = [
+                [path.stem, path.size, path.about] if isinstance(path, ShardMember) else [path.stem, summary.checksums]
+                for path, summary in zip(self.paths, self.summaries, strict=True)
+            ]
+            self._digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return self._digest
 
     @functools.cached_property
     def places(self) -> np.ndarray:

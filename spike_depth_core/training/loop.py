@@ -185,6 +185,8 @@ class Trainer:
             raise ValueError(
                 f"{path} is not a training's state: {error}; without it the training begins anew"
             ) from error
+        if "digests" in self.origin:  # which older states do not tell
+            about.get("origin", {}).setdefault("digests", self.origin["digests"])
         for key, value in self._identity().items():
             if about.get(key) != value:
                 raise ValueError(f"{path} is of another training: {_difference(key, about.get(key), value)}")

@@ -219,7 +219,8 @@ def _extracted(folder: Path) -> Source:
         "samples": {split: total.samples for split, total in data.totals().items()},
         "shards": data.digest,
     }
-    return Source({"": SampleFolders(data.folders("train"))}, extracted_validations(data), about)
+    folders = [SampleFolder(path, digest=data.digest) for path in data.folders("train")]
+    return Source({"": SampleFolders(folders)}, extracted_validations(data), about)
 
 
 def _files(folder: Path) -> Source:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
@@ -14,13 +15,13 @@ from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
-from spike_depth_core.samples.files import sample_path, save_sample
+from spike_depth_core.samples.files import load_sample, sample_path, save_sample
 from spike_depth_core.training import distributed
 from spike_depth_core.training import run as run_module
 from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
 from spike_depth_core.training.ema import ExponentialMovingAverage
 from spike_depth_core.training.journal import read_log
-from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
+from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate, read_metadata
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.stages import placed, run_stages
 from spike_depth_core.training.validation import Validation, mean_abs_rel
@@ -157,6 +158,33 @@ def test_a_state_that_is_cut_is_named(folder, tmp_path):
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"state\.safetensors is not a training's state"):
         run()
+
+
+def test_a_state_of_other_samples_of_the_same_names_and_sizes_is_refused(tmp_path):
+    """One pixel of one picture differs, and the folder is the same."""
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for i in range(4):
+        save_sample(sample_path(samples, i), small_sample(i, planes=32))
+    make_run(samples, tmp_path / "out", steps=2)()
+    make_run(samples, tmp_path / "out", steps=2)()
+    before = sample_path(samples, 3).stat().st_size
+    other = load_sample(sample_path(samples, 3))
+    other.rgb[10, 20] ^= 1
+    save_sample(sample_path(samples, 3), other)
+    assert sample_path(samples, 3).stat().st_size == before
+    with pytest.raises(ValueError, match=r"another training: origin\.digests\.source\.samples was .*, is now"):
+        make_run(samples, tmp_path / "out", steps=2)()
+
+
+def test_a_state_from_before_samples_were_told_by_their_checksums_is_taken_up(folder, tmp_path):
+    run = make_run(folder, tmp_path, steps=2, time_limit_s=0.0)
+    assert not run()
+    state = tmp_path / "state.safetensors"
+    about = read_metadata(state)
+    del about["origin"]["digests"]
+    save_file(load_file(state), state, {"about": json.dumps(about)})
+    assert run()
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():
