@@ -53,12 +53,16 @@ class DepthSample:
         for name in self.images:
             if name not in self.rig.cameras:
                 raise ValueError(f"the sample has {name}, but its rig has only {sorted(self.rig.cameras)}")
-            camera = self.rig.cameras[name]
-            found = self.size(name)
-            if found != (camera.height, camera.width):
+            camera, size = self.rig.cameras[name], self.size(name)
+            if size != (camera.height, camera.width):
                 raise ValueError(
-                    f"{name} is {found[1]}x{found[0]} pixels, but its camera is {camera.width}x{camera.height}"
+                    f"{name} is {size[1]}x{size[0]} pixels, but its camera is {camera.width}x{camera.height}"
                 )
+        for name, depth in self.depth.items():
+            its = self.rig.cameras.get(name)  # it may be that of an image that was not read
+            if its is not None and depth.shape != (its.height, its.width):
+                found = "x".join(map(str, reversed(depth.shape)))
+                raise ValueError(f"depth of {name} is {found} pixels, but its camera is {its.width}x{its.height}")
         pose = self.world_from_reference
         if pose is not None and (np.shape(pose) != (4, 4) or not np.isfinite(pose).all()):
             raise ValueError(f"world_from_reference must be a finite 4x4 matrix, found shape {np.shape(pose)}")
