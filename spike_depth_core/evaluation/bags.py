@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -190,10 +189,7 @@ class BagStore:
 
     def save(self, job: BagJob, result: dict[str, Any]) -> None:
         """Keep a result: whole, or not at all."""
-        path = self.path(job)
-        partial = path.with_suffix(".partial")
-        write_json(partial, result)
-        os.replace(partial, path)
+        write_json(self.path(job), result)
 
 
 def fingerprint(bag: Path) -> list[Any]:

@@ -210,12 +210,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON whole or not at all, and have it on the disk."""
+    """Write JSON as `write_whole` does."""
+    write_whole(path, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def write_whole(path: Path, content: memoryview | bytes) -> None:
+    """Write a file whole or not at all, and have it on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
         with open(partial, "wb") as file:
-            file.write(json.dumps(values, indent=1).encode() + b"\n")
+            file.write(content)
             sync(file)
         os.replace(partial, path)
         sync_folder(path.parent)

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from spike_depth_core.samples.files import note_origin
 from spike_depth_core.samples.readers.dataset import Frame
 from spike_depth_core.samples.readers.kitti_raw import FRAME_PERIOD_NS, KittiRaw
 from spike_depth_core.samples.readers.spike_kitti import HEIGHT, PLANES, SPIKE_CAMERAS, WIDTH, spikes_path
 from spike_depth_core.samples.resize import resize_picture
-from spike_depth_core.spikes import SpikeCameraParameters
+from spike_depth_core.spikes import SpikeCameraParameters, write_spikes
 from spike_depth_core.spikes.video import spikes_from_frames
 
 _LINKED = (*SPIKE_CAMERAS, "oxts", "velodyne_points", "proj_depth")
@@ -114,7 +112,8 @@ class SpikeKittiMaker:
             for path, spikes in zip(paths, parts, strict=True):
                 # Those before it had to be simulated anyway: the charge they leave is where it begins.
                 if not path.is_file():
-                    _save(path, spikes.planes())
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_spikes(path, spikes)
                 yield path
 
     def _link(self) -> None:
@@ -132,12 +131,3 @@ class SpikeKittiMaker:
             if source.exists() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(source, target)
-
-
-def _save(path: Path, planes: np.ndarray) -> None:
-    """Write planes whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.save(file, planes)
-    os.replace(temporary, path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -41,6 +42,34 @@ def test_a_damaged_file_names_itself(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"0000000\.npz"):
         load_sample(path)
+
+
+def test_depth_of_another_size_than_its_camera_names_the_file(tmp_path):
+    sample = small_sample()
+    path = sample_path(tmp_path, 0)
+    save_sample(path, sample)
+    with np.load(path) as file:
+        arrays = dict(file)
+    half = sample.depth["rgb"][::2, ::2]
+    np.savez(path, **{name: half if name.startswith("depth") else array for name, array in arrays.items()})
+    with pytest.raises(ValueError, match=r"0000000\.npz is not a readable sample file: depth of \w+ is 64x40 pixels"):
+        load_sample(path)
+    with pytest.raises(ValueError, match="depth of rgb is "):
+        dataclasses.replace(sample, depth={"rgb": half})
+
+
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = sample_path(tmp_path, 0)
+    path.write_bytes(b"an earlier sample")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            save_sample(path, small_sample())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"an earlier sample"
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
