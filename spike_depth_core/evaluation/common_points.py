@@ -4,8 +4,9 @@ A network is asked for depth in the frame of the first sensor it may use, the fr
 another's it would also be scored by how well it removes parallax, and sensors beside the reference would lose by that
 alone. Its answer is then brought to the reference's frame by the true geometry: the true point of each reference pixel
 is looked up in the answer, and how far the answer is off there, as a ratio, is put on the true depth. No estimate's own
-error decides where it is looked up, so nothing is counted twice and no holes are torn. Scored are the points that all
-of a group's sensors see: within their pictures, and not hidden there.
+error decides where it is looked up, so nothing is counted twice and no holes are torn. It is looked up at the nearest
+pixel, for between two pixels on either side of an edge an answer that is right would be found wrong. Scored are the
+points that all of a group's sensors see: within their pictures, where their own truth has something as far away.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from spike_depth_core.evaluation.evaluate import Estimator, truth_of
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.geometry.projection import points_of_depth
-from spike_depth_core.geometry.resample import sample_at
 from spike_depth_core.samples import DepthSample
 
-HIDDEN = 0.05
-"""A point that lies farther behind what a sensor's own truth has there, relative to it, is hidden from the sensor."""
+APART = 0.05
+"""A point whose depth is farther from what a sensor's own truth has there, as a ratio, is not what it sees there:
+behind it, it is hidden; before it, it is too thin for the sensor's pixels, or its edge falls beside them."""
 
 
 def places_seen(sample: DepthSample, reference: str, sensor: str) -> tuple[np.ndarray, np.ndarray]:
@@ -57,9 +57,8 @@ def places_seen(sample: DepthSample, reference: str, sensor: str) -> tuple[np.nd
         )
     u, v, z = (np.where(np.isfinite(places[..., i]), places[..., i], -1.0) for i in range(3))
     inside = (z > 0) & (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1)
-    column, row = (np.where(inside, x, 0).round().astype(int) for x in (u, v))
-    there = own[row, column]
-    seen = inside & ~np.isnan(there) & (z <= there * (1 + HIDDEN))
+    there = own[_nearest(np.where(inside[..., None], places, 0.0))]
+    seen = inside & (z <= there * (1 + APART)) & (z >= there / (1 + APART))
     return np.where(seen[..., None], places, np.nan), seen
 
 
@@ -74,11 +73,14 @@ def common_truth(sample: DepthSample, reference: str, sensors: Sequence[str]) ->
 
 
 def brought_to(sample: DepthSample, reference: str, sensor: str, answer: np.ndarray) -> np.ndarray:
-    """A map of a sensor's frame at the true points of the reference's pixels, bilinearly: [H, W], NaN where unseen."""
+    """A map of a sensor's frame at the true points of the reference's pixels: [H, W], NaN where unseen."""
     places, seen = places_seen(sample, reference, sensor)
-    pixels = torch.from_numpy(np.nan_to_num(places[None, ..., :2], nan=-1.0)).float()
-    found = sample_at(torch.from_numpy(np.ascontiguousarray(answer))[None, None].float(), pixels)[0, 0].numpy()
-    return np.where(seen, found, np.nan)
+    return np.where(seen, answer[_nearest(np.where(seen[..., None], places, 0.0))], np.nan)
+
+
+def _nearest(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(row, column) of the pixels nearest to places (u, v, ...) [H, W, ...]."""
+    return places[..., 1].round().astype(int), places[..., 0].round().astype(int)
 
 
 @dataclass(frozen=True)

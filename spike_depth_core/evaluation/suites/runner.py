@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from spike_depth_core.evaluation.baselines import RowPrior
-from spike_depth_core.evaluation.common_points import Answer, answer_of, common_truth
+from spike_depth_core.evaluation.common_points import APART, Answer, answer_of, common_truth
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation, truth_of
 from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import ROW_PRIOR_ROW, Preset, Row, Suite, View
@@ -198,7 +198,7 @@ class SuiteRun:
         """What a result is of: the training, and how and on what it is measured."""
         return {
             "trained": list(keys),
-            "measured": json.loads(json.dumps([asdict(view) for view in views])),
+            "measured": json.loads(json.dumps([asdict(v) | ({"apart": APART} if v.points else {}) for v in views])),
             "samples": {name: samples_digest(self.data[name] / "test") for name in sorted({v.domain for v in views})},
         }
 
