@@ -43,6 +43,12 @@ class World:
         heading: radians by which the rig looks to the right of where the vehicle drives: a camera at its side.
         tilt: radians by which the rig looks up, and nobody is told: how it was mounted, or the car is laden.
         options: `layout`, `speed`, `weather` and `town`, see `build_scene`.
+
+    Attributes:
+        scene: the street.
+        rig: where the sensors are, at its height over the road.
+        rain: the drops in the air; None where it does not rain.
+        suite: the sensors' own numbers.
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class World:
         self.scene: Scene = build_scene(seed, condition, camera_height=rig.height, **options)
         self.rig = replace(rig, height=self.scene.camera_height)
         weather = self.scene.weather
-        self._rain = RainField(seed, weather) if weather is not None and weather.rain_mm_h > 0.0 else None
+        self.rain = RainField(seed, weather) if weather is not None and weather.rain_mm_h > 0.0 else None
         self.suite = SensorSuite.draw(seed, self.scene.condition)
         self.supersample, self.workers = supersample, workers
         turn = pose((0.0, 0.0, 0.0), (0.0, float(np.sin(heading / 2)), 0.0, float(np.cos(heading / 2))))
@@ -115,8 +121,8 @@ class World:
                     workers=self.workers,
                     snapshot=snapshot,
                 )
-                if self._rain is not None:
-                    done.rain = self._rain.in_view(
+                if self.rain is not None:
+                    done.rain = self.rain.in_view(
                         camera, looking, time_s, span_s, done.depth, self.scene.light, snapshot.lamps
                     )
                 by_sensor[sensor] = done

@@ -27,7 +27,7 @@ from spike_depth_core.samples import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.world.drive import World, check_rate, check_times, noise_seed
 from spike_depth_core.world.motion import Motion
-from spike_depth_core.world.rain import RainField, RainInView
+from spike_depth_core.world.rain import RainInView
 from spike_depth_core.world.sensors import PLANES_PER_LEVEL
 
 START_S = 1.0  # time in the scene at which a drive begins where nobody says
@@ -90,9 +90,7 @@ class DrivePlayer:
         self._camera = sensor.camera(height, width, 0, noise_seed(world.scene.seed, 0))
         self._to_light = np.float32(_FULL_LIGHT / 65_535 / sensor.parameters.gain)
         self._light = np.empty((height, width), np.float32)
-        weather = world.scene.weather
-        raining = weather is not None and weather.rain_mm_h > 0.0
-        self._field = RainField(world.scene.seed, weather, _RAIN_REACH) if raining and weather is not None else None
+        self._field = world.rain
         self._rain: RainInView | None = None
         self._rain_s = 0.0
 
@@ -236,12 +234,12 @@ class DrivePlayer:
             return None
         time_s = time_ns * 1e-9
         if self._rain is None or abs(time_s - self._rain_s) > _RAIN_S:
-            scene, self._rain_s = self.world.scene, time_s + _RAIN_S
-            at = min(self.start_s + self._rain_s, self.start_s + self.duration_s)
+            scene, self._rain_s = self.world.scene, min(time_s + _RAIN_S, self.duration_s)
+            at = self.start_s + self._rain_s
             frame = min(round(self._rain_s * self.rate_hz), self.frame_count - 1)
             self._rain = self._field.in_view(
                 self.world.rig.cameras["spikes"], functools.partial(self.world.world_from, "spikes"), at, _RAIN_S,
-                self._depth[frame], scene.light, scene.headlamps(at),
+                self._depth[frame], scene.light, scene.snapshot(at).lamps, _RAIN_REACH,
             )  # fmt: skip
         return self._rain
 

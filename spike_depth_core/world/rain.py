@@ -92,15 +92,14 @@ class RainField:
     Args:
         seed: of the drops' places.
         weather: a rain.
-        reach: in diameters; a smaller one leaves out faint drops.
     """
 
-    def __init__(self, seed: int, weather: Weather, reach: float = REACH) -> None:
+    def __init__(self, seed: int, weather: Weather) -> None:
         random = np.random.default_rng([seed, 13])
         slope = drop_slope(weather.rain_mm_h)
         parts = []
         for low, high in pairwise(EDGES_MM):
-            far = min(reach * high * 1e-3, FARTHEST)
+            far = min(REACH * high * 1e-3, FARTHEST)
             box = 1.2 * far
             per_m3 = DROPS_PER_M3_PER_MM / slope * (math.exp(-slope * low) - math.exp(-slope * high))
             count = int(random.poisson(per_m3 * box**3))
@@ -113,7 +112,6 @@ class RainField:
             parts.append(part)
         self._drops = np.concatenate(parts)
         self._wind = np.array([*weather.wind, 0.0])
-        self._reach = reach
 
     def __len__(self) -> int:
         return len(self._drops)
@@ -127,6 +125,7 @@ class RainField:
         depth: np.ndarray,
         light: Lighting,
         lamps: np.ndarray,
+        reach: float = REACH,
     ) -> RainInView:
         """The drops that the camera may see within `span_s` of a time, its exposures' longest half.
 
@@ -134,6 +133,7 @@ class RainField:
             camera, world_from_camera: intrinsics, and 4x4 pose by time.
             depth: float32 [H, W] at that time.
             light, lamps: of the scene.
+            reach: in diameters; a smaller one leaves out faint drops.
         """
         pose = world_from_camera(time_s)
         rate = (world_from_camera(time_s + _STEP) - world_from_camera(time_s - _STEP)) / (2 * _STEP)
@@ -143,7 +143,7 @@ class RainField:
         velocities = np.empty((len(self._drops), 3))
         chosen = np.empty(len(self._drops), np.int64)
         count = _select(
-            self._drops, self._wind, self._reach, time_s, span_s, pose[:3, :3].copy(), pose[:3, 3].copy(),
+            self._drops, self._wind, reach, time_s, span_s, pose[:3, :3].copy(), pose[:3, 3].copy(),
             rate[:3, :3].copy(), rate[:3, 3].copy(), float(sides.max()), float(rows.max()), places, velocities, chosen,
         )  # fmt: skip
         places, velocities = places[:count].copy(), velocities[:count].copy()

@@ -371,3 +371,24 @@ def test_a_drive_in_the_rain_plays_its_drops(rig):
     assert counts[0].mean() == pytest.approx(counts[1].mean(), rel=0.03)
     again = player.again()
     np.testing.assert_array_equal(again.planes(1000).data, wet.data)
+
+
+@pytest.mark.parametrize("at", [0, 1700])
+def test_spikes_of_a_rainy_drive_see_the_drops_and_the_lamps_of_its_frames(rig, at):
+    options = {"weather": Weather.rain(40.0), "layout": "town", "speed": 10.0}
+    player = DrivePlayer.prepare(3, 0.1, "night", rig, rate_hz=10.0, start_s=2.0, workers=0, sensors=(), **options)
+    player.planes(at)
+    player.planes(64)
+    spikes = player._rain
+    frames = World(3, "night", rig, **options).render(player.start_s + player._rain_s, ("spikes",))["spikes"].rain
+    # Their diameters tell drops apart.
+    _, here, there = np.intersect1d(spikes.diameters, frames.diameters, return_indices=True)
+    assert len(here) == len(spikes.diameters) > 300
+    np.testing.assert_allclose(spikes.places[here], frames.places[there], atol=1e-9)
+    np.testing.assert_allclose(spikes.lamplight[here], frames.lamplight[there], rtol=1e-6)
+    missing = np.setdiff1d(np.arange(len(frames.diameters)), there)
+    assert len(missing) > 300
+    # Left out are the faint ones alone; those at the edges aside, which the longer time of the frames brings into view.
+    u, v = (frames.places[missing, :2] / frames.places[missing, 2:]).T * rig.cameras["spikes"].fx
+    inside = (np.abs(u) < 50) & (np.abs(v) < 30) & (frames.places[missing, 2] > 0.4)
+    assert (frames.places[missing, 2] > 800 * frames.diameters[missing])[inside].all()
