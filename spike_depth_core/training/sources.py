@@ -146,8 +146,8 @@ def rendered_domains(
         folder: of the samples.
         needs: by domain.
         pixels: of the network's pictures, see `needed_domain`.
-        frames, validation_frames: how many samples of each domain; validation is on the first domain alone, so that no
-            label of another is looked at.
+        frames, validation_frames: how many samples of each domain, in whole sequences; validation is on the first
+            domain alone, so that no label of another is looked at.
         render: whether this process renders; of several, one does.
         progress: called with domain and split, samples done, and samples in all.
 
@@ -158,17 +158,20 @@ def rendered_domains(
     folders = {name: domain_folder(folder / "domains", domain) for name, domain in domains.items()}
     labelled = next(iter(domains))
     counts = [(name, "train", frames) for name in domains] + [(labelled, "validation", validation_frames)]
-    for name, split, count in counts if render else ():
-        domain = domains[name]
-        for done, total in render_domain(folders[name] / split, domain, split, -(-count // domain.frames)):
+    sequences = {(name, split): -(-count // domains[name].frames) for name, split, count in counts}
+    for (name, split), count in sequences.items() if render else ():
+        for done, total in render_domain(folders[name] / split, domains[name], split, count):
             progress(f"{name}, {split}", done, total)
 
     def source() -> Source:
-        validation = validation_of(folders[labelled] / "validation")
+        # Of what is there, which may be more: another training has asked for it.
+        samples = {(name, split): count * domains[name].frames for (name, split), count in sequences.items()}
+        trained = {name: samples[name, "train"] for name in domains}
+        validation = validation_of(folders[labelled] / "validation", samples[labelled, "validation"])
         return Source(
-            {name: SampleFolders([folders[name] / "train"]) for name in domains},
+            {name: SampleFolders([SampleFolder(folders[name] / "train", count)]) for name, count in trained.items()},
             {} if validation is None else {labelled: validation},
-            {"domains": {name: {"samples": frames, **settings_of(domain)} for name, domain in domains.items()}},
+            {"domains": {name: {"samples": trained[name], **settings_of(domain)} for name, domain in domains.items()}},
         )
 
     return source
@@ -265,9 +268,9 @@ def validations_in(folder: Path) -> dict[str, Validation]:
     return found
 
 
-def validation_of(folder: Path) -> Validation | None:
-    """All sensors together and each alone, on the labelled samples of a folder; None without any."""
-    samples = SampleFolder(folder)
+def validation_of(folder: Path, count: int | None = None) -> Validation | None:
+    """All sensors together and each alone, on the labelled samples of a folder, or of its first; None without any."""
+    samples = SampleFolder(folder, count)
     images = tuple(sensor for sensor in SENSORS if sensor in samples.images)
     labelled = [p for p, s in zip(samples.paths, samples.summaries, strict=True) if s.depth >= set(images)]
     if not labelled:

@@ -7,6 +7,7 @@ from spike_depth_core.cli import main
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.training import sources
+from spike_depth_core.training.domain_needs import DomainNeeds
 from test.core.factories import small_sample
 
 TINY = ["--frames", "8", "--validation-frames", "4", "--steps", "4", "--batch-size", "2", "--pixels", "1024"]
@@ -44,6 +45,24 @@ def test_sequences_are_rendered_where_neighbours_are_compared(tmp_path):
     sequences = [load_sample(path, sensors=()).meta["sequence"] for path in list_samples(source / "train")]
     assert sequences == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1].training["recipe"] == "self_distillation"
+
+
+def test_a_training_learns_from_as_many_as_it_asked_for_whatever_others_have_rendered(tmp_path, monkeypatch):
+    """Sequences of three frames: for 8 there are 9."""
+
+    def render(folder, domain, split, sequences):
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(3 * sequences):
+            save_sample(sample_path(folder, i), small_sample(i, planes=8))
+        yield 3 * sequences, 3 * sequences
+
+    monkeypatch.setattr(sources, "render_domain", render)
+    needs = {"source": DomainNeeds(("spikes", "rgb"), 3)}
+    for frames, validation_frames, trained, judged in ((8, 4, 9, 6), (20, 10, 21, 12), (8, 4, 9, 6)):
+        source = sources.rendered_domains(tmp_path, needs, 1024, frames, validation_frames)()
+        assert len(source.data["source"]) == trained
+        assert source.about["domains"]["source"]["samples"] == trained
+        assert sum(len(batch) for batch in source.validations["source"].batches) == judged
 
 
 @pytest.mark.parametrize("recipe", ["supervised", "r2sdepth"])
