@@ -28,6 +28,7 @@ MOMENTS = 4
 """As many times as long as what counts for one independent moment a block has to be."""
 _EXACT = 14  # units up to which all signs are tried
 _DRAWS = 20_000
+_AT_ONCE = 2**22  # signs that are held at a time, a multiple of 4: so many fit in a word of the generator
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,15 @@ def sign_flip_p(differences: np.ndarray, seed: int = 0) -> float:
     if n == 0:
         return 1.0
     if n <= _EXACT:
-        flipped = np.arange(2**n)[:, None] >> np.arange(n) & 1
+        sums = (np.arange(2**n)[:, None] >> np.arange(n) & 1) @ differences
     else:
-        flipped = np.random.default_rng(seed).integers(0, 2, (_DRAWS, n), np.int8)
-        flipped[0] = 0
-    sums = np.abs(differences.sum() - 2 * (flipped.astype(np.float64) @ differences))
-    found = abs(differences.sum())
-    return float(np.mean(sums >= found * (1 - 1e-12)))
+        generator = np.random.default_rng(seed)
+        rows = max(4, _AT_ONCE // n // 4 * 4)  # whole words, so that the draws do not depend on it
+        parts = [min(rows, _DRAWS - begin) for begin in range(0, _DRAWS, rows)]
+        sums = np.concatenate([generator.integers(0, 2, (part, n), np.int8) @ differences for part in parts])
+        sums[0] = 0.0
+    found = differences.sum()
+    return float(np.mean(np.abs(found - 2 * sums) >= abs(found) * (1 - 1e-12)))
 
 
 def compare_drives(drives: Sequence[tuple[np.ndarray, np.ndarray]]) -> PairedTest:

@@ -1,5 +1,7 @@
 """The paired test against SciPy's, and on frames that are alike where a test over frames is deceived."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import signal, stats
@@ -31,6 +33,21 @@ def test_the_p_value_is_that_of_scipy(n):
         (differences,), np.sum, permutation_type="samples", n_resamples=2**14 if n < 15 else 50_000, rng=1
     )
     assert sign_flip_p(differences) == pytest.approx(expected.pvalue, abs=1e-9 if n < 15 else 0.01)
+
+
+def test_signs_are_drawn_in_parts_and_are_the_same_as_at_once(monkeypatch):
+    differences = np.random.default_rng(0).normal(0.03, 1, 1001)
+    at_once = np.random.default_rng(0).integers(0, 2, (2001, 1001), np.int8)
+    at_once[0] = 0
+    sums = np.abs((1 - 2.0 * at_once) @ differences)
+    monkeypatch.setattr(paired, "_DRAWS", 2001)
+    monkeypatch.setattr(paired, "_AT_ONCE", 2**15)
+    tracemalloc.start()
+    p = sign_flip_p(differences)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert p == pytest.approx(np.mean(sums >= abs(differences.sum()) * (1 - 1e-12)), abs=1e-12)
+    assert most < 2e6  # bytes, where all signs at once are 16 MB
 
 
 def test_fewer_drives_than_six_cannot_be_significant():
