@@ -19,11 +19,24 @@ from spike_depth_core.evaluation.suites.trained_stages import digest
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
+def common_seeds(results: Results) -> set[int]:
+    """The seeds that every row with results has.
+
+    Raises:
+        ValueError: when rows have results, and no seed in common.
+    """
+    seeds = {row: {result["seed"] for result in done} for row, done in results.items() if done}
+    common = set.intersection(*seeds.values()) if seeds else set()
+    if seeds and not common:
+        found = "; ".join(f"{row!r} has {', '.join(map(str, sorted(of)))}" for row, of in seeds.items())
+        raise ValueError(f"rows are compared by seeds that all have, and there is none: {found}")
+    return common
+
+
 def scores(results: Results, metric: str = "abs_rel") -> dict[str, dict[str, np.ndarray]]:
     """A metric by row and view, one value for each seed that every row with results has, in the order of results; NaN
-    where a result, joined from an older page, has not been asked for it."""
-    complete = [{result["seed"] for result in done} for done in results.values() if done]
-    seeds = set.intersection(*complete) if complete else set()
+    where a result, joined from an older page, has not been asked for it. Raises as `common_seeds` does."""
+    seeds = common_seeds(results)
     return {
         row: {
             view: np.array([r["views"][view].get(metric, math.nan) for r in done if r["seed"] in seeds], dtype=float)
@@ -62,6 +75,9 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
 
     Returns:
         What the rows say.
+
+    Raises:
+        ValueError: as `common_seeds`.
     """
     found = scores(results)
     scaled, within = scores(results, "median_scaled"), scores(results, "a1")
@@ -80,7 +96,7 @@ def write_page(suite: Suite, results: Results, out: Path, command: str, about: M
             return markdown_table(["view", *values], [[v, *(cells[row, v] for row in values)] for v in views])
         return markdown_table(["row", *views], [[row, *(cells[row, v] for v in views)] for row in values])
 
-    seeds = max((len(rows) for rows in results.values()), default=0)
+    seeds = len(common_seeds(results))
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [f"# {suite.title}", ""]
     lines += [f"`{command}`", "", f"AbsRel on test streets; {spread}.", ""]

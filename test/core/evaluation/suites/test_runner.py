@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spike_depth_core.evaluation.baselines import RowPrior
-from spike_depth_core.evaluation.suites import load_suite
+from spike_depth_core.evaluation.suites import load_suite, runner
 from spike_depth_core.evaluation.suites.runner import SuiteRun
 from spike_depth_core.evaluation.suites.suite import (
     ROW_PRIOR_ROW,
@@ -258,6 +258,37 @@ def test_rows_are_compared_by_seeds_that_all_have():
 
     found = scores({"a": [result(0, 0.1), result(2, 0.3)], "b": [result(k, k / 10) for k in range(3)], "c": []})
     assert {row: list(by_view["spikes"]) for row, by_view in found.items()} == {"a": [0.1, 0.3], "b": [0.0, 0.2]}
+
+
+def test_the_page_tells_the_number_of_seeds_that_all_rows_have(tmp_path):
+    def results(**seeds):
+        views = {"spikes": {"abs_rel": 0.2, "median_scaled": 0.2, "a1": 0.5}}
+        return {row: [{"seed": seed, "of": {}, "views": views} for seed in of] for row, of in seeds.items()}
+
+    def said(**seeds):
+        write_page(SUITE, results(**seeds), tmp_path, "command", {})
+        return (tmp_path / "toy.md").read_text().splitlines()[4]
+
+    assert said(first=(0, 1, 2), more=(2, 1)).endswith("standard deviation over 2 seeds.")
+    assert said(first=(0, 1, 2), more=(2,)).endswith("one seed.")
+    with pytest.raises(ValueError, match="there is none: 'first' has 0, 1; 'more' has 2"):
+        said(first=(1, 0), more=(2,))
+    assert scores(results(first=(), more=())) == {}
+
+
+def test_results_at_common_points_are_of_how_these_are_told(data, tmp_path, monkeypatch):
+    common = View("common", "source", ("rgb",), "spikes", points=("spikes", "rgb"))
+    suite = dataclasses.replace(SUITE, rows=(), views=(common, SUITE.views[0]), findings=lambda scores: [])
+    run = SuiteRun(suite, TINY, {"source": data / "source"}, tmp_path)
+    run.run_seed(0)
+    told = result_of(run, 0, ROW_PRIOR_ROW)
+    monkeypatch.setattr(runner, "APART", 0.1)
+    run.run_seed(0)
+    assert result_of(run, 0, ROW_PRIOR_ROW)["of"] != told["of"]
+    plain = dataclasses.replace(suite, views=SUITE.views[:1])
+    of = SuiteRun(plain, TINY, run.data, tmp_path / "plain")
+    of.run_seed(0)
+    assert "apart" not in str(result_of(of, 0, ROW_PRIOR_ROW)["of"])
 
 
 def test_a_gain_within_its_spread_is_not_met():
