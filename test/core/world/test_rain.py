@@ -1,12 +1,14 @@
 """Raindrops: how many, how large, how fast, and what an exposure makes of them."""
 
+import hashlib
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.geometry import PinholeCamera, SensorRig
+from spike_depth_core.resources import config_path
 from spike_depth_core.world import build_scene
 from spike_depth_core.world.rain import EDGES_MM, RainField, RainInView, fall_speed
 from spike_depth_core.world.weather import Weather
@@ -58,6 +60,48 @@ def test_there_are_as_many_drops_of_each_size_as_marshall_and_palmer_counted():
         expected = density * volume
         assert expected > 30
         assert abs(chosen.sum() - expected) < 4.0 * math.sqrt(expected)
+
+
+def turned(yaw, pose):
+    """A moving pose, turned about the world's vertical axis."""
+    turn = np.eye(4)
+    turn[:2, :2] = [[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]
+    return lambda time_s: turn @ pose(time_s)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.8, 2.4])
+def test_there_are_as_many_drops_at_the_sides_of_a_wide_lens(yaw):
+    rate = 30.0
+    slope = 4.1 * rate**-0.21
+    wide, sky = PinholeCamera.from_focal(400, 250, 150.0), np.full((250, 400), np.inf, np.float32)
+    diameters = np.linspace(EDGES_MM[0], EDGES_MM[-1], 10_001)
+    far = np.minimum(0.9 * 2.0 * diameters, 7.0)  # metres; diameters are in millimetres
+    volumes = 2 * 0.4 * 1.6 * (far**3 - 0.3**3) / 3.0
+    expected = 4 * (8000.0 * np.exp(-slope * diameters) * volumes).mean() * (EDGES_MM[-1] - EDGES_MM[0])
+    found = 0
+    for seed in range(4):
+        field = RainField(seed, Weather.rain(rate))
+        seen = field.in_view(wide, turned(yaw, level), 1.0, 0.0, sky, LIGHT, NO_LAMPS)
+        x, y, z = seen.places.T
+        chosen = (z > 0.3) & (z < np.minimum(0.9 * 2000.0 * seen.diameters, 7.0))
+        found += (chosen & (np.abs(x) > 0.9 * z) & (np.abs(x) < 1.3 * z) & (np.abs(y) < 0.8 * z)).sum()
+    assert expected > 1000
+    assert abs(found - expected) < 6.0 * math.sqrt(expected)  # some are seen twice: the lattice repeats itself
+
+
+@pytest.mark.parametrize(("name", "digest"), [("vehicle", "06e52081c0b73109"), ("stereo", "f5fa59af9c9be29b")])
+def test_lenses_as_the_shipped_rigs_have_see_the_drops_they_always_saw(name, digest):
+    # Taken before wider lenses were shown more of the lattice; samples were rendered with these drops.
+    rig = SensorRig.load(config_path(f"rigs/{name}.yaml"))
+    found = hashlib.sha256()
+    for seed, camera in enumerate(rig.cameras.values()):
+        field = RainField(seed, Weather.rain(20.0, wind=(1.0, -2.0)))
+        sky = np.full((camera.height, camera.width), np.inf, np.float32)
+        pose = turned(seed, lambda t: level(t, speed=15.0))
+        seen = field.in_view(camera, pose, 2.0, 0.0065, sky, LIGHT, NO_LAMPS)
+        for array in (seen.places, seen.velocities, 1e3 * seen.diameters):
+            found.update((np.round(array, 4) + 0.0).tobytes())
+    assert found.hexdigest()[:16] == digest
 
 
 def test_two_cameras_see_the_same_drops_and_time_moves_them():
