@@ -1,8 +1,8 @@
 """`simulator_node`: plays a drive through the procedural street in real time, as a vehicle's sensors would.
 
 The drive is rendered beforehand. Then spikes are made as they are sent, or beforehand too where that is asked for: a
-packet leaves when its last plane has been read out. Frames leave at their stamp, the middle of their exposure, and the
-true depth of that moment with them.
+packet leaves when its last plane has been read out. Frames leave at their stamp, and the true depth of
+that moment with them: it is the middle of their exposure, or the end of it if they are thermal.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ class World:
         """The sensors' output at a time, the vehicle's pose, and true depth in the frame of each sensor.
 
         Args:
-            time_s: the moment: exposures are centred on it, the spike planes end at it, depth is of it.
+            time_s: the moment: colour and near infrared exposures are centred on it, the spike planes and the thermal
+                camera's integration end at it, depth is of it.
             planes: how many spike planes.
             sensors: which of the rig's, right-hand ones (`rgb_right`) too; all if left out.
             sequence, frame: what to note in the sample's `meta`; the sequence is the seed if left out.

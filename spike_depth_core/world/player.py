@@ -244,7 +244,7 @@ class DrivePlayer:
         return self._rain
 
     def frame_time_ns(self, frame: int) -> int:
-        """Time of a frame: the middle of its exposure, and the moment of its truth."""
+        """Time of a frame: the moment of its truth; the middle of its exposure, or the end of it if it is thermal."""
         return round(frame * 1e9 / self.rate_hz)
 
     def image(self, sensor: str, frame: int) -> np.ndarray:

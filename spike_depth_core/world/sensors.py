@@ -282,7 +282,7 @@ class ThermalSensor:
         pixel_noise: fixed pattern left by the last flat-field correction, standard deviation in kelvin.
         offset: drift of the whole image in kelvin.
         softness: blur of the lens, standard deviation in pixels.
-        lag_s: thermal time constant of a pixel; the image trails behind by it.
+        lag_s: how long a pixel integrates, up to the moment of the pass: the image trails behind by half of it.
         seed: of the fixed pattern.
     """
 
@@ -308,7 +308,7 @@ class ThermalSensor:
         )
 
     def observe(self, rendered: Rendered, seed: int) -> np.ndarray:
-        """uint16 [H, W] in centikelvin."""
+        """uint16 [H, W] in centikelvin. The integration ends at the moment of the pass."""
         height, width = rendered.temperature.shape
         pattern = np.random.default_rng([self.seed, 0x7E4])
         fixed = pattern.standard_normal((height + 1, width), dtype=np.float32)

@@ -110,6 +110,16 @@ def test_thermal_fixed_pattern_stays():
     assert abs(columns[0].std() - 30) < 8
 
 
+@pytest.mark.parametrize("lag_s", [0.004, 0.01, 0.012])
+def test_thermal_trails_by_half_of_its_lag_on_average(lag_s):
+    scene = Flat(size=(8, 160))
+    scene.temperature[:, :80] = 300.0
+    scene.velocity[..., 0] = 1000.0
+    sensor = ThermalSensor(netd=0.0, column_noise=0.0, pixel_noise=0.0, softness=0.0, lag_s=lag_s)
+    warm = (sensor.observe(scene, 0)[4].astype(float) - 29_000).sum() / 1_000  # pixels that the edge has passed
+    assert (80 - warm) / 1000.0 == pytest.approx(lag_s / 2, abs=2e-4)
+
+
 def test_softening_keeps_the_light_and_has_its_width():
     point = np.zeros((21, 21), np.float32)
     point[10, 10] = 1.0
