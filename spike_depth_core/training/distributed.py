@@ -7,11 +7,16 @@ step, threads at every operation.
 
 from __future__ import annotations
 
+import datetime
 import os
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+PATIENCE = datetime.timedelta(days=7)
+"""How long processes wait for one another. The others wait for the first while it renders the samples, which may take
+days on few cores; by default they would give up after 30 minutes. If one dies, `torchrun` ends the others at once."""
 
 
 def start(device: torch.device) -> None:
@@ -20,7 +25,7 @@ def start(device: torch.device) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if device.type == "cuda" and device.index is None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group(backend_of(device))
+        dist.init_process_group(backend_of(device), timeout=PATIENCE)
         if device.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // dist.get_world_size()))
 

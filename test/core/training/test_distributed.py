@@ -63,13 +63,24 @@ def test_alone_nothing_changes():
     assert not distributed.any_process(False)
 
 
+def test_processes_wait_for_the_one_that_renders(monkeypatch):
+    """It may take days; the default of PyTorch is 30 minutes."""
+    waits = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **given: waits.update(given))
+    distributed.start(torch.device("cpu"))
+    assert waits["timeout"].days >= 2
+
+
 def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
     """Flags are on the CPU, which NCCL does not carry."""
     done = {}
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "set_device", lambda number: done.update(gpu=number))
-    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: done.update(backend=backend))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: done.update(backend=backend))
     distributed.start(torch.device("cuda"))
     assert done == {"gpu": 3, "backend": "cpu:gloo,cuda:nccl"}
     done.clear()
