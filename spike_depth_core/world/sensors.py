@@ -203,6 +203,7 @@ class ImageSensor:
         scale = self.key / max(float(rows.mean()), 1e-9)
         for _ in range(8):
             scale *= self.key / max(float(np.minimum(rows * scale, 1.0).mean()), 1e-9)
+            scale = min(scale, 1e30)  # of a picture without light, within what float32 holds: 0 times infinity is none
         seconds = scale * self.full_well / self.sensitivity
         gain = min(max(seconds / self.exposure_limit_s, 1.0), self.gain_limit)
         return min(max(seconds, 5e-5), self.exposure_limit_s), gain

@@ -80,6 +80,16 @@ def test_darkness_beyond_the_gain_stays_dark_and_noisy():
     assert abs(values.std() / expected.std() - 1) < 0.05
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-38, 1e-20])
+@pytest.mark.parametrize("rows", [4, 64])  # that have it, the others none
+def test_without_light_the_exposure_is_the_longest_and_the_picture_dark(level, rows):
+    sensor = plain(gain_limit=4.0, exposure_limit_s=0.01, read_noise=0.0)
+    scene = Flat(0.0)
+    scene.radiance[-rows:] = level
+    assert sensor.exposure(scene.radiance[..., :3]) == (0.01, 4.0)
+    assert sensor.observe(scene, 0).max() == 0
+
+
 def test_a_lamp_saturates_and_does_not_darken_the_rest():
     scene = Flat(0.1)
     scene.radiance[:8, :8] = 500.0
