@@ -149,18 +149,23 @@ def _on_processes(function: Callable[[Any], Any], jobs: Iterable[Any], workers: 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     """Do one job after the other, until there is nobody to hand them out."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(_attempt(function, connection.recv()))
 
 
-def _end_with_parent() -> None:
-    """A job may take hours: without who asked for it, it would go on beside the one that is begun in its place."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def end_with_parent() -> None:
+    """End this process with the one that started it, whatever it is at. A job may take hours, and would go on beside the
+    one that is begun in its place."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _end(code: int | None) -> str:

@@ -12,8 +12,6 @@ import math
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from numba import njit
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.workers import end_with_parent
 from spike_depth_core.world.drive import World, check_rate, check_times, noise_seed
 from spike_depth_core.world.motion import Motion
 from spike_depth_core.world.rain import RainInView
@@ -170,7 +169,7 @@ class DrivePlayer:
             # Spawned, not forked: a fork of a process with running threads can hang.
             context = multiprocessing.get_context("spawn")
             others = set(multiprocessing.active_children())
-            with ProcessPoolExecutor(workers, context, _start_worker, (plan, os.getpid())) as pool:
+            with ProcessPoolExecutor(workers, context, _start_worker, (plan,)) as pool:
                 futures = {pool.submit(_work, job): job for job in jobs}
                 try:
                     while futures:
@@ -288,18 +287,11 @@ def _blend(before, after, weight, scale, out):
 _worker: tuple[World, _Plan] | None = None
 
 
-def _start_worker(plan: _Plan, parent: int) -> None:
+def _start_worker(plan: _Plan) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the work
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()
     _worker = World(plan.seed, plan.condition, plan.rig, **plan.options), plan
-
-
-def _end_with(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _work(job: _Job) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
