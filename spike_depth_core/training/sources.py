@@ -88,8 +88,16 @@ def rendered_streets(
 
     Returns:
         What gives the source once all samples are there.
+
+    Raises:
+        ValueError: before any is rendered, for fewer than one of each format, or more than there are.
     """
     splits = (("train", frames, TRAIN_SEED), ("validation", validation_frames, VALIDATION_SEED))
+    for split, count, _ in splits:
+        try:
+            counts_of(count)
+        except ValueError as error:
+            raise ValueError(f"{split}: {error}") from error
     for split, count, first_seed in splits if render else ():
         for done, total in render_samples(folder / split, count, first_seed):
             progress(split, done, total)

@@ -74,11 +74,20 @@ def test_a_folder_without_data_is_said_before_streets_are_rendered_into_it(recip
     monkeypatch.setattr(sources, "render_samples", render)
     monkeypatch.setattr(sources, "render_domain", render)
     folder = tmp_path / "dta"
-    result = train(recipe, tmp_path / "run", "--data", str(folder))
+    result = train(recipe, tmp_path / "run", "--data", str(folder), "--validation-frames", "6")
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"{folder} holds no data set: rendering 37 streets into it")
     assert lines[1:] == ["spike-depth train: error: rendered long enough"]
+
+
+def test_too_few_streets_for_validation_are_refused_before_those_for_training_are_rendered(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sources, "render_samples", lambda *arguments: asked.append(arguments) or iter(()))
+    result = train("supervised", tmp_path, "--validation-frames", "5")
+    assert result.exit_code == 2
+    assert "validation: at least 6 samples, one of each format, asked for 5" in result.stderr
+    assert not asked
 
 
 @pytest.mark.parametrize("option", ["--stop-after", "--seed"])
