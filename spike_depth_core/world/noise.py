@@ -67,7 +67,7 @@ def noise3(x, y, z, seed):
 def grain(x, y, size, octaves, footprint, seed):
     """Sum of octaves of noise, zero mean, about [-1, 1]; octaves finer than the pixel's footprint fade out.
 
-    The coarsest features measure `size` metres, each next octave half of that at 0.7 of the amplitude. The fade is
+    The coarsest features measure `size` metres, each next octave 0.45 of that at 0.7 of the amplitude. The fade is
     what a lens and a pixel do to a fine texture: the mean stays, the contrast goes.
     """
     total, amplitude, norm = 0.0, 1.0, 0.0

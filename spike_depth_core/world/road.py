@@ -158,7 +158,8 @@ class Road:
     def mesh(self, near: float, far: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ground triangles over near <= s <= far.
 
-        Returns corners [T, 3, 3] in the world, their (s, d) [T, 3, 2], and material and column index int64 [T, 2].
+        Returns corners [T, 3, 3] in the world, their (s, d) [T, 3, 2], and material and column index int64 [T, 2];
+        nothing reads the column, but the digests of streets are of it too.
         """
         first = math.floor(max(near, self.start + 1) / STATION)
         last = math.ceil(min(far, self.end - 1) / STATION)

@@ -12,7 +12,7 @@ from spike_depth_core.world.lighting import BEAM, LAMP_WHITE, LAMP_WIDTH, OMNI, 
 from spike_depth_core.world.population import CHUNK, Block, Population
 from spike_depth_core.world.primitives import PrimitiveTable
 from spike_depth_core.world.towns import TOWNS
-from spike_depth_core.world.traffic import places
+from spike_depth_core.world.traffic import YAW, places
 from spike_depth_core.world.weather import Weather, draw_weather
 
 CONDITIONS = ("day", "dusk", "night")
@@ -186,7 +186,7 @@ class Scene:
 
             def moved(at: float) -> np.ndarray:
                 s, d = places(table, at, self.travelled(at), time_s, ego)
-                return road.frames(s, d, table[:, 10])
+                return road.frames(s, d, table[:, YAW])
 
             now = moved(time_s)
             rate = (moved(time_s + RATE_STEP) - moved(time_s - RATE_STEP)) / (2.0 * RATE_STEP)

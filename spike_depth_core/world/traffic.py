@@ -15,7 +15,7 @@ Look = tuple[int, np.ndarray, np.ndarray, int]
 
 WINDOW, BEHIND = 300.0, 60.0
 # Columns of a mover.
-START, SPEED, WITH_EGO, SWAY, RATE, PHASE, STREAM, OFFSET, SIDEWAYS, MOMENT, YAW, LIFT = range(12)
+START, SPEED, WITH_EGO, SWAY, RATE, PHASE, STREAM, OFFSET, SIDEWAYS, MOMENT, YAW = range(11)
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Movers:
         moment: float = 0.0,
     ) -> None:
         self.rows.append(
-            [start, speed, float(with_ego), sway, rate, phase, float(stream), offset, sideways, moment, yaw, 0.0]
+            [start, speed, float(with_ego), sway, rate, phase, float(stream), offset, sideways, moment, yaw]
         )
         self.looks.append(look)
 
