@@ -156,8 +156,10 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process with the one that started it, whatever it is at. A job may take hours, and would go on beside the
-    one that is begun in its place."""
+    """End this process with the one that started it, whatever it is at.
+
+    A job may take hours, and would go on beside the one that is begun in its place.
+    """
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
