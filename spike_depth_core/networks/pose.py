@@ -35,7 +35,9 @@ class PoseNetwork(nn.Module):
 
     Source: the PoseNet of R2SDepth and PackNet-SfM (Guizilini et al., CVPR 2020), after SfMLearner (Zhou et al., CVPR
     2017), with the rotation as a vector. Beside the pictures it sees `encoder.ray_maps`: rays differ from sample to
-    sample here, and with the height over the road the road's motion tells metres.
+    sample here, and with the height over the road the road's motion tells metres. It is given what changes from picture
+    to picture, not the pictures one beside the other: the first layer could subtract them itself, but takes three times
+    as many steps to come to it.
 
     Args:
         neighbours: how many pictures beside the target.
@@ -69,7 +71,8 @@ class PoseNetwork(nn.Module):
             raise ValueError(
                 f"this network compares {self.neighbours} neighbours to a picture, found {len(neighbours)}"
             )
-        out = self.head(self.layers(torch.cat([target, *neighbours, rays], dim=1))).mean(dim=(2, 3))
+        changes = [2 * (neighbour - target) for neighbour in neighbours]
+        out = self.head(self.layers(torch.cat([target, *changes, rays], dim=1))).mean(dim=(2, 3))
         motions = out.unflatten(1, (self.neighbours, 6))
         transforms = rigid_transform(ROTATION_UNIT * motions[..., 3:], TRANSLATION_UNIT * motions[..., :3])
         return list(transforms.unbind(1))
