@@ -36,8 +36,8 @@ class PoseNetwork(nn.Module):
     Source: the PoseNet of R2SDepth and PackNet-SfM (Guizilini et al., CVPR 2020), after SfMLearner (Zhou et al., CVPR
     2017), with the rotation as a vector. Beside the pictures it sees `encoder.ray_maps`: rays differ from sample to
     sample here, and with the height over the road the road's motion tells metres. It is given what changes from picture
-    to picture, not the pictures one beside the other: the first layer could subtract them itself, but takes three times
-    as many steps to come to it.
+    to picture, not the pictures one beside the other: the first layer could subtract them itself, but would have to
+    learn to.
 
     Args:
         neighbours: how many pictures beside the target.

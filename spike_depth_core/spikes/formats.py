@@ -229,7 +229,7 @@ def _sps100_padding() -> np.ndarray:
 
 
 def _chunks(spikes: PackedSpikes) -> list[tuple[int, int]]:
-    step = max(1, _CHUNK_BYTES // max(1, spikes.height * spikes.width))
+    step = _planes_at_once((len(spikes), spikes.height, spikes.width))
     return [(first, min(first + step, len(spikes))) for first in range(0, len(spikes), step)]
 
 
@@ -326,7 +326,7 @@ def _stored(archive: ZipFile, head: _Head) -> Iterator[np.ndarray]:
 
 
 def _planes_at_once(shape: tuple[int, ...]) -> int:
-    return max(1, _CHUNK_BYTES // (shape[1] * shape[2]))
+    return max(1, _CHUNK_BYTES // max(1, shape[1] * shape[2]))
 
 
 def _check_planes(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:

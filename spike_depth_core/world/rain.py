@@ -12,7 +12,7 @@ IJCV 2007); lamps it scatters as `lamps.phase` says. Farther drops than `REACH` 
 
 A lens that sees as far to its sides as those of the shipped rigs (`NARROW`) is shown one period of the lattice, the box
 around what is before it. Where it looks slantwise to the lattice the corners of its view reach out of that box: of the
-drops in the outer tenths of its columns up to 7 % are missing. Samples were rendered so, and shall stay what they are.
+drops at its sides a few are missing. Samples were rendered so, and shall stay what they are.
 Wider lenses see all the periods that their view reaches into.
 """
 

@@ -45,7 +45,7 @@ class Preset:
 PRESETS = {
     # Shows that everything runs; its figures mean nothing.
     "smoke": Preset(4, 4, 1e-3, 64 * 96, (8, 8, 16, 16, 16), 12, 3, 10, size=(48, 80)),
-    # One to three hours a seed on two cores, by suite.
+    # Hours a seed on two cores.
     "small": Preset(1500, 8, 1.5e-3, 6500, (16, 32, 64, 128, 192), 1200, 48, 100),
     # For a GPU.
     "full": Preset(20_000, 32, 2e-3, 160 * 256, (16, 32, 64, 128, 192), 12_000, 200, 200, size=(250, 400)),
