@@ -15,11 +15,13 @@ from spike_depth_core.recipes.teaching import Teaching
 TARGET, SOURCE = "spikes, target", "spikes, source"
 CONDITIONS = ("dusk", "night", "rain", "fog")
 SPIKES = (TARGET, SOURCE, *CONDITIONS)
-STEPS = {"pretrain": 3.0, "cross_modality": 0.5, "cross_domain": 0.5, "target_supervised": 1.0}
+STEPS = {"pretrain": 3.0, "cross_modality": 0.5, "cross_domain": 0.5, "target_supervised": 1.0, "source_only": 3.5}
 """Of the preset's. Published: 30, 10 and 20 epochs of the three stages, the first of which starts from ImageNet:
-without that it takes long until the errors of a network are those of its domain, and not of its youth."""
+without that it takes long until the errors of a network are those of its domain, and not of its youth. `source_only`
+has as many as the two stages of CFKD together."""
 SHORT: dict[str, Any] = {"self_teaching": Teaching("ema", 0.994)}
 """The published average is over a fifth of the last stage's steps, and so is this."""
+SOURCE_ONLY, RGB_START = "source only", "source only, from RGB"
 NO_DISTILLATION: dict[str, Any] = {"ckd": False, "fkd": False}
 
 
@@ -33,18 +35,30 @@ def _stages(
     )
 
 
-def _row(name: str, *stages: str, views: tuple[str, ...] = SPIKES, **settings: Any) -> Row:
-    return Row(name, functools.partial(_stages, ("pretrain", *stages), settings), views=views)
+def _row(
+    name: str, *stages: str, views: tuple[str, ...] = SPIKES, first: tuple[str, ...] = ("pretrain",), **settings: Any
+) -> Row:
+    return Row(name, functools.partial(_stages, (*first, *stages), settings), views=views)
 
 
 def compare(found: Scores) -> list[Finding]:
-    """Gap closure on the target; the paper's own table gives 0.41 for CFKD and 0.95 for all."""
-    source, best = found["source only"][TARGET], found["supervised on target"][TARGET]
+    """Gap closure on the target; the paper's own table gives 0.41 for CFKD and 0.95 for all. Its lower bound, Pre_src,
+    has never seen RGB: that and CFKD's losses are told apart by the second one here."""
+    best = found["supervised on target"][TARGET]
 
-    def closed(row: str, bound: float) -> Finding:
-        return at_least(f"share of the gap closed, {row}", (source - found[row][TARGET]) / (source - best), bound)
+    def closed(row: str, lower: str, bound: float) -> Finding:
+        source = found[lower][TARGET]
+        since = "" if lower == SOURCE_ONLY else f" since {lower!r}"
+        return at_least(
+            f"share of the gap closed, {row}{since}", (source - found[row][TARGET]) / (source - best), bound
+        )
 
-    return [closed("CFKD", 0.3), closed("all", 0.8)]
+    return [
+        closed("CFKD", SOURCE_ONLY, 0.3),
+        closed("all", SOURCE_ONLY, 0.8),
+        closed("CFKD", RGB_START, 0.0),
+        closed("all", RGB_START, 0.0),
+    ]
 
 
 SUITE = Suite(
@@ -52,8 +66,9 @@ SUITE = Suite(
     title="BiCross: from RGB to spikes, from the source to the target",
     rows=(
         _row("RGB, pretrained", views=("RGB, source",)),
+        _row(SOURCE_ONLY, first=("source_only",)),
         # Stage 2 without its distillations: the same start from the weights of RGB as CFKD's.
-        _row("source only", "cross_modality", **NO_DISTILLATION),
+        _row(RGB_START, "cross_modality", **NO_DISTILLATION),
         _row("CFKD", "cross_modality"),
         _row("CFKD without its gate", "cross_modality", gate="none"),
         _row("CFKD, ten times as strong", "cross_modality", ckd_weight=0.1, fkd_weight=0.1),
