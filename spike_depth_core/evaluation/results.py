@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spike_depth_core.networks.checkpoint import write_atomically
+from spike_depth_core.whole_files import write_whole
 
 
 def _plain(value: Any) -> Any:
@@ -33,7 +33,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write JSON that every reader accepts, whole or not at all: NaN and infinities, which JSON does not have, become
     null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(_plain(data), indent=2, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(_plain(data), indent=2, allow_nan=False) + "\n").encode())
 
 
 def machine() -> str:

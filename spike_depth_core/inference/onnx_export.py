@@ -31,12 +31,13 @@ import torch
 from torch import Tensor, nn
 
 from spike_depth_core.extras import how_to_install
-from spike_depth_core.networks.checkpoint import CheckpointInfo, write_atomically
+from spike_depth_core.networks.checkpoint import CheckpointInfo
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.encoder import ray_maps
 from spike_depth_core.networks.folding import folded
 from spike_depth_core.networks.fusion import FeatureMean, SelectiveFusion
 from spike_depth_core.networks.preprocess import CHANNELS, STRIDE
+from spike_depth_core.whole_files import write_json, write_whole
 
 OPSET = 17  # the first that has layer normalisation; what is newer, older runtimes on vehicles do not know
 SCHEMA = 1
@@ -213,9 +214,9 @@ def save_export(folder: Path, graphs: Mapping[str, bytes], info: CheckpointInfo,
         name: {"file": f"{name}.onnx", "sha256": hashlib.sha256(graph).hexdigest()} for name, graph in graphs.items()
     }
     for name, graph in graphs.items():
-        write_atomically(folder / f"{name}.onnx", graph)
+        write_whole(folder / f"{name}.onnx", graph)
     description = {"schema": SCHEMA, "opset": OPSET, "network": info.to_dict(), "graphs": files, "check": dict(check)}
-    write_atomically(folder / DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
+    write_json(folder / DESCRIPTION, description)
 
 
 def load_export(folder: Path) -> tuple[dict[str, bytes], CheckpointInfo]:

@@ -5,11 +5,9 @@ A file that is wrong in any way is refused with a message that names it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from safetensors.torch import save as save_tensors
 
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.networks.stereo import build_network
+from spike_depth_core.whole_files import write_json, write_whole
 
 SCHEMA = 1
 
@@ -85,27 +84,6 @@ class CheckpointInfo:
         )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a crash at any instant leaves the old file or the new one, a power cut
-    afterwards the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not every file system flushes folders, and the file is in its place
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 def save_checkpoint(
     path: str | Path, network: DepthNetwork, info: CheckpointInfo, compact: bool = False
 ) -> CheckpointInfo:
@@ -123,8 +101,8 @@ def save_checkpoint(
         tensors = {k: v.half() if v.dim() > 1 and v.is_floating_point() else v for k, v in tensors.items()}
     content = save_tensors(tensors)
     info = CheckpointInfo(**{**vars(info), "sha256": hashlib.sha256(content).hexdigest()})
-    write_atomically(path, content)
-    write_atomically(path.with_suffix(".json"), (json.dumps(info.to_dict(), indent=1) + "\n").encode())
+    write_whole(path, content)
+    write_json(path.with_suffix(".json"), info.to_dict())
     return info
 
 

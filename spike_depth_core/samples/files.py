@@ -17,9 +17,10 @@ import numpy as np
 
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples.sample import DepthSample
-from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members, write_json, write_whole
+from spike_depth_core.samples.shards import SHARD_SUFFIX, ShardMember, list_members
 from spike_depth_core.sensors import IMAGES, modality
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.whole_files import write_json, write_whole
 
 SUFFIX = ".npz"
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import secrets
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from spike_depth_core.whole_files import partial_name, put_in_place
+
 SHARD_SUFFIX = ".tar"
-PARTIAL_SUFFIX = ".partial"
-"""Of files that are being written, or that a killed process has left."""
 _SAMPLE, _ABOUT = ".npz", ".json"
 _BLOCK = 1 << 20
 
@@ -122,7 +120,7 @@ class ShardWriter:
         self._target = Path(folder) / path
         self._target.parent.mkdir(parents=True, exist_ok=True)
         # Two processes may write the same shard, where one was thought dead: each under a name of its own.
-        self._partial = self._target.with_name(f".{self._target.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+        self._partial = partial_name(self._target)
         self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by __exit__
         self._sha256 = hashlib.sha256()
         self.samples = self.size = 0
@@ -158,9 +156,7 @@ class ShardWriter:
         try:
             if kind is None and self.samples:
                 self._write(bytes(2 * tarfile.BLOCKSIZE))  # the end of an archive
-                sync(self._file)
-                os.replace(self._partial, self._target)
-                sync_folder(self._target.parent)
+                put_in_place(self._file, self._partial, self._target)
                 self.written = WrittenShard(self.path, self.samples, self.size, self._sha256.hexdigest())
         finally:
             self._file.close()
@@ -192,42 +188,3 @@ def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(file: BinaryIO) -> None:
-    """Have what was written on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names of a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON as `write_whole` does."""
-    write_whole(path, json.dumps(values, indent=1).encode() + b"\n")
-
-
-def write_whole(path: Path, content: memoryview | bytes) -> None:
-    """Write a file whole or not at all, and have it on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            sync(file)
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def partial_files(folder: str | Path) -> Iterator[Path]:
-    """What killed processes have left in a folder and below it."""
-    return Path(folder).rglob(f".*{PARTIAL_SUFFIX}")

@@ -38,11 +38,12 @@ from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.samples.files import SampleSummary, encode_sample
-from spike_depth_core.samples.shards import ShardWriter, WrittenShard, partial_files, write_json
+from spike_depth_core.samples.shards import ShardWriter, WrittenShard
 from spike_depth_core.streams import Timing
 from spike_depth_core.training.filters import Filter
 from spike_depth_core.training.manifest import MANIFEST, UNITS, Extraction, ExtractionOptions, Recording, UnitJob
 from spike_depth_core.training.splits import BLOCK, Unit, divide
+from spike_depth_core.whole_files import partial_files, write_json
 
 _LEAD_NS = 1_000_000_000  # of a bag before a part, beyond what the playback reads by itself, for its streams to settle
 _TRAIL_NS = 60_000_000_000  # after a part: where all is silent for longer, its last moments are let go as at the end

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from spike_depth_core.networks.checkpoint import write_atomically
+from spike_depth_core.whole_files import write_whole
 
 
 class Journal:
@@ -28,7 +28,7 @@ class Journal:
         kept = [line for line in lines if line["step"] <= step]
         text = "".join(map(_line, kept))
         if self.path.exists() and text != self.path.read_text():
-            write_atomically(self.path, text.encode())
+            write_whole(self.path, text.encode())
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # it is an extra

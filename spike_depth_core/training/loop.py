@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from spike_depth_core.networks.blocks import hold_statistics
-from spike_depth_core.networks.checkpoint import write_atomically
 from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Step
 from spike_depth_core.recipes.recipe import description
 from spike_depth_core.samples.batch import SampleBatch
 from spike_depth_core.training import distributed
 from spike_depth_core.training.ema import ExponentialMovingAverage
+from spike_depth_core.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Trainer:
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         about = {**self._identity(), "next_step": self.next_step, "skipped": self.skipped}
         # One file, so that weights and step number can never be of two different moments.
-        write_atomically(path.with_suffix(".safetensors"), save(tensors, {"about": json.dumps(about)}))
+        write_whole(path.with_suffix(".safetensors"), save(tensors, {"about": json.dumps(about)}))
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote. Raises ValueError when it is damaged or belongs to another training."""

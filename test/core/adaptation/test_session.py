@@ -128,7 +128,7 @@ def test_a_full_disk_keeps_what_was_and_is_tried_again(checkpoint, tmp_path, mon
         writes.append(path)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write_atomically", full)
+    monkeypatch.setattr(checkpoints, "write_whole", full)
     assert drive(session, start=20)[-1] == before[-1]
     assert "No space left" in session.failure
     assert session.status()["service_sha256"] == before[-1]
@@ -151,7 +151,7 @@ def test_a_full_disk_does_not_keep_from_undoing(checkpoint, tmp_path, monkeypatc
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "write_atomically", full)
+    monkeypatch.setattr(snapshots, "write_json", full)
     assert getattr(session, undo)() == expected
     assert (session.service.sha256, session.status()["service_sha256"]) == (expected, expected)
     assert same_weights(session.engine.service, load_checkpoint(session.path)[0])

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from spike_depth_core.adaptation import Snapshots
-from spike_depth_core.networks import checkpoint
 from spike_depth_core.networks.checkpoint import CheckpointInfo
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 
@@ -70,7 +69,7 @@ def test_a_crash_or_a_full_disk_at_any_call_leaves_a_snapshot_that_loads(
             raise failure
         return real(*arguments)
 
-    monkeypatch.setattr(checkpoint.os, function, failing)
+    monkeypatch.setattr(os, function, failing)
     last = 1
     for value in (2, 3):
         try:
@@ -85,7 +84,7 @@ def test_a_crash_or_a_full_disk_at_any_call_leaves_a_snapshot_that_loads(
     assert number(snapshots.latest()) == last
     snapshots.save(numbered(network, 9), info, {})
     assert number(snapshots.latest()) == 9.0
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
     complete = {path.with_suffix("") for path in snapshots.paths()}
     assert {path.with_suffix("") for path in tmp_path.iterdir()} == complete  # nothing half done is left
 

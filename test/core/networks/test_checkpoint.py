@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import stat
 
 import pytest
 import torch
@@ -35,26 +33,6 @@ def test_round_trip_is_exact(saved):
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert not again.training
-
-
-def test_names_are_on_the_disk_when_it_is_saved(saved, monkeypatch):
-    """A renamed file survives a power cut only once its folder has been flushed, too."""
-    network, info, path = saved
-    done = []
-    replace, fsync = os.replace, os.fsync
-
-    def flushed(handle):
-        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
-        fsync(handle)
-
-    def renamed(source, target):
-        done.append("name")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", flushed)
-    monkeypatch.setattr(os, "replace", renamed)
-    save_checkpoint(path, network, info)
-    assert done == ["file", "name", "folder"] * 2
 
 
 def test_compact_is_half_the_size_and_within_half_precision(saved, tmp_path):

@@ -19,7 +19,8 @@ from spike_depth_core.samples.files import (
     save_sample,
     summary_of,
 )
-from spike_depth_core.samples.shards import ShardWriter, list_members, partial_files, write_json
+from spike_depth_core.samples.shards import ShardWriter, list_members
+from spike_depth_core.whole_files import partial_files
 from test.core.factories import small_sample
 
 
@@ -121,11 +122,3 @@ def test_a_sample_that_is_damaged_in_its_shard_names_itself(tmp_path):
 def test_keys_are_those_that_webdataset_can_tell_apart(tmp_path):
     with ShardWriter(tmp_path, "a.tar") as shard, pytest.raises(ValueError, match=r"no dot and no slash, found 'a\.b'"):
         shard.add("a.b", b"", {})
-
-
-def test_json_is_written_whole(tmp_path):
-    write_json(tmp_path / "deep" / "a.json", {"a": 1})
-    assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": 1}
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "deep" / "a.json", {"a": object()})
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.json"]
