@@ -8,6 +8,7 @@ fine-tuning of zero-shot models", CVPR 2022).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,22 +23,22 @@ def blended(first: DepthNetwork, second: DepthNetwork, share: float) -> DepthNet
     """w = (1 - share) w_first + share w_second, of all weights and of the statistics of normalisation.
 
     Args:
-        first, second: of one architecture.
+        first, second: of one architecture, but for the size of the picture that they work on.
         share: of the second, 0 to 1.
 
     Returns:
-        A new network in evaluation mode.
+        A new network in evaluation mode, which works on pictures of the second one's size.
 
     Raises:
         ValueError: for two architectures, or a share that is none.
     """
-    if first.architecture != second.architecture:
+    if replace(first.architecture, pixels=second.architecture.pixels) != second.architecture:
         raise ValueError(
             f"networks to blend are of one architecture, found {first.architecture}, {second.architecture}"
         )
     if not 0 <= share <= 1:
         raise ValueError(f"a share is 0 to 1, found {share}")
-    network = build_network(first.architecture)
+    network = build_network(second.architecture)
     after = second.state_dict()
     network.load_state_dict(
         {

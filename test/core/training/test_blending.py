@@ -44,6 +44,13 @@ def test_weights_and_statistics_lie_on_the_straight_line():
         assert all(torch.equal(v, end[k]) for k, v in blended(first, second, share).state_dict().items())
 
 
+def test_what_was_trained_on_larger_pictures_works_on_those():
+    first, second = network(0), network(1)
+    second.architecture = dataclasses.replace(SMALL, pixels=64 * 96)
+    for share in (0.0, 0.5):
+        assert blended(first, second, share).architecture == second.architecture
+
+
 def test_stereo_networks_are_blended_too():
     architecture = dataclasses.replace(SMALL, stereo=True)
     found = blended(StereoNetwork(architecture), StereoNetwork(architecture), 0.5)
