@@ -44,10 +44,12 @@ def load_estimator(values: Mapping[str, Any]) -> Estimator:
     """The network that the parameters name.
 
     Raises:
-        ValueError: naming the checkpoint, the device or the backend and what is wrong with it.
+        ValueError: naming the checkpoint, the device, the backend or the picture's size and what is wrong with it.
     """
     torch.set_num_threads(values["threads"])
-    return DepthEstimator.load(values["checkpoint"] or None, values["device"], values["backend"])
+    return DepthEstimator.load(
+        values["checkpoint"] or None, values["device"], values["backend"], values["pixels"] or None
+    )
 
 
 class DepthNode(LifecycleNode):
@@ -274,6 +276,7 @@ class DepthNode(LifecycleNode):
                 "sha256": info.sha256,
                 "device": str(self._estimator.device),
                 "backend": self._estimator.backend,
+                "pixels": self._estimator.pixels,
                 "depth_min_m": near,
                 "depth_max_m": far,
             }

@@ -99,6 +99,15 @@ DEPTH_NODE = (
         change="configure",
     ),
     Parameter(
+        "pixels",
+        0,
+        "Size of the picture that the network works on, in pixels; 0 for what the checkpoint was trained on. Fewer "
+        "take less time and tell less (docs/results/picture_size.md); from 1 to 1023 there is no network.",
+        0,
+        10_000_000,
+        change="configure",
+    ),
+    Parameter(
         "threads",
         1,
         "Threads of the network on the CPU. Receiving needs a core of its own.",

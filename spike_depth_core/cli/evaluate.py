@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend, finite, typed
+from spike_depth_core.cli.options import Backend, Pixels, finite, typed
 from spike_depth_core.cli.paths import check_out, remove_earlier
 
 BAGS = "Bags"
@@ -77,6 +77,7 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     backend: Backend = None,
+    pixels: Pixels = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/evaluate"),
     compare: Annotated[
         Path | None,
@@ -191,7 +192,7 @@ def evaluate(
         from spike_depth_core.cli.replay import parse_topics
 
         options = evaluate_bags.options_of(
-            truth, parse_topics(topic), rig, sensors, reference, rate, truth_tolerance, device
+            truth, parse_topics(topic), rig, sensors, reference, rate, truth_tolerance, device, pixels
         )
         evaluate_bags.run(bags, checkpoint, compare, options, backend, block, workers, ray, out)
         return
@@ -207,7 +208,7 @@ def evaluate(
     from spike_depth_core.inference import DepthEstimator
     from spike_depth_core.samples.readers import open_dataset
 
-    estimator = DepthEstimator.load(checkpoint, device, backend)
+    estimator = DepthEstimator.load(checkpoint, device, backend, pixels)
     known = estimator.sensors
     chosen = parse_sensors(sensors, known)
     if reference is not None and reference not in known:
@@ -247,6 +248,7 @@ def evaluate(
         "seeds": [world, world + frames - 1] if world is not None else None,
         "checkpoint": {"file": str(checkpoint or "default"), "sha256": estimator.info.sha256},
         "backend": estimator.backend,
+        "pixels": estimator.pixels,
         "command": command,
         "elapsed_s": elapsed,
     }

@@ -227,6 +227,7 @@ def options_of(
     rate: float,
     truth_tolerance: float,
     device: str,
+    pixels: int | None,
 ) -> BagOptions:
     """The options of the command line as those of a job."""
     from spike_depth_core.cli.evaluate import parse_sensors
@@ -234,4 +235,4 @@ def options_of(
 
     place = None if rig is None else str(rig.resolve())
     chosen = parse_sensors(sensors, SENSORS)
-    return BagOptions(truth, topics, place, chosen, reference, rate, round(truth_tolerance * 1e9), device)
+    return BagOptions(truth, topics, place, chosen, reference, rate, round(truth_tolerance * 1e9), device, pixels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend
+from spike_depth_core.cli.options import Backend, Pixels
 
 if TYPE_CHECKING:
     from spike_depth_core.geometry import SensorRig
@@ -60,6 +60,7 @@ def infer(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     backend: Backend = None,
+    pixels: Pixels = None,
 ) -> None:
     """Metric depth from any non-empty set of sensors.
 
@@ -126,7 +127,7 @@ def infer(
                 f"warning: no --rig and no --focal: a focal length of {used:.0f} px is assumed; depth scales with it",
                 err=True,
             )
-    estimator = DepthEstimator.load(checkpoint, device, backend)
+    estimator = DepthEstimator.load(checkpoint, device, backend, pixels)
     if "spikes" in images:
         first = max(0, last - estimator.spike_planes)
         images["spikes"] = images["spikes"].slice(first, last)
@@ -153,6 +154,7 @@ def infer(
         "rectified": any(sensor_rig.cameras[estimate.reference].distortion),
         "checkpoint_sha256": estimator.info.sha256,
         "backend": estimator.backend,
+        "pixels": estimator.pixels,
         "depth_m": {q: float(np.percentile(estimate.depth, p)) for q, p in (("p5", 5), ("p50", 50), ("p95", 95))},
         "uncertainty_median": float(np.median(estimate.uncertainty)),
         "timings_ms": {

@@ -16,6 +16,12 @@ Backend = Annotated[
     ),
 ]
 
+Pixels = Annotated[
+    int | None,
+    # The least is that of `networks.depth_network`, which takes long to import.
+    typer.Option(min=1024, metavar="N", help="Size of the picture the network works on; its own by default."),
+]
+
 
 def finite(value: float | None) -> float | None:
     """Callback of an option: refuse what a range of numbers lets through and is no time, rate or size."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spike_depth_core.cli.options import Backend, finite, typed
+from spike_depth_core.cli.options import Backend, Pixels, finite, typed
 
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
@@ -117,6 +117,7 @@ def replay(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     backend: Backend = None,
+    pixels: Pixels = None,
 ) -> None:
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
 
@@ -165,7 +166,7 @@ def replay(
     poses = find_odometry(reader, odometry) if adapt or parallax else None
     if parallax and poses is None:
         raise ValueError(f"--parallax needs to know how the vehicle moves: {bag} has no odometry")
-    estimator = DepthEstimator.load(checkpoint, device, backend)
+    estimator = DepthEstimator.load(checkpoint, device, backend, pixels)
     topics = find_sensors(reader, parse_topics(topic))
     truth_topic = find_truth(reader, truth)
     prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None

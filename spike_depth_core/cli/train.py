@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import finite
+from spike_depth_core.cli.options import Pixels, finite
 from spike_depth_core.cli.paths import check_out
 
 
@@ -49,9 +49,7 @@ def train(
             callback=finite, min=0.0, help="Minutes after which to stop; the same command goes on from there."
         ),
     ] = None,
-    pixels: Annotated[
-        int | None, typer.Option(min=1024, help="Image size the network works on; its own when left out.")
-    ] = None,
+    pixels: Pixels = None,
     init: Annotated[
         Path | None,
         typer.Option(help="Checkpoint to start from instead of random weights; `default`: the shipped one."),

@@ -49,6 +49,7 @@ class BagOptions:
         rate_hz: the most frames in a second of a bag; 0 for all.
         truth_tolerance_ns: the most that a truth may be from its moment.
         device: where the network runs.
+        pixels: size of the picture it works on; the checkpoint's own when None.
     """
 
     truth: str | None = None
@@ -59,6 +60,7 @@ class BagOptions:
     rate_hz: float = 0.0
     truth_tolerance_ns: int = TOLERANCE_NS
     device: str = "cpu"
+    pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def evaluate_bag(job: BagJob) -> dict[str, Any]:
         torch.set_num_threads(job.threads)
     options = job.options
     bag = BagReader(job.bag)
-    estimator = DepthEstimator.load(job.checkpoint, options.device, job.backend)
+    estimator = DepthEstimator.load(job.checkpoint, options.device, job.backend, options.pixels)
     if estimator.info.sha256 != job.sha256:
         raise ValueError(f"{job.checkpoint or 'the shipped checkpoint'} is not what it was: its sha256 has changed")
     topics = find_sensors(bag, options.topics)

@@ -81,7 +81,11 @@ class DepthEstimator:
 
     @classmethod
     def load(
-        cls, checkpoint: str | Path | None = None, device: torch.device | str = "cpu", backend: str | None = None
+        cls,
+        checkpoint: str | Path | None = None,
+        device: torch.device | str = "cpu",
+        backend: str | None = None,
+        pixels: int | None = None,
     ) -> DepthEstimator:
         """Load a checkpoint; the one shipped with the package when none is named.
 
@@ -90,11 +94,12 @@ class DepthEstimator:
             device: see `checked_device`; "auto" is the CPU where ONNX Runtime is to compute.
             backend: one of `BACKENDS`; None is PyTorch for a checkpoint, ONNX Runtime for a folder. ONNX Runtime uses
                 as many threads as PyTorch is set to.
+            pixels: size of the picture that the network works on; the checkpoint's own when None. Fewer take less time.
 
         Raises:
             CheckpointError, ExportError: naming the file, or the package that is missing, and what is wrong.
-            ValueError: for a device this machine does not have or the backend does not use. There is no silent fall
-                back to the CPU.
+            ValueError: for a device this machine does not have or the backend does not use, and for a picture that is
+                too small. There is no silent fall back to the CPU.
         """
         if backend not in (None, *BACKENDS):
             raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
@@ -111,14 +116,17 @@ class DepthEstimator:
         threads = torch.get_num_threads()
         if exported:
             graphs, info = load_export(path)
-            return cls(OnnxNetwork(graphs, info.architecture, threads), info)
+            architecture = info.architecture if pixels is None else replace(info.architecture, pixels=pixels)
+            return cls(OnnxNetwork(graphs, architecture, threads), info)
         network, info = load_checkpoint(path)
+        architecture = info.architecture if pixels is None else replace(info.architecture, pixels=pixels)
+        network.architecture = architecture
         if backend == AUTO:
             able = place.type == "cpu" and installed() and is_exportable(info.architecture)
             backend = ONNX_RUNTIME if able else TORCH
         if backend in (None, TORCH):
             return cls(network, info, place)
-        return cls(OnnxNetwork(export(network), info.architecture, threads), info)
+        return cls(OnnxNetwork(export(network), architecture, threads), info)
 
     @classmethod
     def untrained(cls, seed: int = 0, architecture: Architecture | None = None) -> DepthEstimator:
@@ -132,6 +140,11 @@ class DepthEstimator:
     def sensors(self) -> tuple[str, ...]:
         """The sensors this network can use."""
         return self.network.architecture.sensors
+
+    @property
+    def pixels(self) -> int:
+        """Size of the picture that the network works on; larger ones are scaled down to it."""
+        return self.network.architecture.pixels
 
     @property
     def backend(self) -> str:

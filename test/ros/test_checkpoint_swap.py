@@ -22,6 +22,7 @@ from test.ros.test_runtime_parameters import Setter
 
 SMALL = Architecture(widths=(8, 8, 8, 8, 8), trunk_blocks=1, pixels=32 * 32)
 FACTOR = 1.5
+PIXELS = 2048  # other than what the checkpoints were trained on
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,9 @@ class Loader:
 @pytest.fixture
 def scene(graph, checkpoints):
     loader = Loader()
+    path = str(checkpoints / "near.safetensors")
     node = graph.add_depth_node(
-        loader, checkpoint=str(checkpoints / "near.safetensors"), backend="torch", reference="spikes", debug=False
+        loader, checkpoint=path, backend="torch", pixels=PIXELS, reference="spikes", debug=False
     )
     vehicle, observer = graph.add(Vehicle), graph.add(Observer)
     vehicle.connect(observer.wait)
@@ -120,6 +122,7 @@ def test_weights_change_between_two_images_and_no_image_is_missing(scene, checkp
     after = drive(vehicle, observer, 2)
     status = model(observer)
     assert (status["checkpoint"], status["changes"], status["loading"], status["level"]) == (path, "1", "", OK)
+    assert status["pixels"] == str(PIXELS)
     assert (node._pipeline.tally.failures, node._pipeline.tally.skipped.total()) == (0, skipped)
     road = before[min(before)]
     factors = [float(np.nanmedian(d / road)) for part in (before, during, changing, after) for d in part.values()]

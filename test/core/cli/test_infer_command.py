@@ -40,6 +40,16 @@ def run(files, out, *more, checkpoint="small.safetensors", looks_at="spikes"):
     return CliRunner().invoke(app, ["infer", *map(str, arguments)])
 
 
+def test_the_picture_may_be_smaller_than_what_was_trained_on(files, tmp_path):
+    assert run(files, tmp_path / "a", "--focal", 50).exit_code == 0
+    assert run(files, tmp_path / "b", "--focal", 50, "--pixels", 1024).exit_code == 0
+    found = [json.loads((tmp_path / name / "metrics.json").read_text())["pixels"] for name in ("a", "b")]
+    assert found == [2048, 1024]
+    one, other = (np.load(tmp_path / name / "depth.npy") for name in ("a", "b"))
+    assert one.shape == other.shape
+    assert not np.allclose(one, other, rtol=1e-3)
+
+
 @pytest.fixture
 def never_loads(monkeypatch):
     """Whatever is found only when the network is loaded or has computed is found too late."""

@@ -1,6 +1,7 @@
 """ONNX graphs compute what PyTorch does, for any sensors and sizes; what cannot be exported or loaded is named."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,22 @@ def test_the_estimator_gives_the_same_depth_by_either(checkpoint, folder, refere
             np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
             np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-4)
             assert (found.sensors, found.reference) == (expected.sensors, expected.reference)
+
+
+def test_a_picture_of_another_size_is_as_of_a_checkpoint_that_was_trained_on_it(checkpoint, folder, tmp_path):
+    sample = small_sample()  # 64x48
+    smaller = replace(SMALL, pixels=1024)
+    save_checkpoint(tmp_path / "smaller.safetensors", trained(SMALL, 1), CheckpointInfo(smaller))
+    expected = DepthEstimator.load(tmp_path / "smaller.safetensors").estimate(sample, "rgb", ("rgb",)).depth
+    for one in (checkpoint, folder):
+        for backend in ("torch", "onnxruntime")[one == folder :]:
+            own = DepthEstimator.load(one, backend=backend)
+            other = DepthEstimator.load(one, backend=backend, pixels=1024)
+            assert (own.pixels, other.pixels) == (SMALL.pixels, 1024)
+            np.testing.assert_allclose(other.estimate(sample, "rgb", ("rgb",)).depth, expected, rtol=1e-4)
+            assert np.abs(own.estimate(sample, "rgb", ("rgb",)).depth / expected - 1).max() > 1e-2
+    with pytest.raises(ValueError, match="1024 at least, found 5"):
+        DepthEstimator.load(checkpoint, pixels=5)
 
 
 def test_auto_takes_what_is_there_and_can(checkpoint, tmp_path, monkeypatch):
