@@ -22,7 +22,7 @@ def generate_launch_description() -> LaunchDescription:
             "namespace", default_value="", description="Namespace of the nodes, and of what RViz shows."
         ),
         DeclareLaunchArgument("seed", default_value="700000", description="Which street is driven."),
-        DeclareLaunchArgument("condition", default_value="day", description="Light and weather: day, dusk or night."),
+        DeclareLaunchArgument("condition", default_value="day", description="Light: day, dusk or night."),
         DeclareLaunchArgument("duration", default_value="20.0", description="Length of the drive, in seconds."),
         DeclareLaunchArgument(
             "parallax", default_value="", description="Whether the moments before correct the depth, by the odometry."

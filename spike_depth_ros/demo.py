@@ -18,7 +18,7 @@ from spike_depth_ros.interrupt import Interrupt
 def demo(
     seconds: Annotated[float, typer.Option(min=1.0, max=299.0, help="Length of the drive.")] = 20.0,
     seed: Annotated[int, typer.Option(min=0, max=899_999, help="Which street is driven.")] = 700_000,
-    condition: Annotated[str, typer.Option(metavar="day|dusk|night", help="Light and weather.")] = "day",
+    condition: Annotated[str, typer.Option(metavar="day|dusk|night", help="Light.")] = "day",
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .safetensors checkpoint; the shipped one by default.")
     ] = None,

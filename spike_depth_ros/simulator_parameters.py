@@ -11,7 +11,7 @@ LONGEST_S = LATEST - START_S - 1 / SLOWEST_HZ  # a drive ends with a whole frame
 
 SIMULATOR_NODE = (
     Parameter("seed", 700_000, "Which street is driven. The shipped checkpoint was trained on others.", 0, 899_999),
-    Parameter("condition", "day", "Light and weather.", choices=("day", "dusk", "night")),
+    Parameter("condition", "day", "Light.", choices=("day", "dusk", "night")),
     Parameter(
         "duration",
         20.0,

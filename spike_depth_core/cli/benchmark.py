@@ -17,6 +17,7 @@ import typer
 
 from spike_depth_core.cli.options import typed
 from spike_depth_core.cli.paths import check_out
+from spike_depth_core.extras import how_to_install
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -69,6 +70,10 @@ def benchmark(
     if suite != "online" and checkpoint is not None:
         raise ValueError(f"--checkpoint belongs to the suite online; {suite} measures what it trains")
     check_out(out)
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:  # said before hours of training, not after
+        raise ImportError(f"the charts of a suite need matplotlib; {how_to_install('report')}") from error
     if suite == "online":
         from spike_depth_core.cli.benchmark_online import online
 

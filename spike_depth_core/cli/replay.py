@@ -122,7 +122,7 @@ def replay(
     """Replay a bag through the node's own synchronizer and network, as fast as the machine allows.
 
     The same bag gives the same depth: metrics.json has its SHA-256. Writes metrics.json, the depth, replay.mp4 and
-    report.html; with a truth also accuracy by distance, row, condition and sensors. What an earlier replay left there
+    report.html; with a truth also accuracy by distance, condition and sensors. What an earlier replay left there
     is removed. What of the bag cannot be read is skipped by name and told.
 
     With --adapt the same engine as on the road learns from the bag, a fixed number of steps a moment, so that the same
@@ -163,6 +163,8 @@ def replay(
         raise ValueError(f"--adapt learns, which exported graphs cannot: {checkpoint} is a folder; give a .safetensors")
     if adapt and parallax:
         raise ValueError("--adapt compares depth of single moments, --parallax is of several: leave one of them out")
+    if adapt and pixels is not None:
+        raise ValueError("--adapt learns with pictures of the checkpoint's own size: leave --pixels out")
     poses = find_odometry(reader, odometry) if adapt or parallax else None
     if parallax and poses is None:
         raise ValueError(f"--parallax needs to know how the vehicle moves: {bag} has no odometry")

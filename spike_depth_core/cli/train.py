@@ -18,6 +18,14 @@ from spike_depth_core.cli.paths import check_out
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the state to resume from.")],
     recipe: Annotated[str, typer.Option(help="What to learn: the name of a recipe.")] = "supervised",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the recipe (docs/methods.md), several times; the value as in YAML: --set gate=false.",
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,6 +76,7 @@ def train(
     from spike_depth_core.networks.checkpoint import load_checkpoint
     from spike_depth_core.networks.depth_network import Architecture
     from spike_depth_core.recipes import RECIPES
+    from spike_depth_core.recipes.settings import settings_of
     from spike_depth_core.resources import default_checkpoint
     from spike_depth_core.training import distributed
     from spike_depth_core.training.domain_needs import needs_of, streets_suffice
@@ -101,7 +110,11 @@ def train(
         architecture = dataclasses.replace(architecture, pixels=pixels)
     if start is not None:
         start.architecture = architecture
-    stages = RECIPES[recipe](architecture, seed)
+    chosen = settings_of(recipe, RECIPES[recipe], architecture, settings or ())
+    try:
+        stages = RECIPES[recipe](architecture, seed, **chosen)
+    except TypeError as error:  # some are of one variant of a recipe alone
+        raise ValueError(f"{recipe}: {', '.join(chosen)} do not go together: {error}") from error
     folders = parse_data(data or [str(out / "data")])
     if any(is_set(folder) for folder in folders.values()):
         source = sample_sets(folders, domains_of(stages))

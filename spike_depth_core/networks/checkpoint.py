@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +151,15 @@ def verify_checkpoint(path: str | Path, architecture: Architecture | None = None
 
     Args:
         path: of the safetensors file.
-        architecture: what it has to be of; anything when None.
+        architecture: what it has to be of, but for the size of the picture; anything when None.
 
     Raises:
         CheckpointError: as `load_checkpoint`, and for another architecture.
     """
     _, info = read_weights(path)
-    if architecture is not None and info.architecture != architecture:
-        expected, found = architecture.to_dict(), info.architecture.to_dict()
+    alike = None if architecture is None else replace(architecture, pixels=info.architecture.pixels)
+    if alike is not None and info.architecture != alike:
+        expected, found = alike.to_dict(), info.architecture.to_dict()
         differing = [
             f"{key} {expected[key]} expected, found {found[key]}" for key in expected if expected[key] != found[key]
         ]

@@ -1,6 +1,7 @@
 """`spike-depth benchmark`: names what it does not know, and drives the online suite to a page."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def test_what_it_does_not_know_is_named(arguments, message, tmp_path):
     result = CliRunner().invoke(main.app, ["benchmark", *arguments, "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.parametrize("suite", ["unified", "online"])
+def test_charts_that_could_not_be_drawn_are_said_before_the_training(suite, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = CliRunner().invoke(main.app, ["benchmark", "--suite", suite, "--preset", "smoke", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "need matplotlib; install the extra `report`" in result.output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"rows": {"all": [{"seed": 0}]}}'], ids=["empty", "a list", "no views"])

@@ -113,6 +113,30 @@ def test_patience_needs_validations_and_a_stop_names_no_checkpoint_that_is_not_t
     assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 
+def test_settings_of_the_recipe_are_of_its_stages_and_what_is_none_is_named_first(tmp_path, monkeypatch):
+    made = []
+
+    def render(*_):
+        raise ValueError("no streets are needed")
+
+    def needs(stages):
+        made.extend(stages)
+        raise ValueError("made")
+
+    monkeypatch.setattr(sources, "render_domain", render)
+    monkeypatch.setattr("spike_depth_core.training.domain_needs.needs_of", needs)
+    result = train("r2sdepth", tmp_path, "--set", "motion=odometry", "--set", "fused_share=0.25")
+    assert result.stderr.endswith("error: made\n")
+    assert [(stage.recipe.motion, stage.share) for stage in made] == [("odometry", 0.25), ("odometry", 0.75)]
+    for given, said in (
+        (["moton=odometry"], "r2sdepth has no setting 'moton'"),
+        (["branch=spikes", "feature_weight=1"], "r2sdepth: branch, feature_weight do not go together"),
+    ):
+        result = train("r2sdepth", tmp_path, *(word for setting in given for word in ("--set", setting)))
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
 def test_an_unknown_recipe_is_named(tmp_path):
     result = train("nothing", tmp_path)
     assert result.exit_code == 2

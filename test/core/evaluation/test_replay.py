@@ -311,6 +311,7 @@ def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
         (["--adapt-interval", "0.5", "--parallax"], "--adapt-interval belongs to --adapt"),
         (["--original", "x", "--originals", "3"], "--original, --originals belongs to --adapt"),
         (["--odometry", "/odom"], "--odometry belongs to --adapt and --parallax"),
+        (["--adapt", "--pixels", "2048"], "--adapt learns with pictures of the checkpoint's own size"),
     ],
 )
 def test_options_without_effect_are_refused(path, tmp_path, arguments, said):

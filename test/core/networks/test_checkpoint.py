@@ -106,6 +106,7 @@ def test_verification_needs_no_network_and_names_what_differs(saved):
     _, info, path = saved
     assert verify_checkpoint(path) == info
     assert verify_checkpoint(path, SMALL) == info
+    assert verify_checkpoint(path, dataclasses.replace(SMALL, pixels=2 * SMALL.pixels)) == info
     other = dataclasses.replace(SMALL, trunk_blocks=2, widths=(8, 8, 8, 8, 8))
     with pytest.raises(CheckpointError, match=r"net\.safetensors is of another architecture: widths .* trunk_blocks 2"):
         verify_checkpoint(path, other)
