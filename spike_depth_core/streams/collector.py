@@ -11,6 +11,8 @@ from spike_depth_core.streams.ledger import Ledger
 from spike_depth_core.streams.spike_ring import LATE, UNUSED
 
 REPEATED = "repeated"
+MOST = 64
+"""Frames that are held of a camera at the most, however long they might be asked for: 2 megapixels in colour are 6 MB."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class FrameCollector:
     """The newest frames of a camera, in the order of time.
 
     Args:
-        capacity: frames held; the oldest make room.
+        capacity: frames held in any case, of which the oldest make room.
         ledger: where frames are counted.
     """
 
@@ -59,8 +61,16 @@ class FrameCollector:
         self.held: list[Held] = []
         self._period_ns: int | None = None
 
-    def add(self, frame: Frame, arrived_ns: int) -> bool:
-        """Take in a frame. False when it is dropped: of a time that has been, or overtaken by a newer one."""
+    @property
+    def is_full(self) -> bool:
+        """Whether the next frame costs the oldest one, asked for or not."""
+        return len(self.held) >= max(MOST, self.capacity)
+
+    def add(self, frame: Frame, arrived_ns: int, span_ns: int = 0) -> bool:
+        """Take in a frame. False when it is dropped: of a time that has been, or overtaken by a newer one.
+
+        Of the frames before it those of the last `span_ns` stay beyond the capacity, up to `MOST` in all.
+        """
         self.ledger.received += 1
         if self.held and frame.time_ns <= self.held[-1].frame.time_ns:
             repeated = any(held.frame.time_ns == frame.time_ns for held in self.held)
@@ -69,7 +79,9 @@ class FrameCollector:
         if self.held:
             self._period_ns = frame.time_ns - self.held[-1].frame.time_ns
         self.held.append(Held(frame, arrived_ns))
-        if len(self.held) > self.capacity:
+        while len(self.held) > self.capacity and (
+            len(self.held) > MOST or self.held[0].frame.time_ns < frame.time_ns - span_ns
+        ):
             self._let_go(UNUSED)
         return True
 

@@ -122,7 +122,7 @@ class Synchronizer:
         timing: may be replaced at any time.
         clock: steady time in nanoseconds.
         capacity: spike planes held.
-        frames: frames held of each camera.
+        frames: frames held of each camera at least; those stay longer that a moment may yet wait for.
         jump_ns: the most that the stamps of a stream may go back, or run ahead of the clock, see `Timeline`.
         stamps: the time that stamps should tell, where there is a clock for it, see `Timeline`.
     """
@@ -209,8 +209,12 @@ class Synchronizer:
             collector = self._cameras.get(sensor)
             if collector is None:
                 return
-            if self._admit(sensor, frame.time_ns, frame.time_ns) and collector.add(frame, self._clock()):
-                self._changed.notify()
+            if self._admit(sensor, frame.time_ns, frame.time_ns):
+                # A frame may be asked for as long as what comes latest is waited for, or counts as alive.
+                noise_ns = max(self.timing.of(name).noise_ns for name in self._cameras)
+                span_ns = max(self._longest_wait_ns(), self.timing.alive_ns) + noise_ns
+                if collector.add(frame, self._clock(), span_ns):
+                    self._changed.notify()
 
     def reject(self, sensor: str, reason: str, seq: int | None = None) -> None:
         """Count an input that was not fit to be taken in; `seq` is its number, where it has one."""
@@ -359,8 +363,10 @@ class Synchronizer:
         if pacemaker is None:
             return
         if pacemaker != RATE:
-            for held in reversed(self._cameras[pacemaker].held):
-                yield held.frame.time_ns, held.arrived_ns, True
+            collector = self._cameras[pacemaker]
+            for held in reversed(collector.held):
+                last_chance = collector.is_full and held is collector.held[0]
+                yield held.frame.time_ns, held.arrived_ns, not last_chance
             return
         end_ns = None if self._ring is None else self._ring.end_ns
         if end_ns is None:
@@ -370,8 +376,13 @@ class Synchronizer:
             yield end_ns, None, False  # the newest there is: to wait for the cameras would be to wait for ever
             return
         newest_ns = end_ns if self._last_ns is None else end_ns - (end_ns - self._last_ns) % interval_ns
-        for back in range(3):  # the newest may still wait for a camera when the one before need not
+        # The newest may still wait for a camera when one before need not.
+        for back in range(3 + self._longest_wait_ns() // interval_ns):
             yield newest_ns - back * interval_ns, None, True
+
+    def _longest_wait_ns(self) -> int:
+        """How long a moment waits for any sensor."""
+        return max((self.timing.of(sensor).timeout_ns for sensor in (SPIKES, *self._cameras)), default=0)
 
     def _is_done(self, sensor: str, time_ns: int, newest_ns: int, passed_ns: int) -> bool:
         """Whether a stream has delivered what it will for a time that was `passed_ns` ago, or been waited for."""

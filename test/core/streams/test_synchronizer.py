@@ -205,7 +205,58 @@ def test_the_latest_wins_and_the_superseded_are_counted():
     counts = rig.counts("rgb")
     assert counts["received"] == 30
     assert counts["used"] == 1
-    assert counts["dropped"] == {"unused": 30 - 8}
+    assert counts["dropped"] == {"unused": 30 - 9}  # what is alive may still ask for the last 267 ms
+
+
+def drive(timing: Timing, rate_hz: dict[str, int], delay_ms: dict[str, int], capacity: int = 8192, seconds: int = 2):
+    """The moments of sensors at their rates, each of which delivers so late."""
+    clock = Clock()
+    sync = Synchronizer(128, ("spikes", *rate_hz), timing, clock, capacity=capacity)
+    due = [((i + 1) * PACKET_NS, "spikes", i) for i in range(seconds * 10**9 // PACKET_NS)]
+    for sensor, rate in rate_hz.items():
+        due += [(i * 10**9 // rate + delay_ms.get(sensor, 0) * MS, sensor, i) for i in range(seconds * rate)]
+    moments = []
+    for arrival, sensor, number in sorted(due):
+        clock.now = arrival
+        if sensor == "spikes":
+            sync.add_spikes(PackedSpikes(DATA, 8, PERIOD, number * PACKET_NS), number)
+        else:
+            time_ns = number * 10**9 // rate_hz[sensor]
+            sync.add_frame(sensor, Frame(time_ns, np.zeros((3, 4), np.uint8), CAMERA))
+        while (moment := sync.collect()) is not None:
+            moments.append(moment)
+    return moments
+
+
+@pytest.mark.parametrize(
+    ("trigger", "rgb_hz", "delay_ms", "timeout_ms"),
+    [
+        ("rgb", 60, 180, 230),
+        ("rgb", 120, 100, 120),
+        ("rgb", 30, 30, 40),
+        (50, 30, 80, 120),
+        (30, 30, 150, 200),
+        ("thermal", 120, 100, 15),
+    ],
+)
+def test_a_sensor_that_is_slow_to_deliver_is_waited_for_as_long_as_it_may_take(trigger, rgb_hz, delay_ms, timeout_ms):
+    slow = {"thermal": SensorTiming(timeout_ns=timeout_ms * MS)}
+    if isinstance(trigger, int):
+        timing = Timing(trigger=RATE, interval_ns=10**9 // trigger, sensors=slow)
+    else:
+        timing = Timing(trigger=trigger, sensors=slow)
+    moments = drive(timing, {"rgb": rgb_hz, "thermal": 30}, {"thermal": delay_ms})
+    whole = [m for m in moments if m.time_ns >= 10**9 and m.sensors == ("spikes", "rgb", "thermal")]
+    assert len(whole) >= 25  # of a second, in which the thermal camera delivers 30 times
+
+
+def test_moments_go_on_where_frames_come_faster_than_they_can_be_held():
+    """500 frames a second are held for 128 ms, and the other camera may take 400."""
+    timing = Timing(trigger="rgb", alive_ns=600 * MS, sensors={"thermal": SensorTiming(timeout_ns=400 * MS)})
+    moments = drive(timing, {"rgb": 500, "thermal": 10}, {"thermal": 350})
+    last = [moment for moment in moments if 10**9 <= moment.time_ns < 1.8 * 10**9]
+    assert len(last) > 300
+    assert {moment.sensors for moment in last} == {("spikes", "rgb")}
 
 
 def test_spikes_alone_and_frames_alone():
