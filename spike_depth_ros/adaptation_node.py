@@ -65,7 +65,8 @@ class AdaptationNode(Node):
         self._device = checked_device(values["device"])
         self._rig = SensorRig.load(values["rig"] or config_path("rigs/vehicle.yaml"))
         torch.set_num_threads(values["threads"])
-        self.snapshots = Snapshots(values["snapshots"] or self._default_folder(), values["keep"])
+        folder = Path(values["snapshots"] or self._default_folder())
+        self.snapshots = Snapshots(folder.absolute(), values["keep"])  # the depth node may run in another folder
         self._budget = Budget(values["budget"] / 1e3, time.monotonic)
         # On a GPU the time is the GPU's, which runs while this thread waits for it.
         spent = time.perf_counter if self._device.type == "cuda" else lambda: values["threads"] * time.thread_time()

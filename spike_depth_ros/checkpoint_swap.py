@@ -78,8 +78,11 @@ class CheckpointSwap:
             thread.join()
 
     def _work(self) -> None:
-        with contextlib.suppress(OSError):  # depth goes first: on Linux a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        # Depth goes first: on Linux a thread has a priority of its own. But what ONNX Runtime starts here to compute
+        # with, where it is to have several threads, would have that of this thread for good.
+        if self._wanted is not None and self._wanted["threads"] == 1:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while True:
             with self._lock:
                 values = self._wanted

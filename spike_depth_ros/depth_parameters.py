@@ -13,6 +13,7 @@ from spike_depth_core.streams import SensorTiming, Timing
 from spike_depth_core.streams.synchronizer import AUTO, RATE
 from spike_depth_ros.parameters import Parameter
 
+SLOWEST_HZ = 0.001
 CAMERAS = tuple(sensor for sensor in SENSORS if sensor != "spikes")
 
 
@@ -144,7 +145,8 @@ DEPTH_NODE = (
     Parameter(
         "rate",
         0.0,
-        "With trigger rate the depth images in a second, else the most of them, in Hz; 0 for as many as can be.",
+        "With trigger rate the depth images in a second, else the most of them, in Hz, at least "
+        f"{SLOWEST_HZ}; 0 for as many as can be.",
         0.0,
         1000.0,
         change="now",
@@ -317,6 +319,8 @@ def settings(values: Mapping[str, Any]) -> Settings:
         needed = "spikes" if values[name] == RATE else values[name]
         if needed in SENSORS and needed not in sensors:
             raise ValueError(f"parameter {name!r} is {values[name]!r}, but 'sensors' has only {', '.join(sensors)}")
+    if 0 < values["rate"] < SLOWEST_HZ:
+        raise ValueError(f"parameter 'rate' is 0 or at least {SLOWEST_HZ} Hz, found {values['rate']}")
     near, far = values["range_min"], values["range_max"]
     if not near < far:
         raise ValueError(f"parameter 'range_min' must be less than 'range_max', found {near} and {far}")

@@ -196,7 +196,9 @@ class Learner:
         values = {} if session is None else session.status()
         known = self.progress.known
         if session is not None and values["service_sha256"] != self.progress.values.get("service_sha256"):
-            known = frozenset((*session.snapshots.hashes(), values["first_sha256"], values["service_sha256"]))
+            known |= {values["first_sha256"], values["service_sha256"]}
+            with contextlib.suppress(OSError):  # a folder that cannot be read: the session says so when it writes
+                known |= set(session.snapshots.hashes())
         state, reason = self._state(session, values)
         self.progress = Progress(state, reason, self._moments, values, known, self.budget.spent_s)
 

@@ -18,7 +18,7 @@ def load_profile(environment: MutableMapping[str, str] = os.environ) -> str:
     Returns:
         One sentence that says what was done, for the log.
     """
-    middleware = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    middleware = environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"  # empty is as good as unset
     if "fastrtps" not in middleware:
         return f"{middleware} is used as it is: see to it that it carries packets of 1 MB at 300 Hz"
     path = str(config_path(PROFILE))

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from spike_depth_ros.qos import check_overrides
+from spike_depth_ros.reporter import cause
 
 # When a change takes effect: at once; when the node is configured, so that it is to be cleaned up before; at its start.
 Change = Literal["now", "configure", "start"]
@@ -133,8 +134,8 @@ class LiveParameters:
                 if self._table[name].change == "configure" and value != self.values[name] and not self._may_configure():
                     raise ValueError(f"parameter {name!r} takes effect when the node is configured: clean it up first")
             self._check(self.values | new)
-        except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # whatever it is: nothing that is asked for ends the node
+            return SetParametersResult(successful=False, reason=cause(error))
         return SetParametersResult(successful=True)
 
     def _changed(self, parameters: Sequence[RosParameter]) -> None:

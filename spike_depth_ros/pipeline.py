@@ -162,21 +162,23 @@ class Pipeline:
             self.alignment.forget()
 
     def close(self) -> None:
-        """End for good: unsubscribe, and wait for the estimate under way."""
+        """End for good: wait for the estimate under way, which asks for what is missing and where it is, and
+        unsubscribe."""
         self._jumps.unregister()
+        self.sync.close()
+        self._worker.join()
         if self._batches is not None:
             self._batches.close()
         self.inputs.close()
         if self.parallax is not None:
             self.parallax.close()
-        self.sync.close()
-        self._worker.join()
         self.alignment.close()
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
         # What is paired follows the stamps, which tell of jumps themselves. Only times against the clock are void.
         self.tally.clock_jumps += 1
         self.tally.clear_times()
+        self.inputs.transport_ms.clear()
         self._reporter.warn(f"the clock has jumped by {jump.delta.nanoseconds / 1e9:.1f} s", key="clock jump")
 
     # On a thread of its own

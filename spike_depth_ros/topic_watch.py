@@ -21,7 +21,8 @@ class _Input:
     topic: str
     type_name: str
     profile: QoSProfile
-    since_ns: int  # when somebody was first seen to publish, or the subscription was made
+    since_ns: int  # when somebody was first seen to publish
+    published: bool = False
     arrived_ns: int | None = None
 
 
@@ -109,8 +110,10 @@ class TopicWatch:
         infos = self._node.get_publishers_info_by_topic(watched.topic)
         now = self._clock()
         if not infos:
-            watched.since_ns = now
+            watched.published = False
             return None
+        if not watched.published:  # it may have come at any time since this was asked last
+            watched.published, watched.since_ns = True, now
         asked = f"the subscription asks for {qos.in_words(watched.profile)}"
         for info in infos:
             offered = f"{_owner(info)} offers {qos.in_words(info.qos_profile)}"

@@ -86,6 +86,7 @@ class SensorTransforms:
             return None
         t, q = transform.translation, transform.rotation
         try:
-            return pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            found = pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
         except ValueError:  # a rotation that is none
             return None
+        return found if np.isfinite(found).all() else None

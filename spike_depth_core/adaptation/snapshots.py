@@ -19,7 +19,7 @@ from spike_depth_core.networks.checkpoint import (
     save_checkpoint,
 )
 from spike_depth_core.networks.depth_network import DepthNetwork
-from spike_depth_core.whole_files import partial_files, write_json
+from spike_depth_core.whole_files import PARTIAL_SUFFIX, write_json
 
 SERVICE = "in_service.json"
 _NAME = re.compile(r"snapshot_(\d{6})\.safetensors")
@@ -56,7 +56,7 @@ class Snapshots:
         Raises:
             OSError: a full disk, say; the snapshots that were there stay as they are.
         """
-        for stale in list(partial_files(self.folder)):  # of a process that was killed
+        for stale in self.folder.glob(f".*{PARTIAL_SUFFIX}"):  # of a process that was killed
             stale.unlink(missing_ok=True)
         numbers = [int(match[1]) for p in self.folder.glob("snapshot_*") if (match := _NAME.fullmatch(p.name))]
         path = self.folder / f"snapshot_{max(numbers, default=0) + 1:06d}.safetensors"

@@ -8,6 +8,7 @@ in `COMMANDS`.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -115,6 +116,9 @@ class _LazyCommands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         keep_freed_memory()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # of an encoding that lacks δ, say: the work was not for nothing
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except (*USER_ERRORS, ImportError) as error:

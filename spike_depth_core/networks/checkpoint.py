@@ -107,16 +107,26 @@ def save_checkpoint(
 
 
 def read_info(path: str | Path) -> CheckpointInfo:
-    """The JSON of a checkpoint, without its weights."""
+    """The JSON of a checkpoint, without its weights.
+
+    Raises:
+        CheckpointError: naming the file, whatever keeps it from being read.
+    """
     given, path = Path(path), Path(path).with_suffix(".json")
-    if given.is_file() and given.suffix not in (".safetensors", ".json"):
-        raise CheckpointError(f"{given}: a checkpoint is a .safetensors with its .json beside it")
     try:
-        return CheckpointInfo.from_dict(json.loads(path.read_text()))
-    except OSError as error:
-        if not given.exists() and not path.with_suffix(".safetensors").exists():
-            raise CheckpointError(f"there is no checkpoint {given}") from error
-        raise CheckpointError(f"cannot read the checkpoint's description {path}: {error.strerror}") from error
+        if given.suffix not in (".safetensors", ".json") and given.is_file():
+            told = f"{given}: a checkpoint is a .safetensors with its .json beside it"
+        elif any(known.exists() for known in (given, path, path.with_suffix(".safetensors"))):
+            told = ""
+        else:
+            told = f"there is no checkpoint {given}"
+        content = "" if told else path.read_text()
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        told = f"cannot read the checkpoint's description {path}: {error.strerror}"
+    if told:
+        raise CheckpointError(told)
+    try:
+        return CheckpointInfo.from_dict(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error
 

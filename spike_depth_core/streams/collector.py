@@ -12,7 +12,7 @@ from spike_depth_core.streams.spike_ring import LATE, UNUSED
 
 REPEATED = "repeated"
 MOST = 64
-"""Frames that are held of a camera at the most, however long they might be asked for: 2 megapixels in colour are 6 MB."""
+"""Frames that are held of a camera at the most, however long they might be asked for: 2 megapixels are 6 MB."""
 
 
 @dataclass(frozen=True)

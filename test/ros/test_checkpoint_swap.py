@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
+from spike_depth_ros.checkpoint_swap import CheckpointSwap
 from spike_depth_ros.depth_node import load_estimator
 from spike_depth_ros.diagnostics import OK, WARN
 from spike_depth_ros.messages import image_from_message
@@ -201,3 +203,19 @@ def test_the_last_one_asked_for_wins_and_what_runs_can_be_asked_back(graph, scen
     assert Manager(graph, observer)(DEACTIVATE, CLEANUP, CONFIGURE) == [True] * 3
     observer.wait(lambda: model(observer).get("state") == "inactive", "the configuration")
     assert (model(observer)["checkpoint"], model(observer)["changes"]) == (far, "0")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_only_what_starts_no_threads_to_compute_with_is_loaded_at_low_priority(threads):
+    """They would have it for good."""
+    found, done = [], threading.Event()
+
+    def load(_):
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    swap = CheckpointSwap(load, done.set)
+    swap.begin({"checkpoint": "", "threads": threads})
+    assert done.wait(60)
+    swap.close()
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert found == [max(10, usual) if threads == 1 else usual]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from spike_depth_core.adaptation import Budget
-from spike_depth_ros.learner import Learner
+from spike_depth_ros.learner import FAILED, Learner
 from test.ros.harness import TIMEOUT_S
 
 
@@ -114,6 +114,34 @@ def test_waiting_for_a_moment_is_not_spent(learn):
     spent_s = budget.spent_s
     go_on.set()
     assert spent_s == 0.25
+
+
+def test_what_was_in_service_stays_known_and_a_folder_that_cannot_be_read_ends_nothing(learn):
+    clock = Time()
+    session, budget = Session(clock, takes_s=0.1), Watched(1.0, clock)
+    kept = [["first", "second"], ["third"], OSError(13, "Permission denied")]
+    serving = iter(("first", "second", "third", "fourth"))
+    now = ["first"]
+
+    def hashes():
+        found = kept.pop(0) if kept else []
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def observe(sample):
+        now[0] = next(serving, "fourth")
+        return Session.observe(session, sample)
+
+    session.snapshots = SimpleNamespace(hashes=hashes)
+    session.observe = observe
+    session.status = lambda: Session.status(session) | {"service_sha256": now[0]}
+    times_s = itertools.count()
+    learner = learn(session, lambda _: moment(next(times_s)), budget)
+    for _ in range(8):
+        assert session.looked.acquire(timeout=TIMEOUT_S)
+    assert learner.progress.known == {"first", "second", "third", "fourth"}
+    assert learner.progress.state != FAILED
 
 
 class Ticking(Time):

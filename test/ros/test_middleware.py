@@ -12,6 +12,12 @@ def test_the_profile_is_named_for_fast_dds_2_and_3():
     assert path in said
 
 
+def test_a_middleware_that_is_named_by_nothing_is_the_default():
+    environment = {"RMW_IMPLEMENTATION": ""}  # as an unset variable of a compose file
+    load_profile(environment)
+    assert set(PROFILE_VARIABLES) < set(environment)
+
+
 def test_a_profile_of_the_user_is_left_alone():
     for variable in PROFILE_VARIABLES:
         environment = {variable: "/mine.xml"}

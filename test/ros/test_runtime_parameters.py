@@ -159,6 +159,8 @@ def test_debug_outputs(scene):
     [
         ({"range_min": 2000.0}, "range_min"),
         ({"rate": -1.0}, "rate"),
+        ({"rate": 1e-300}, "'rate' is 0 or at least 0.001 Hz"),
+        ({"checkpoint": "x" * 300}, "File name too long"),
         ({"rate": 5}, "expected 'Type.DOUBLE' got 'Type.INTEGER'"),
         ({"sensors": ["spikes", "radar"]}, "radar"),
         ({"trigger": "lidar"}, "trigger"),

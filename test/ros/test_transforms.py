@@ -97,6 +97,12 @@ def test_a_rotation_that_is_none_is_not_believed(fake):
     assert fake.source["rgb"] == "rig"
 
 
+def test_a_place_that_is_none_is_not_believed(fake):
+    fake._buffer.answer = (Vector3(x=float("inf"), y=0.0, z=0.0), TURN)
+    np.testing.assert_array_equal(fake.refined(RIG, FRAMES).reference_from("rgb"), RIG.reference_from("rgb"))
+    assert fake.source["rgb"] == "rig"
+
+
 def test_on_the_node_it_serves_nothing_and_when_closed_has_left_nothing(fake, node):
     """What it served would be another name for the security policy; a callback of the clock would outlive its owner."""
     assert not [service.service_name for service in node.services if "tf2" in service.service_name]

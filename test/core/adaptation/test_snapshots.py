@@ -89,6 +89,17 @@ def test_a_crash_or_a_full_disk_at_any_call_leaves_a_snapshot_that_loads(
     assert {path.with_suffix("") for path in tmp_path.iterdir()} == complete  # nothing half done is left
 
 
+def test_what_others_are_writing_in_folders_below_is_theirs(network, tmp_path):
+    theirs = tmp_path / "left" / ".shard.tar.0123.partial"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"half")
+    left = tmp_path / ".snapshot_000001.safetensors.0123.partial"
+    left.write_bytes(b"half")
+    Snapshots(tmp_path).save(numbered(network, 1), CheckpointInfo(TINY), {})
+    assert theirs.exists()
+    assert not left.exists()
+
+
 def test_a_damaged_snapshot_is_passed_over(network, tmp_path):
     snapshots = Snapshots(tmp_path)
     info = snapshots.save(numbered(network, 1), CheckpointInfo(TINY), {})

@@ -71,6 +71,13 @@ def test_our_own_error_keeps_its_traceback(run, error):
     assert run(["broken"], error).exception is error
 
 
+def test_what_the_terminal_cannot_show_does_not_cost_the_work(run, monkeypatch):
+    run(["broken"], ValueError())  # so that it is known
+    sys.modules["test_double"].broken = lambda: print("δ < 1.25")
+    result = CliRunner(charset="latin-1").invoke(main.app, ["broken"])
+    assert (result.exit_code, result.stdout) == (0, "? < 1.25\n")
+
+
 def test_unknown_command_is_guessed(run):
     result = run(["brokn"])
     assert result.exit_code == 2
