@@ -104,7 +104,7 @@ def test_a_file_that_is_no_checkpoint_is_named_as_it_was_typed(tmp_path):
 
 def test_a_name_that_is_too_long_is_said():
     for read in (load_checkpoint, verify_checkpoint):
-        with pytest.raises(CheckpointError, match="cannot read the checkpoint's description .*: File name too long"):
+        with pytest.raises(CheckpointError, match=r"cannot read the checkpoint's description .*: File name too long"):
             read("x" * 300)
 
 
