@@ -51,6 +51,13 @@ def draw(logs: list[list[dict[str, Any]]]) -> Figure:
     return figure
 
 
+def _seeds(ranges: dict[str, list[int]] | list[int]) -> str:
+    """The first and the last scene seed, by format where each has its own."""
+    if isinstance(ranges, list):
+        return str(ranges)
+    return ", ".join(f"{name} {first} to {last}" for name, (first, last) in ranges.items())
+
+
 def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What there is to know of a run, for the page."""
     training = about["training"]
@@ -60,8 +67,9 @@ def facts(about: dict[str, Any], lines: list[dict[str, Any]]) -> list[tuple[str,
     return [
         ("recipe", training["recipe"]),
         ("command", f"`{training['command']}`"),
+        ("started from", f"`{about['parent']}`" if about["parent"] else "random weights"),
         ("seed", str(options["seed"])),
-        ("training samples", f"{training['samples']}, scene seeds {training['scene_seeds']}"),
+        ("training samples", f"{training['samples']}, scene seeds {_seeds(training['scene_seeds'])}"),
         ("share of the draws", ", ".join(f"{f['name']} {f['weight']:g}" for f in training["formats"])),
         ("size of the network's picture", f"{about['architecture']['pixels']} pixels"),
         ("steps x batch", f"{planned} x {options['batch_size']}" + ("" if done == planned else f", stopped at {done}")),
@@ -78,10 +86,11 @@ def blended(about: dict[str, Any]) -> list[str]:
     blend = about["training"]["blend"]
     means = [(share, f"{mean:.4f}") for share, mean in blend["validation_mean"].items()]
     return [
-        "## Between the last run and the one before it",
+        "## Between the last run and what it started from",
         "",
-        "The weights that are shipped lie on the straight line between those of the last two runs (WiSE-FT, CVPR "
-        "2022). Scored here and below is the answer that is served, in the runs' logs the median of its distribution.",
+        "The weights that were kept lie on the straight line between those of the last run and those that it started "
+        "from (WiSE-FT, CVPR 2022). Scored here and below is the answer that is served, in the runs' logs the median "
+        "of its distribution.",
         "",
         markdown_table(["share of the last run", "mean AbsRel on validation streets"], means),
         "",
@@ -92,7 +101,8 @@ def blended(about: dict[str, Any]) -> list[str]:
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders of the training runs, the first one first.")],
-    out: Annotated[Path, typer.Option(help="Folder for training.md and training.png.")] = Path("docs/results"),
+    out: Annotated[Path, typer.Option(help="Folder for the page and its chart.")] = Path("docs/results"),
+    page: Annotated[str, typer.Option(help="Their name, without a suffix.")] = "training",
     hardware: Annotated[str, typer.Option(help="What it ran on, for the page.")] = "hardware that is not stated",
     code: Annotated[
         list[str] | None, typer.Option(help="Commit of the repository that each run was made with, in their order.")
@@ -109,32 +119,32 @@ def main(
         if about["parent"] != before["sha256"]:
             raise ValueError(f"{about['sha256'][:8]} did not start from {before['sha256'][:8]}: {about['parent']}")
     out.mkdir(parents=True, exist_ok=True)
-    draw([lines for _, lines in read]).savefig(out / "training.png", dpi=110)
-    page = ["# How the default checkpoint was trained", "", f"On {hardware}.", ""]
+    draw([lines for _, lines in read]).savefig(out / f"{page}.png", dpi=110)
+    text = ["# How the default checkpoint was trained", "", f"On {hardware}.", ""]
     for number, (about, lines) in enumerate(read, 1):
-        page += [f"## Run {number} of {len(read)}", ""] if len(read) > 1 else []
+        text += [f"## Run {number} of {len(read)}", ""] if len(read) > 1 else []
         made_with = [("commit of the code", f"`{code[number - 1]}`")] if code else []
-        page += [markdown_table(["", "value"], facts(about, lines) + made_with), ""]
+        text += [markdown_table(["", "value"], facts(about, lines) + made_with), ""]
     last = read[-1][0]
     if blend is not None:
         last = json.loads((blend / "checkpoint.json").read_text())
         if last["parent"] != read[-1][0]["sha256"]:
             raise ValueError(f"{blend} is not of the last run's {read[-1][0]['sha256'][:8]}: {last['parent']}")
-        page += blended(last)
+        text += blended(last)
     kept = last["training"]["validation_abs_rel"]
-    page += [
+    text += [
         "AbsRel on validation streets (scene seeds 500,000 and up; none trained or tested on) of the weights "
         "that were kept:",
         "",
         markdown_table(["sensors", "AbsRel"], [(name, f"{value:.4f}") for name, value in kept.items()]),
         "",
-        "![learning curve](training.png)",
+        f"![learning curve]({page}.png)",
         "",
         "Each command gives its weights with the code of its commit, under `torchrun` with as many processes.",
         "",
         "This page is written by `python benchmarks/learning_curve.py RUN... --out docs/results`.",
     ]
-    (out / "training.md").write_text("\n".join(page) + "\n")
+    (out / f"{page}.md").write_text("\n".join(text) + "\n")
 
 
 if __name__ == "__main__":
