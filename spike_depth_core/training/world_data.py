@@ -124,8 +124,8 @@ class WideFormat(Format):
 
 FORMATS: tuple[Format, ...] = (
     # Small pictures, near the network's own size, are rendered and read four times as fast: streets nobody else shows.
-    VehicleFormat("vehicle", 0.3, 0.3, SENSORS),
-    VehicleFormat("vehicle_small", 0.3, 0.16, SENSORS, scale=1 / 2, frame_scale=1 / 3),
+    VehicleFormat("vehicle", 0.1, 0.16, SENSORS),
+    VehicleFormat("vehicle_small", 0.5, 0.3, SENSORS, scale=1 / 2, frame_scale=1 / 3),
     WideFormat("wide", 0.04, 0.06, SENSORS),
     WideFormat("wide_frames", 0.36, 0.24, ("rgb", "nir", "thermal"), width=240, height=74),
     WideFormat("wide_aside", 0.4, 0.24, ("rgb", "nir", "thermal"), width=240, height=74, aside=True),
