@@ -89,8 +89,7 @@ def blended(about: dict[str, Any]) -> list[str]:
         "## Between the last run and what it started from",
         "",
         "The weights that were kept lie on the straight line between those of the last run and those that it started "
-        "from (WiSE-FT, CVPR 2022). Scored here and below is the answer that is served, in the runs' logs the median "
-        "of its distribution.",
+        "from (WiSE-FT, CVPR 2022).",
         "",
         markdown_table(["share of the last run", "mean AbsRel on validation streets"], means),
         "",

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from spike_depth_core.inference.point_estimate import least_relative_error
-from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
+from spike_depth_core.networks.depth_network import DepthNetwork
 from spike_depth_core.networks.stereo import build_network
-from spike_depth_core.training.validation import Validation, median
+from spike_depth_core.training.validation import Validation, answer_of
 
 
 def blended(first: DepthNetwork, second: DepthNetwork, share: float) -> DepthNetwork:
@@ -49,11 +47,6 @@ def blended(first: DepthNetwork, second: DepthNetwork, share: float) -> DepthNet
     return network.eval()
 
 
-def served(prediction: Prediction) -> Tensor:
-    """Depth as `DepthEstimator` gives it, of a network whose uncertainty was learned."""
-    return least_relative_error(prediction.log_depth, prediction.log_scale).exp()
-
-
 def scored(
     first: DepthNetwork,
     second: DepthNetwork,
@@ -63,7 +56,7 @@ def scored(
 ) -> dict[float, dict[str, float]]:
     """AbsRel on validation samples by share, named as in a training's log, of the answer that is served: of networks
     whose uncertainty is not `calibrated` the median."""
-    answer = served if calibrated else median
+    answer = answer_of(calibrated)
     found: dict[float, dict[str, float]] = {}
     for share in shares:
         network = blended(first, second, share)

@@ -17,7 +17,7 @@ from spike_depth_core.training import distributed
 from spike_depth_core.training.data import Draws, SampleFolders, load_batches
 from spike_depth_core.training.journal import Journal, read_log, validations_since_best
 from spike_depth_core.training.loop import LoopOptions, Trainer, learning_rate
-from spike_depth_core.training.validation import Validation
+from spike_depth_core.training.validation import Validation, answer_of
 
 LOG_EVERY = 50
 
@@ -140,7 +140,7 @@ class TrainingRun:
         return {
             f"{name}/{subset}": round(value, 5)
             for name, validation in self.validations.items()
-            for subset, value in validation.score(network, self.device).items()
+            for subset, value in validation.score(network, self.device, answer_of(self.recipe.calibrated)).items()
         }
 
     def _keep(self, network: DepthNetwork, step: int, scores: dict[str, float]) -> None:

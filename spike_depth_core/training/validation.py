@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import depth_in_camera, network_camera, prepare
 from spike_depth_core.samples.batch import SampleBatch, collate
@@ -19,6 +20,16 @@ from spike_depth_core.samples.shards import ShardMember
 def median(prediction: Prediction) -> torch.Tensor:
     """Of the distribution of depth that a network predicts: what its loss is about."""
     return prediction.depth
+
+
+def served(prediction: Prediction) -> torch.Tensor:
+    """Depth as `DepthEstimator` gives it, of a network whose uncertainty was learned."""
+    return least_relative_error(prediction.log_depth, prediction.log_scale).exp()
+
+
+def answer_of(calibrated: bool) -> Callable[[Prediction], torch.Tensor]:
+    """What is asked of a network: what would be served, which of one whose uncertainty is not learned is the median."""
+    return served if calibrated else median
 
 
 class Validation:

@@ -13,8 +13,8 @@ from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, 
 from spike_depth_core.networks.stereo import StereoNetwork
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.training import sources
-from spike_depth_core.training.blending import blended, scored, served
-from spike_depth_core.training.validation import Validation, median
+from spike_depth_core.training.blending import blended, scored
+from spike_depth_core.training.validation import Validation, median, served
 from spike_depth_core.training.world_data import FORMATS
 from test.core.factories import small_sample
 

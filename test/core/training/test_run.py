@@ -11,11 +11,13 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
+from spike_depth_core.inference import DepthEstimator
+from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
 from spike_depth_core.recipes import Recipe, Request, Stage, Supervised
 from spike_depth_core.samples.batch import collate
-from spike_depth_core.samples.files import load_sample, sample_path, save_sample
+from spike_depth_core.samples.files import list_samples, load_sample, sample_path, save_sample
 from spike_depth_core.training import distributed
 from spike_depth_core.training import run as run_module
 from spike_depth_core.training.data import Draws, SampleFolder, SampleFolders
@@ -62,6 +64,22 @@ def test_it_learns_the_road(folder, tmp_path):
     network, info = load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert info.training["validation_abs_rel"]["small/spikes"] == pytest.approx(min(scores), abs=0.2)
     assert network.architecture == SMALL
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_it_is_judged_by_what_is_served(folder, tmp_path, monkeypatch, calibrated):
+    monkeypatch.setattr(Supervised, "calibrated", calibrated)
+    make_run(folder, tmp_path, steps=10)()
+    told = read_log(tmp_path)[-1]["validation"]["small/rgb"]
+    network, info = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for sample in map(load_sample, list_samples(folder)):
+        for kind, found in errors.items():
+            info.calibrated = kind
+            depth = DepthEstimator(network, info).estimate(sample, "rgb", ("rgb",)).depth
+            found.append(frame_metrics(depth, sample.depth["rgb"])["abs_rel"])
+    assert told == pytest.approx(np.mean(errors[calibrated]), rel=0.01)
+    assert abs(np.mean(errors[True]) / np.mean(errors[False]) - 1) > 0.03
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_weights_and_the_same_curve(folder, tmp_path, monkeypatch):
