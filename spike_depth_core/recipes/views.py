@@ -28,6 +28,7 @@ class AugmentedRecipe(Recipe):
         crop: sides of the training canvas as a share of the network's, rounded to whole strides: less work a sample,
             and less of the picture to reason from.
         jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
+        detail: how strongly their fine detail is, where they are rendered and a real camera's are to be met; 0: not.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -35,6 +36,7 @@ class AugmentedRecipe(Recipe):
     zoom: tuple[float, float] = (0.9, 1.15)
     crop: float = 1.0
     jitter: float = 0.5
+    detail: float = 0.0
     seed: int = 0
 
     def random_camera(
@@ -68,10 +70,10 @@ class AugmentedRecipe(Recipe):
             if modality(names[0]) == "rgb":
                 # A patch would be painted in one eye alone, or in both as if it were infinitely far.
                 patches = 3 if len(names) == 1 else 0
-                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter, patches)
+                picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter, patches, self.detail)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
-                picture = jitter_counts(picture, generator, self.jitter)
+                picture = jitter_counts(picture, generator, self.jitter, self.detail)
             changed = torch.cat([picture * seen, seen], dim=1)
             inputs.images |= dict(zip(names, changed.chunk(len(names), dim=2), strict=True))
 

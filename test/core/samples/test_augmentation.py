@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spike_depth_core.samples.augmentation import jitter_rgb, repaint, turn_hues
+from spike_depth_core.samples.augmentation import change_detail, jitter_rgb, repaint, turn_hues
 
 
 def test_a_third_of_a_turn_permutes_the_channels_and_a_whole_one_changes_nothing():
@@ -56,3 +56,26 @@ def test_paint_of_a_grey_picture_is_grey_and_half_of_it_plain():
     torch.testing.assert_close(painted[:, 0], painted[:, 2])
     tones = [len(picture.unique()) for picture in painted[:, 0]]
     assert 0.35 < sum(count > 2 for count in tones) / len(tones) < 0.6  # tiled: more than the old tone and the new
+
+
+def test_detail_is_raised_or_lowered_and_what_is_coarse_stays():
+    ramp = torch.linspace(0.3, 0.6, 96).expand(400, 1, 48, 96)
+    checks = 0.02 * (-1.0) ** (torch.arange(48)[:, None] + torch.arange(96))
+    changed = change_detail(ramp + checks, torch.Generator().manual_seed(6), 0.5)
+    inner = changed[..., 12:-12, 12:-12]  # where `soften` has neighbours on all sides
+    # Its own mean is kept wherever an even number of pixels is averaged, and a ramp has no detail but at its ends.
+    coarse = torch.nn.functional.avg_pool2d(inner, 12)
+    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool2d(ramp[..., 12:-12, 12:-12], 12), atol=4e-3, rtol=0)
+    gain = (inner * checks[12:-12, 12:-12]).mean((1, 2, 3)) / 0.02**2
+    assert 0.15 < (gain - 1).abs().lt(1e-3).float().mean() < 0.35  # a quarter are kept
+    assert math.exp(-0.7) < gain.min() < 0.8
+    assert 3.0 < gain.max() < math.exp(1.6)  # both scales together, each by its own upper end
+    assert 0.4 < (gain > 1.05).float().mean() < 0.65
+
+
+def test_without_detail_the_looks_are_drawn_as_ever():
+    rgb = torch.rand((4, 3, 16, 24), generator=torch.Generator().manual_seed(7))
+    plain, same, other = (jitter_rgb(rgb, torch.Generator().manual_seed(8), 0.5, 3, d) for d in (0.0, 0.0, 0.7))
+    assert torch.equal(plain, same)
+    roughness = [(x[..., 1:] - x[..., :-1]).abs().mean() for x in (plain, other)]
+    assert roughness[1] > 1.1 * roughness[0]
