@@ -29,7 +29,7 @@ import numpy as np
 from spike_depth_core.bags import BagReader, MessageError
 from spike_depth_core.bags.odometry import OdometryTopic, find_odometry
 from spike_depth_core.bags.playback import Playback, PlayedMoment, first_cameras, rig_of_bag
-from spike_depth_core.bags.reader import BagMessage
+from spike_depth_core.bags.reader import BagMessage, files_of_bag
 from spike_depth_core.bags.recording import about_drive
 from spike_depth_core.bags.sensors import SensorTopics, find_sensors, find_truth
 from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS, BagError
@@ -155,14 +155,14 @@ def extract_unit(job: UnitJob) -> dict[str, Any]:
 
 
 def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a bag's file names and sizes and of the beginning and the end of each file: a bag may be larger than
-    what one would read for this."""
+    """SHA-256 of the names and sizes of the files that a bag is read from and of the beginning and the end of each: a
+    bag may be larger than what one would read for this. A bag of one file is the same under another name."""
     path = Path(path)
     digest = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+    for file in files_of_bag(path):
         if file.is_file():
             size = file.stat().st_size
-            digest.update(f"{file.name if path.is_dir() else ''} {size}\n".encode())
+            digest.update(f"{file.name if path.is_dir() else file.name.removeprefix(path.name)} {size}\n".encode())
             with open(file, "rb") as stream:
                 digest.update(stream.read(_FINGERPRINT))
                 stream.seek(max(0, size - _FINGERPRINT))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +110,19 @@ def write_compressed_files(path: Path, recording: list[Written], count: int, **o
         "files": [{"path": n.removesuffix(".zstd"), **span(*s)} for n, s in zip(names, spans, strict=True)],
     }
     (path / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": about}))
+    return path
+
+
+def write_killed_recording(path: Path, recording: list[Written]) -> Path:
+    """A bag of rosbag2 whose recorder was killed: its last messages are in SQLite's journal alone."""
+    whole = write_recording(path.with_suffix(".db3"), recording)
+    path.mkdir()
+    with contextlib.closing(sqlite3.connect(whole)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("UPDATE messages SET timestamp = timestamp + 1 WHERE id = (SELECT max(id) FROM messages)")
+        database.commit()
+        for name in (whole.name, f"{whole.name}-wal"):
+            shutil.copy(whole.with_name(name), path / name)
     return path
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import os
 import shutil
-import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,11 +23,20 @@ from spike_depth_core.evaluation.bags import BagJob, BagOptions, BagStore, BagTa
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.evaluation.replay import Replay
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.networks.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork
-from test.core.bags.recordings import LIDAR, START_NS, TRUTH, WALL_M, small_recording, with_lidar, write_recording
+from spike_depth_core.whole_files import write_json
+from test.core.bags.recordings import (
+    LIDAR,
+    START_NS,
+    TRUTH,
+    WALL_M,
+    small_recording,
+    with_lidar,
+    write_killed_recording,
+    write_recording,
+)
 from test.core.factories import ground_depth, small_rig
 
 RIG = small_rig(64, 48)
@@ -258,21 +265,8 @@ def test_a_bag_counts_once_however_it_is_spelt(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def killed_recording(path: Path) -> Path:
-    """A bag of rosbag2 whose recorder was killed: its last messages are in SQLite's journal alone."""
-    whole = write_recording(path.with_suffix(".db3"), small_recording(0.14, rig=RIG))
-    path.mkdir()
-    with contextlib.closing(sqlite3.connect(whole)) as database:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("UPDATE messages SET timestamp = timestamp + 1 WHERE id = (SELECT max(id) FROM messages)")
-        database.commit()
-        for name in (whole.name, f"{whole.name}-wal"):
-            shutil.copy(whole.with_name(name), path / name)
-    return path
-
-
 def test_both_checkpoints_are_measured_on_a_recording_that_was_killed(folder, tmp_path):
-    bag = killed_recording(tmp_path / "killed")
+    bag = write_killed_recording(tmp_path / "killed", small_recording(0.14, rig=RIG))
     for said in ("B - A", "2 of 2 are measured already"):
         result = run(folder, tmp_path / "out", bag, "--compare", folder / "new.safetensors", bags="")
         assert result.exit_code == 0, result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,14 @@ from spike_depth_core.training.extracted import ExtractedSet
 from spike_depth_core.training.extraction import extract_unit, is_done, only_one, plan_extraction
 from spike_depth_core.training.filters import Limits
 from spike_depth_core.training.manifest import Extraction, ExtractionOptions
-from test.core.bags.recordings import FRAME_NS, START_NS, small_recording, write_compressed_files, write_recording
+from test.core.bags.recordings import (
+    FRAME_NS,
+    START_NS,
+    small_recording,
+    write_compressed_files,
+    write_killed_recording,
+    write_recording,
+)
 from test.core.factories import ground_depth
 from test.core.training.drives import RIG, SPEED, frame_times, recorded_drive, write_drive
 
@@ -313,6 +321,29 @@ def test_blocks_of_a_bag_whose_end_is_not_known_are_refused(tmp_path, name):
         plan_extraction([path], tmp_path / "set", options)
     assert not (tmp_path / "set").exists()
     assert samples_of(extracted(path, tmp_path / "set"))
+
+
+def test_what_is_not_read_of_a_bag_does_not_change_it(tmp_path):
+    """SQLite leaves a `-shm` beside the journal of a killed recording, and people leave notes."""
+    bag = write_killed_recording(tmp_path / "killed", recorded_drive(0.3))
+    whole = dataclasses.replace(ALL, block_s=60.0)
+    jobs = plan_extraction([bag], tmp_path / "set", whole)
+    assert (bag / "killed.db3-shm").exists()
+    (bag / "notes.txt").write_text("rain from the second minute on")
+    assert plan_extraction([bag], tmp_path / "set", whole) == jobs
+    copy = tmp_path / "copy"
+    shutil.copytree(bag, copy, ignore=shutil.ignore_patterns("*-shm"))
+    (job,) = plan_extraction([copy], tmp_path / "set", whole)
+    assert extract_unit(job)["samples"]
+
+
+def test_a_journal_is_of_the_bag_beside_which_it_lies(tmp_path):
+    bag = write_killed_recording(tmp_path / "killed", recorded_drive(0.3)) / "killed.db3"
+    (job,) = plan_extraction([bag], tmp_path / "set", dataclasses.replace(ALL, block_s=60.0))
+    journal = bag.with_name(f"{bag.name}-wal")
+    journal.write_bytes(journal.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"killed\.db3 is no longer the bag"):
+        extract_unit(job)
 
 
 def test_a_bag_that_has_changed_is_refused(tmp_path):
