@@ -23,10 +23,11 @@ from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, SKY_FROM_M, Evaluation
 from spike_depth_core.evaluation.evaluation_report import HEADINGS, band_names, method_rows, metric_cells
 from spike_depth_core.evaluation.frames import Frames, KittiFrames, StoredFrames, WorldFrames, store
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.evaluation.sheets import sensor_names
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import bootstrap_interval
+from spike_depth_core.whole_files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED, FRAMES = 700_000, 200

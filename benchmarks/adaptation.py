@@ -26,7 +26,8 @@ from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool
 
 from spike_depth_core.cli.console import console, print_table
-from spike_depth_core.evaluation.results import machine, markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table
+from spike_depth_core.whole_files import write_json
 from spike_depth_ros import qos, topics
 from spike_depth_ros.demo_graph import Graph, listening, program, ros_arguments
 from spike_depth_ros.domain import private_domain

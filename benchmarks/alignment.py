@@ -20,11 +20,12 @@ import torch
 import typer
 
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.geometry.rig import pose
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.alignment import Shifts, explain, shifts_of_moment
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.whole_files import write_json
 from spike_depth_core.world import World
 
 FIRST_SEED = 710_000  # streets that no training and no other table has

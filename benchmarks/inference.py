@@ -21,7 +21,7 @@ import torch
 import typer
 
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import machine, markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.inference.onnx_network import random_inputs
@@ -29,6 +29,7 @@ from spike_depth_core.networks.preprocess import network_size
 from spike_depth_core.resources import config_path
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.whole_files import write_json
 
 SETS = (("spikes",), ("spikes", "rgb"), ("spikes", "rgb", "thermal"), ("spikes", "rgb", "nir", "thermal"))
 

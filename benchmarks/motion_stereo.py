@@ -27,7 +27,7 @@ from torch import Tensor
 from spike_depth_core.adaptation.lessons import from_truth, network_input, restricted
 from spike_depth_core.adaptation.originals import scaled_rig
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.evaluation.suites.online import GLANCES_S, KNOWN, SCENARIOS, Scenario, shifted
 from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry.rig import pose
@@ -38,6 +38,7 @@ from spike_depth_core.inference.point_estimate import least_relative_error
 from spike_depth_core.networks.depth_network import Prediction
 from spike_depth_core.resources import default_checkpoint
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.whole_files import write_json
 
 FIRST_SEED = 720_000  # streets that no training and no other table has
 REFERENCE = "spikes"

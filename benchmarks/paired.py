@@ -17,8 +17,9 @@ import numpy as np
 import typer
 
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.metrics.paired import compare_blocks
+from spike_depth_core.whole_files import write_json
 
 RATE_HZ = 10
 # Drives, seconds of each, seconds for which frames are alike, mean difference in spreads of a frame.

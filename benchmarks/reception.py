@@ -25,8 +25,9 @@ from spike_depth.msg import SpikePacket
 
 from spike_depth_core.allocator import keep_freed_memory
 from spike_depth_core.cli.console import print_table, track
-from spike_depth_core.evaluation.results import machine, markdown_table, write_json
+from spike_depth_core.evaluation.results import machine, markdown_table
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.whole_files import write_json
 from spike_depth_ros import qos
 from spike_depth_ros.batches import Batches
 from spike_depth_ros.domain import private_domain

@@ -22,7 +22,7 @@ import numpy as np
 import typer
 
 from spike_depth_core.cli.console import print_table
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.spikes import (
     NETWORK_WINDOW,
     PackedSpikes,
@@ -31,6 +31,7 @@ from spike_depth_core.spikes import (
     network_input,
     spike_counts,
 )
+from spike_depth_core.whole_files import write_json
 
 HEIGHT, WIDTH = 250, 400
 PLANES, REACH = 512, 128

@@ -20,8 +20,9 @@ import numpy as np
 import typer
 
 from spike_depth_core.cli.console import print_table
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.geometry import PinholeCamera
+from spike_depth_core.whole_files import write_json
 from spike_depth_core.world import build_scene, render
 
 SCENES = 16

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 PARTIAL_SUFFIX = ".partial"
 """Of files that are being written, or that a killed process has left."""
@@ -32,8 +35,21 @@ def write_whole(path: Path, content: memoryview | bytes) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON as `write_whole` does."""
-    write_whole(path, json.dumps(values, indent=1).encode() + b"\n")
+    """Write JSON as `write_whole` does, see `plain`."""
+    write_whole(path, json.dumps(plain(values), indent=2, allow_nan=False).encode() + b"\n")
+
+
+def plain(value: Any) -> Any:
+    """The value in types that JSON has: NaN and infinities, which it does not have, become null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
 
 
 def partial_name(path: Path) -> Path:

@@ -14,7 +14,7 @@ from spike_depth_core.evaluation import pictures, plots
 from spike_depth_core.evaluation.evaluate import Evaluation
 from spike_depth_core.evaluation.evaluation_report import evaluation_report
 from spike_depth_core.evaluation.report import Block, Chart, Headline, Report, Section, Table, Video, write_report
-from spike_depth_core.evaluation.results import write_json
+from spike_depth_core.whole_files import write_json
 
 VIDEO_RATE_HZ = 10.0
 LATE_MS = 100.0  # a packet that leaves later than this: the machine cannot simulate the camera in real time

@@ -89,8 +89,8 @@ def online(preset: str, seeds: int, out: Path, data: Path, checkpoint: Path | No
 def _drive(drive: _Drive) -> None:
     import torch
 
-    from spike_depth_core.evaluation.results import write_json
     from spike_depth_core.evaluation.suites.online import PRESETS, SCENARIOS, Learner, run_scenario
+    from spike_depth_core.whole_files import write_json
 
     if drive.one_thread:
         torch.set_num_threads(1)

@@ -203,10 +203,11 @@ def evaluate(
     from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
     from spike_depth_core.evaluation.frames import DatasetFrames, Frames, KittiFrames, StoredFrames, WorldFrames
     from spike_depth_core.evaluation.pictures import write_png
-    from spike_depth_core.evaluation.results import markdown_table, write_json
+    from spike_depth_core.evaluation.results import markdown_table
     from spike_depth_core.evaluation.sheets import ranked_sheets, sensor_names
     from spike_depth_core.inference import DepthEstimator
     from spike_depth_core.samples.readers import open_dataset
+    from spike_depth_core.whole_files import write_json
 
     estimator = DepthEstimator.load(checkpoint, device, backend, pixels)
     known = estimator.sensors

@@ -20,12 +20,13 @@ from spike_depth_core.evaluation.bags import (
     evaluate_bags,
 )
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.inference.estimator import checked_device
 from spike_depth_core.inference.onnx_export import load_export
 from spike_depth_core.metrics.paired import BLOCKS, FEWEST, MOMENTS, PairedTest
 from spike_depth_core.networks.checkpoint import read_info
 from spike_depth_core.resources import default_checkpoint
+from spike_depth_core.whole_files import write_json
 
 
 def run(

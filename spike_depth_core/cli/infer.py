@@ -83,7 +83,6 @@ def infer(
         grid,
         write_png,
     )
-    from spike_depth_core.evaluation.results import write_json
     from spike_depth_core.evaluation.sheets import sensor_cells
     from spike_depth_core.geometry import SensorRig
     from spike_depth_core.inference import DepthEstimator
@@ -92,6 +91,7 @@ def infer(
     from spike_depth_core.samples.images import read_grey, read_rgb
     from spike_depth_core.samples.readers.depth_maps import read_depth_npy
     from spike_depth_core.spikes.formats import read_spikes
+    from spike_depth_core.whole_files import write_json
 
     begin = time.perf_counter()
     check_out(out)

@@ -145,9 +145,9 @@ def replay(
     from spike_depth_core.evaluation.replay import Replay
     from spike_depth_core.evaluation.replay_adaptation import rows_of as rows_of_adaptation
     from spike_depth_core.evaluation.replay_report import at_rate, figures_of, rows_of, video_sheets, write_page
-    from spike_depth_core.evaluation.results import write_json
     from spike_depth_core.evaluation.sheets import estimate_sheet
     from spike_depth_core.inference import DepthEstimator
+    from spike_depth_core.whole_files import write_json
 
     of_adapt = ("adapt_steps", "adapt_interval", "original", "originals")
     if not adapt and (stray := typed(context, *of_adapt)):

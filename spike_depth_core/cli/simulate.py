@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -20,6 +19,7 @@ from spike_depth_core.geometry import SensorRig
 from spike_depth_core.samples import IMAGES, SENSORS, DepthSample, modality
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes import spike_counts, write_spikes
+from spike_depth_core.whole_files import write_json
 
 _SHEET_ROWS = 8
 # Names of the files of a moment, and of the drive; and of those in samples/.
@@ -130,7 +130,7 @@ def simulate(
         "reference": reference,
         "moments": moments,
     }
-    (out / "drive.json").write_text(json.dumps(description, indent=1) + "\n")
+    write_json(out / "drive.json", description)
     title = ", ".join([f"seed {seed}", world.condition, *([weather] if weather else []), world.scene.layout])
     picture = grid(sheet, cell_width=320, title=title, footer=depth_bar(480))
     write_png(out / "contact_sheet.png", picture)

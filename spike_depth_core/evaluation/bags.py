@@ -27,10 +27,10 @@ from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation
 from spike_depth_core.evaluation.replay import Replay
 from spike_depth_core.evaluation.replay_report import figures_of
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.inference import DepthEstimator
 from spike_depth_core.metrics import METRICS
 from spike_depth_core.metrics.paired import PairedTest, compare_blocks, compare_drives
+from spike_depth_core.whole_files import write_json
 from spike_depth_core.workers import Outcome, run_jobs
 
 CHECKPOINTS = ("A", "B")

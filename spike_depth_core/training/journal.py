@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from spike_depth_core.whole_files import write_whole
+from spike_depth_core.whole_files import plain, write_whole
 
 
 class Journal:
@@ -51,13 +51,7 @@ class Journal:
 
 
 def _line(values: dict[str, Any]) -> str:
-    """A line of the log. JSON has no NaN and no infinity: null stands for them."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(entry) for name, entry in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
+    """A line of the log, in which null stands for NaN and infinities."""
     return json.dumps(plain(values), allow_nan=False) + "\n"
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 
+import numpy as np
 import pytest
 
 from spike_depth_core.whole_files import partial_files, write_json, write_whole
@@ -62,3 +63,14 @@ def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path):
         write_json(tmp_path / "a.json", {"a": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "new" / "m.json", {"a": float("nan"), "b": [1.5, (float("inf"), 2)], "c": {"d": "x"}})
+    strict = json.loads((tmp_path / "new" / "m.json").read_text(), parse_constant=lambda name: 1 / 0)
+    assert strict == {"a": None, "b": [1.5, [None, 2]], "c": {"d": "x"}}
+
+
+def test_json_takes_numpy_scalars(tmp_path):
+    write_json(tmp_path / "m.json", {"a": np.float64("nan"), "b": np.float32(0.5), "c": np.int64(3)})
+    assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": 0.5, "c": 3}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import Preset, Suite
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
+from spike_depth_core.whole_files import write_json
 from spike_depth_core.world.domains import Domain
 
 SENSORS = ("spikes", "rgb", "nir", "thermal")

@@ -21,7 +21,7 @@ from spike_depth_core.adaptation import AdaptationEngine, AdaptationOptions
 from spike_depth_core.adaptation.lessons import from_truth
 from spike_depth_core.adaptation.originals import rendered_originals, scaled_rig
 from spike_depth_core.evaluation.plots import timeline
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.evaluation.suites.runner import slug
 from spike_depth_core.evaluation.suites.table import with_spread
 from spike_depth_core.geometry import SensorRig
@@ -33,6 +33,7 @@ from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.whole_files import write_json
 from spike_depth_core.world import CONDITIONS, World
 
 TEST_SEED = 700_000

@@ -19,7 +19,6 @@ import torch
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.common_points import APART, Answer, answer_of, common_truth
 from spike_depth_core.evaluation.evaluate import NETWORK, ROW_PRIOR, Evaluation, truth_of
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.suites.suite import ROW_PRIOR_ROW, Preset, Row, Suite, View
 from spike_depth_core.evaluation.suites.trained_stages import PlannedStage, digest, plan, samples_digest, train_stages
 from spike_depth_core.inference import DepthEstimator
@@ -30,6 +29,7 @@ from spike_depth_core.training.data import SampleFolders
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.validation import Validation
+from spike_depth_core.whole_files import write_json
 
 PRIOR_FRAMES = 500
 Answers = Iterator[tuple[DepthSample, Answer]]

@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spike_depth_core.evaluation.plots import bars_by_group
-from spike_depth_core.evaluation.results import markdown_table, write_json
+from spike_depth_core.evaluation.results import markdown_table
 from spike_depth_core.evaluation.suites.suite import HARD, Finding, Suite
 from spike_depth_core.evaluation.suites.trained_stages import digest
+from spike_depth_core.whole_files import write_json
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 

@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.networks.checkpoint import load_checkpoint
 from spike_depth_core.recipes import Stage
 from spike_depth_core.recipes.recipe import description
 from spike_depth_core.training.loop import LoopOptions
 from spike_depth_core.training.run import TrainingRun
 from spike_depth_core.training.stages import placed
+from spike_depth_core.whole_files import write_json
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from spike_depth_core.evaluation import pictures
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.evaluate import DISTANCE_BANDS, NETWORK, ROW_PRIOR, Evaluation
 from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_report, method_rows
-from spike_depth_core.evaluation.results import write_json
 from spike_depth_core.evaluation.sheets import estimate_sheet, ranked_sheets
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimate
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.whole_files import write_json
 from test.core.factories import ground_depth, undistorted
 
 CAMERA = PinholeCamera.from_focal(60, 40, 50)
