@@ -37,6 +37,13 @@ def test_rotations_are_interpolated_as_scipy_does():
         np.testing.assert_allclose(found[:3, 3], before[:3, 3] + share * (after[:3, 3] - before[:3, 3]), atol=1e-12)
 
 
+def test_a_vehicle_that_turns_past_south_takes_the_short_way():
+    """Quaternions of 170 and 190 degrees, each with a positive real part, are nearly opposite to one another."""
+    south = [Rotation.from_euler("z", degrees, degrees=True) for degrees in (170, 180, 190)]
+    before, _, after = (pose((0.0, 0.0, 0.0), tuple(turn.as_quat(canonical=True))) for turn in south)
+    np.testing.assert_allclose(interpolated(before, after, 0.5)[:3, :3], south[1].as_matrix(), atol=1e-9)
+
+
 def test_poses_and_speeds_between_messages():
     topic = driven(*((k * STEP_NS, pose((1.5 * k, 0.0, 0.0))) for k in range(1, 5)))
     assert topic.child_frame == "base_link"

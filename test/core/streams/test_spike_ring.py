@@ -128,13 +128,15 @@ def test_what_is_left_out_on_purpose_breaks_nothing():
     assert (ring.ledger.lost, ring.ledger.breaks) == (0, 0)
 
 
-@pytest.mark.parametrize("change", ["size", "period", "jump"])
+@pytest.mark.parametrize("change", ["size", "width", "period", "jump"])
 def test_no_window_reaches_across_a_change(change):
     ring = SpikeRing(1000)
     ring.add(packet(0, 4), 0)
     after = packet(4, 4)
     if change == "size":
         after = packet(4, 4, width=24)
+    elif change == "width":  # rows of as many bytes
+        after = PackedSpikes(after.data, after.width - 1, PERIOD, after.start_ns)
     elif change == "period":
         after = PackedSpikes(after.data, after.width, 2 * PERIOD, after.start_ns)
     else:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.streams import Frame, SensorTiming, Synchronizer, Timing
+from spike_depth_core.streams.collector import FrameCollector
 from spike_depth_core.streams.synchronizer import RATE
 
 MS = 1_000_000
@@ -118,6 +119,15 @@ def test_a_fixed_rate_has_moments_at_even_times_whatever_the_cameras_do():
             assert moment.frames == {}
 
 
+def test_a_time_of_which_nothing_is_known_gives_way_to_the_one_before():
+    rig = Rig(Timing(trigger=RATE, interval_ns=20 * MS), sensors=("spikes",))
+    rig.spikes(50 * MS)
+    rig.seq += 7
+    rig.packet(rig.seq * PACKET_NS)  # alone behind the gap, it makes no window
+    newest_ns = rig.seq * PACKET_NS
+    assert rig.sync.collect().time_ns == newest_ns - 20 * MS
+
+
 def test_the_fixed_rate_goes_over_to_the_cameras_without_spikes():
     rig = Rig(Timing(trigger=RATE, interval_ns=20 * MS))
     rig.frame("rgb", 100 * MS)
@@ -133,7 +143,7 @@ def test_offsets_are_added_to_the_stamps():
     assert 0 <= 83 * MS - moment.spikes.end_ns < PERIOD
 
 
-@pytest.mark.parametrize(("noise_ms", "paired"), [(11, True), (9, False)])
+@pytest.mark.parametrize(("noise_ms", "paired"), [(11, True), (10, True), (9, False)])
 def test_the_noise_window_is_that_of_the_sensor(noise_ms, paired):
     rig = Rig(Timing(trigger="rgb", sensors={"thermal": SensorTiming(noise_ns=noise_ms * MS)}))
     rig.frame("rgb", 100 * MS)
@@ -286,6 +296,29 @@ def test_cameras_that_fall_silent_no_longer_set_the_pace():
     assert rig.sync.collect().time_ns == rig.seq * PACKET_NS
 
 
+def test_frames_that_come_a_little_early_for_the_interval_are_taken():
+    """A camera at 10.1 Hz, asked for 10 moments a second: not every second frame."""
+    rig = Rig(Timing(interval_ns=100 * MS), sensors=("rgb",))
+    for index in range(1, 11):
+        rig.frame("rgb", index * 99 * MS)
+        assert rig.sync.collect().time_ns == index * 99 * MS
+
+
+def test_a_frame_that_comes_again_is_told_from_one_that_comes_late():
+    rig = Rig(sensors=("rgb",))
+    for time_ms in (100, 133, 166, 133, 150):
+        rig.frame("rgb", time_ms * MS)
+    assert rig.counts("rgb")["dropped"] == {"repeated": 1, "late": 1}
+
+
+def test_so_many_frames_are_held_however_old_they_are():
+    collector = FrameCollector(capacity=3)
+    for second in range(5):
+        collector.add(Frame(second * 1000 * MS, np.zeros((3, 4), np.uint8), CAMERA), 0, span_ns=0)
+    assert [held.frame.time_ns // MS for held in collector.held] == [2000, 3000, 4000]
+    assert collector.ledger.dropped == {"unused": 2}
+
+
 def test_a_least_interval_limits_the_rate_and_can_be_changed():
     rig = Rig(Timing(interval_ns=100 * MS))
     times = []
@@ -324,6 +357,62 @@ def test_sensors_come_and_go_with_their_account():
     rig.frame("rgb", 190 * MS)
     assert rig.sync.collect().sensors == ("spikes", "rgb")
     assert rig.counts("spikes")["lost"] == 0
+
+
+def test_what_is_held_of_a_sensor_that_stays_is_paired_though_others_come_and_go():
+    rig = Rig(Timing(trigger="rgb"))
+    rig.frame("thermal", 100 * MS)
+    rig.sync.set_sensors(("rgb", "nir", "thermal"))
+    rig.frame("rgb", 105 * MS)
+    assert set(rig.sync.collect().frames) == {"rgb", "thermal"}
+    assert rig.counts("thermal")["used"] == 1
+
+
+@pytest.mark.parametrize("reason", ["malformed", "jumped"])
+def test_a_packet_that_is_refused_is_not_counted_as_lost_besides(reason):
+    rig = Rig(sensors=("spikes",))
+    rig.packet(0)
+    if reason == "malformed":
+        rig.sync.reject("spikes", reason, rig.seq)
+        rig.seq += 1
+    else:
+        rig.packet(3_600_000 * MS)
+    rig.packet(2 * PACKET_NS)
+    counts = rig.counts("spikes")
+    assert (counts["received"], counts["dropped"], counts["lost"]) == (3, {reason: 1}, 0)
+
+
+def test_a_moment_has_its_planes_however_few_are_to_be_held():
+    sync = Synchronizer(4 * PACKET, ("spikes",), Timing(trigger=RATE), Clock(), capacity=PACKET)
+    for seq in range(5):
+        sync.add_spikes(PackedSpikes(DATA, 8, PERIOD, seq * PACKET_NS), seq)
+    assert len(sync.collect().spikes) == 4 * PACKET
+
+
+@pytest.mark.parametrize("last", ["spikes", "rgb"])
+def test_who_waits_is_woken_by_the_input_that_completes_a_moment(last, monkeypatch):
+    rig = Rig(sensors=("spikes", "rgb"))
+    rig.spikes(40 * MS)
+    if last == "spikes":
+        rig.frame("rgb", 50 * MS)
+    found, woken, waiting = [], [], threading.Event()
+    wait = rig.sync._changed.wait
+
+    def patient(_):  # not the hundredth of a second after which it looks in any case
+        waiting.set()
+        woken.append(wait(20.0))
+
+    monkeypatch.setattr(rig.sync._changed, "wait", patient)
+    waiter = threading.Thread(target=lambda: found.append(rig.sync.wait(60.0)))
+    waiter.start()
+    waiting.wait()
+    if last == "spikes":
+        rig.spikes(60 * MS)
+    else:
+        rig.frame("rgb", 30 * MS)
+    waiter.join()
+    assert found[0].sensors == ("spikes", "rgb")
+    assert all(woken)
 
 
 def test_waiting_ends_with_a_moment_a_timeout_or_closing():

@@ -121,11 +121,12 @@ def test_a_stream_that_is_the_only_one_says_what_time_it_is(told_ms):
 
 
 @pytest.mark.parametrize("wrong_ms", [0, 5_000, 90_000])
-def test_a_single_wrong_stamp_is_dropped_and_changes_nothing(wrong_ms):
+@pytest.mark.parametrize("apart_ms", [0, 1_000])
+def test_a_single_wrong_stamp_is_dropped_and_changes_nothing(wrong_ms, apart_ms):
     streams = Streams("spikes", "rgb")
     streams.start()
-    for step in range(5):  # one wrong stamp in two, never two that go on from one another
-        assert streams("rgb", wrong_ms + 1_000 * step) == JUMPED
+    for step in range(5):  # one wrong stamp in two: never two in a row that go on from one another
+        assert streams("rgb", wrong_ms + apart_ms * step) == JUMPED
         assert streams("rgb", 10_100 + 33 * step) is None
         assert streams("spikes", 10_100 + 33 * step) is None
     assert streams.timeline.epoch == 0
@@ -185,15 +186,51 @@ def test_a_stream_far_behind_the_others_whose_clock_never_jumped_is_taken_again_
     assert reasons[-1] is None
 
 
-def test_a_stream_whose_clock_never_jumped_is_taken_again():
-    streams = Streams("spikes", "rgb")
+@pytest.mark.parametrize("to_ms", [40, 3_600_040])
+@pytest.mark.parametrize("jumping", [("spikes",), ("spikes", "rgb")])
+def test_a_stream_whose_clock_never_jumped_is_taken_again(jumping, to_ms):
+    streams = Streams(*jumping, "thermal")
     streams.start()
-    streams("spikes", 40)
-    streams("spikes", 73)
-    assert streams("rgb", 10_099) == BEFORE_RESET
-    assert streams("rgb", 10_132 + 500, after_ms=501) is None
+    streams("spikes", to_ms)
+    for step, name in enumerate(jumping):
+        assert streams(name, to_ms + 33 * (1 + step)) is None
+    assert streams("thermal", 10_099) == BEFORE_RESET
+    assert streams("thermal", 10_132 + 500, after_ms=501) is None
     assert streams.timeline.epoch == 1
-    assert streams.timeline.skew_ns("rgb") == (10_632 - 73) * MS
+    assert streams.timeline.skew_ns("thermal") == (10_632 - to_ms - 33 * len(jumping)) * MS
+
+
+def test_after_a_jump_of_all_one_may_be_off_and_return_as_before():
+    streams = Streams("spikes", "rgb", "thermal")
+    streams.start()
+    assert streams("spikes", 40) == JUMPED
+    assert [streams(name, 50 + 10 * k) for k, name in enumerate(("spikes", "rgb", "thermal"))] == [None] * 3
+    assert streams.timeline.epoch == 1
+    for step, off_ms in enumerate((90_000, 90_000, 0, 0)):
+        assert streams("thermal", 100 + 33 * step + off_ms) == (JUMPED if step in (0, 2) else None)
+        assert streams("spikes", 110 + 33 * step) is None
+        assert streams("rgb", 120 + 33 * step) is None
+    assert streams.timeline.epoch == 1
+    assert set(streams.timeline.agreed(JUMP)) == {"spikes", "rgb", "thermal"}
+
+
+def test_a_stream_that_has_long_been_silent_is_no_witness():
+    streams = Streams("spikes", "rgb", "thermal")
+    streams.start()
+    assert streams("rgb", 90_000) == JUMPED
+    assert streams("rgb", 90_033) is None  # and then nothing more
+    for step in range(90):
+        assert streams("spikes", 10_100 + 33 * step, after_ms=20) is None
+        assert streams("thermal", 10_110 + 33 * step, after_ms=13) is None
+    assert streams("spikes", 90_033 + 90 * 33) == JUMPED  # where that one would be now
+
+
+def test_those_that_are_silent_do_not_outvote_a_recording_that_is_played_faster():
+    streams = Streams("spikes", "rgb", "thermal")
+    streams.start()
+    for step in range(100):
+        assert streams("thermal", 10_100 + 66 * step, after_ms=33) is None
+    assert set(streams.timeline.agreed(JUMP)) == {"thermal"}
 
 
 def test_a_stream_that_is_removed_is_forgotten():
