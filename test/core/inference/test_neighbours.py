@@ -50,6 +50,10 @@ def test_moments_without_a_pose_are_of_no_use():
     assert remembering(at(1.0), at(1.2, 2.0)).of(at(1.3, 4.0))[0].time_ns == 1_200_000_000
 
 
+def test_a_moment_that_is_told_twice_is_remembered_once():
+    assert times(remembering(at(1.0, 0.0), at(1.1, 1.0), at(1.1, 1.0)).of(at(1.2, 2.0))) == [1.1, 1.0]
+
+
 def test_pictures_of_another_camera_are_not_compared():
     rig = small_rig()
     other = dataclasses.replace(

@@ -98,6 +98,34 @@ def test_colours_are_those_of_the_pixels_that_the_points_project_to():
     assert seen > 500
 
 
+def test_colours_against_a_plain_loop_with_points_behind_the_camera_and_beyond_its_borders():
+    rng = np.random.default_rng(2)
+    camera = PinholeCamera(61, 40, 50.0, 50.0, 30.0, 19.5)  # a column more than whole cells
+    image = rng.integers(0, 128, (40, 61, 3), dtype=np.uint8)
+    pixels = rng.integers((-2, -2), (63, 42), (4000, 2))
+    z = rng.uniform(2.0, 6.0, 4000) * rng.choice([-1.0, 1.0], 4000)
+    slopes = (pixels + rng.uniform(-0.4, 0.4, pixels.shape) - (30.0, 19.5)) / 50.0
+    points = np.concatenate([slopes * z[:, None], z[:, None]], axis=1).astype(np.float32)
+    found = colours_of(points[None], image, camera, np.eye(4))[0]
+    inside = (points[:, 2] > 0) & (pixels >= 0).all(axis=1) & (pixels < (61, 40)).all(axis=1)
+    nearest = {}
+    for (u, v), depth in zip(pixels[inside].tolist(), points[inside, 2].tolist(), strict=True):
+        nearest[u // 3, v // 3] = min(depth, nearest.get((u // 3, v // 3), np.inf))
+    shown = [i for i in np.flatnonzero(inside) if points[i, 2] <= 1.3 * nearest[tuple((pixels[i] // 3).tolist())]]
+    assert 500 < len(shown) < inside.sum()
+    expected = np.full((4000, 3), HIDDEN, np.uint8)
+    expected[shown] = image[pixels[shown, 1], pixels[shown, 0]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_a_lens_would_fold_into_its_picture_has_no_colour():
+    """With k1 = -0.5 slopes beyond (2 / 3)^0.5 come back towards the middle: 1.3 to 0.2."""
+    camera = PinholeCamera(60, 40, 50.0, 50.0, 29.5, 19.5, (-0.5, 0.0, 0.0, 0.0, 0.0))
+    points = np.float32([[[1.3, 0.0, 1.0], [0.2, 0.0, 1.0]]])
+    found = colours_of(points, np.zeros((40, 60, 3), np.uint8), camera, np.eye(4))
+    assert found[0, :, 0].tolist() == [HIDDEN, 0]
+
+
 def test_what_is_hidden_from_the_camera_has_no_colour():
     """A wall at 20 m behind a board at 2 m; from 0.5 m to the right the board hides other parts of the wall."""
     depth_camera = PinholeCamera.from_focal(80, 20, 80.0)
