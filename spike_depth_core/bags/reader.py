@@ -25,16 +25,17 @@ from spike_depth_core.bags.storage import (
     EARLIEST_NS,
     LATEST_NS,
     MOST_BYTES,
+    SUFFIXES,
     ZSTD_MAGIC,
     BagError,
     Damage,
     StorageFile,
     StoredTopic,
     custom_data,
+    storage_suffix,
 )
 from spike_depth_core.bags.types import objection, type_store
 
-SUFFIXES = (".mcap", ".db3")
 _METADATA = "metadata.yaml"
 _MOST_METADATA = 1 << 26  # bytes
 _LATE_NS = 10_000_000_000  # rosbag2 holds messages back: what came when a file ended may lie in the next
@@ -182,12 +183,12 @@ class BagReader:
         if not self.path.exists():
             raise BagError(f"there is no bag {self.path}")
         if not self.path.is_dir():
-            if _storage_suffix(self.path) not in SUFFIXES:
+            if storage_suffix(self.path) not in SUFFIXES:
                 raise BagError(
                     f"{self.path}: a bag is a folder, a .mcap or a .db3, found {self.path.suffix or 'neither'}"
                 )
             return [self.path]
-        there = sorted((p for p in self.path.iterdir() if _storage_suffix(p) in SUFFIXES), key=_by_number)
+        there = sorted((p for p in self.path.iterdir() if storage_suffix(p) in SUFFIXES), key=_by_number)
         named = self._read_metadata()
         missing = [name for name in named if name not in {p.name for p in there}]
         if missing and there:
@@ -274,7 +275,9 @@ class BagReader:
                         Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spike_depth_bag_"))) / path.stem
                     )
                     self._decompress(path, plain)
-                file: StorageFile = SqliteFile(plain) if plain.suffix == ".db3" else McapFile(plain, self._verify)
+                file: StorageFile = (
+                    SqliteFile(plain) if storage_suffix(path) == ".db3" else McapFile(plain, self._verify)
+                )
             except BagError as error:
                 if len(self._paths) == 1:
                     raise
@@ -308,7 +311,7 @@ def files_of_bag(path: Path) -> list[Path]:
     else lies there is not of it: SQLite changes the `-shm` beside a journal whenever it reads."""
     if not path.is_dir():
         return [p for p in (path, journal_of(path)) if p == path or p.exists()]
-    bag = {p for p in path.iterdir() if _storage_suffix(p) in SUFFIXES}
+    bag = {p for p in path.iterdir() if storage_suffix(p) in SUFFIXES}
     beside = {path / _METADATA, *map(journal_of, bag)}
     return sorted(p for p in path.iterdir() if p in bag | beside and p.is_file())
 
@@ -332,11 +335,6 @@ class DamagedMessages:
             f"{topic}: {count} dropped ({reason}): {self.first[topic, reason]}"
             for (topic, reason), count in sorted(self.counts.items())
         ]
-
-
-def _storage_suffix(path: Path) -> str:
-    """`.mcap` of `a.mcap` and `a.mcap.zstd`."""
-    return Path(path.stem).suffix if path.suffix == ".zstd" else path.suffix
 
 
 def _span(about: Any) -> tuple[int, int] | None:

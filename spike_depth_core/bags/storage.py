@@ -10,9 +10,28 @@ from typing import NamedTuple, Protocol
 
 import yaml
 
+SUFFIXES = (".mcap", ".db3")
 EARLIEST_NS, LATEST_NS = 0, 2**63 - 1
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MOST_BYTES = 1 << 30  # of what is decompressed at once: what claims to be larger is damaged
+
+
+def storage_suffix(path: Path) -> str:
+    """`.mcap` of `a.mcap`, `a.mcap.zstd` and `A.MCAP`."""
+    return (Path(path.stem) if path.suffix == ".zstd" else path).suffix.lower()
+
+
+def is_bag(path: Path) -> bool:
+    """Whether something is a file of a bag, by its name, or a folder with such files."""
+    if path.is_dir():
+        return any(storage_suffix(file) in SUFFIXES for file in path.iterdir())
+    return storage_suffix(path) in SUFFIXES
+
+
+def name_of_bag(path: Path) -> str:
+    """`a` of `a.mcap`, `a.mcap.zstd` and the folder `a`."""
+    plain = path.name.removesuffix(".zstd")
+    return Path(plain).stem if storage_suffix(path) in SUFFIXES else plain
 
 
 class BagError(ValueError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spike_depth_core.bags.messages import encode
+from spike_depth_core.bags.storage import SUFFIXES
 from spike_depth_core.bags.types import type_hash, type_store
 
 if TYPE_CHECKING:
@@ -36,14 +37,15 @@ class BagWriter:
         self.path = Path(path)
         if self.path.exists():
             raise ValueError(f"{self.path} exists already; choose another name, or remove it")
-        if compress and self.path.suffix == ".db3":
+        suffix = self.path.suffix.lower()
+        if compress and suffix == ".db3":
             raise ValueError(f"{self.path}: SQLite bags are not compressed, choose .mcap")
-        self._single = self.path.suffix in (".mcap", ".db3")
+        self._single = suffix in SUFFIXES
         # The library writes folders: a single file is taken out of one at the end.
         self._folder = self.path.with_name(f".{self.path.stem}.partial") if self._single else self.path
         if self._single and self._folder.exists():
             shutil.rmtree(self._folder)  # of a run that was killed
-        storage = StoragePlugin.SQLITE3 if self.path.suffix == ".db3" else StoragePlugin.MCAP
+        storage = StoragePlugin.SQLITE3 if suffix == ".db3" else StoragePlugin.MCAP
         self._writer = Writer(self._folder, version=9, storage_plugin=storage)
         if compress:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -95,7 +97,7 @@ class BagWriter:
         with self._writing():
             self._writer.close()
             if self._single:
-                written = next(p for p in self._folder.iterdir() if p.suffix == self.path.suffix)
+                written = next(p for p in self._folder.iterdir() if p.suffix == self.path.suffix.lower())
                 written.replace(self.path)
                 shutil.rmtree(self._folder)
 

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from spike_depth_core.bags.storage import SUFFIXES as BAGS
+from spike_depth_core.bags.storage import is_bag
 from spike_depth_core.cli.console import console, track
 from spike_depth_core.cli.options import typed
 from spike_depth_core.cli.paths import check_file
@@ -18,7 +20,6 @@ from spike_depth_core.spikes import PackedSpikes, SpikeCameraParameters
 from spike_depth_core.spikes.formats import SUFFIXES, read_spikes, write_dat, write_spikes
 from spike_depth_core.spikes.video import PLANES_PER_FRAME, VIDEO_GAIN, read_video, spikes_from_frames
 
-_BAGS = (".mcap", ".db3")
 _VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
@@ -69,12 +70,12 @@ def convert(
     on one topic. A video becomes what a spike camera would have seen, with light that changes linearly from frame to
     frame.
     """
-    if target.suffix.lower() not in (*SUFFIXES, *_BAGS):
-        raise ValueError(f"{target}: spikes are written to {', '.join((*SUFFIXES, *_BAGS))}")
+    if target.suffix.lower() not in (*SUFFIXES, *BAGS):
+        raise ValueError(f"{target}: spikes are written to {', '.join((*SUFFIXES, *BAGS))}")
     if source.resolve() == target.resolve():
         raise ValueError(f"{target} is the recording itself: choose another name for the result")
     video, dat = source.suffix.lower() in _VIDEOS, source.suffix.lower() == ".dat"
-    bag = source.suffix.lower() in _BAGS or source.is_dir()
+    bag = source.is_dir() or is_bag(source)
     for has_effect, what, names in (
         (video, "a video that is read", ("planes_per_frame", "camera", "seed")),
         (not bag, "a file of planes or a video that is read", ("height", "width")),
@@ -115,7 +116,7 @@ def _write_parts(target: Path, parts: Iterable[PackedSpikes], layout: Layout) ->
     if first is None:
         raise ValueError("there are no planes: a video must have two frames at least, a bag a packet in the range")
     parts = itertools.chain([first], parts)
-    if target.suffix.lower() in _BAGS:
+    if target.suffix.lower() in BAGS:
         from spike_depth_core.bags import BagWriter
         from spike_depth_core.bags.recording import record_spikes
 

@@ -64,8 +64,10 @@ def info(
 
 def describe(path: Path, height: int | None = None, width: int | None = None) -> tuple[str, Facts]:
     """What kind of thing lies at a path, and (name, value) pairs about it. Raises ValueError where nothing fits."""
+    from spike_depth_core.bags.storage import is_bag
+
     suffix = path.suffix.lower()
-    if suffix in (".mcap", ".db3") or (path.is_dir() and any(is_bag_file(file) for file in path.iterdir())):
+    if is_bag(path):
         return "bag", describe_bag(path)
     if path.is_dir():
         return describe_folder(path)
@@ -83,11 +85,6 @@ def describe(path: Path, height: int | None = None, width: int | None = None) ->
         f"{path}: expected .safetensors, .dat, .npy, .npz, .yaml, .mcap, .db3 or a folder, "
         f"found {suffix or 'no suffix'}"
     )
-
-
-def is_bag_file(path: Path) -> bool:
-    """Whether a file is of a bag, compressed or not."""
-    return path.name.removesuffix(".zstd").endswith((".mcap", ".db3"))
 
 
 def describe_bag(path: Path) -> Facts:

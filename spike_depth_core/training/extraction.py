@@ -32,7 +32,7 @@ from spike_depth_core.bags.playback import Playback, PlayedMoment, first_cameras
 from spike_depth_core.bags.reader import BagMessage, files_of_bag
 from spike_depth_core.bags.recording import about_drive
 from spike_depth_core.bags.sensors import SensorTopics, find_sensors, find_truth
-from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS, BagError
+from spike_depth_core.bags.storage import EARLIEST_NS, LATEST_NS, BagError, name_of_bag
 from spike_depth_core.bags.truth import TruthTopic
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference.moments import pose_of_reference, sample_from_moment
@@ -196,7 +196,7 @@ def _survey(path: Path, options: ExtractionOptions) -> Recording:
     known = first_cameras(bag, SensorTopics(images, cameras))
     return Recording(
         str(path.absolute()),
-        path.name.removesuffix(".zstd").removesuffix(".mcap").removesuffix(".db3"),
+        name_of_bag(path),
         fingerprint(path),
         bag.start_ns,
         bag.end_ns,
@@ -268,7 +268,7 @@ class _Part:
         """Samples in order of time."""
         start_ns = EARLIEST_NS if self.unit.start_ns is None else self.unit.start_ns
         stop_ns = LATEST_NS if self.unit.stop_ns is None else self.unit.stop_ns
-        others = {topic.topic: "" for topic in (self.truths, self.odometry) if topic is not None}
+        others = {topic.topic for topic in (self.truths, self.odometry) if topic is not None}
         waiting: deque[PlayedMoment] = deque()
         lead, trail = max(start_ns - _LEAD_NS, EARLIEST_NS), min(stop_ns, LATEST_NS - _TRAIL_NS) + _TRAIL_NS
         for event in self.playback.play(others, lead, trail):

@@ -22,6 +22,7 @@ import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from spike_depth_core.bags import BagError, BagReader, MessageError, mcap_file, messages, types
+from spike_depth_core.bags.storage import is_bag, name_of_bag
 from spike_depth_core.bags.types import type_store
 from test.core.bags.recordings import START_NS, Written, small_recording, write_compressed_files, write_recording
 from test.core.factories import small_rig
@@ -77,6 +78,20 @@ def test_what_was_written_is_read(tmp_path, recording, contents, name, options):
         assert reader.topics["/rgb/image_raw"].count == sum(topic == "/rgb/image_raw" for _, topic, _ in contents)
     with rosbags.rosbag2.Reader(path) as other:
         assert [(time_ns, c.topic, bytes(data)) for c, time_ns, data in other.messages()] == contents
+
+
+@pytest.mark.parametrize("name", ["A.MCAP", "A.DB3"])
+def test_capitals_make_no_difference(tmp_path, recording, contents, name):
+    path = write_recording(tmp_path / name, recording)
+    assert path.is_file()
+    assert is_bag(path)
+    assert read(path)[0] == contents
+
+
+def test_what_a_bag_is_called():
+    names = ("drive.mcap", "drive.db3", "drive.mcap.zstd", "drive", "drive.DB3")
+    assert {name_of_bag(Path("bags") / name) for name in names} == {"drive"}
+    assert name_of_bag(Path("2024.05.01")) == "2024.05.01"
 
 
 def test_messages_are_decoded(tmp_path, recording):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from typer.testing import CliRunner
 
 from spike_depth_core.bags import BagReader, BagWriter, messages, types
@@ -151,6 +152,9 @@ def test_into_a_bag_and_back(tmp_path, suffix):
     assert (tmp_path / "c.dat").read_bytes() == (tmp_path / "a.dat").read_bytes()
     run(tmp_path / f"b{suffix}", tmp_path / "d.npz", "--first", 60, "--count", 10)
     assert np.array_equal(read_spikes(tmp_path / "d.npz").data, spikes.data[60:70])
+    (tmp_path / f"b{suffix}.zstd").write_bytes(zstandard.compress((tmp_path / f"b{suffix}").read_bytes()))
+    run(tmp_path / f"b{suffix}.zstd", tmp_path / "e.dat")
+    assert (tmp_path / "e.dat").read_bytes() == (tmp_path / "a.dat").read_bytes()
 
 
 def test_what_of_a_bag_cannot_be_read_is_told(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from typer.testing import CliRunner
 
 from spike_depth_core.cli.main import app
@@ -149,6 +150,9 @@ def test_a_bag(tmp_path, name):
     result = run(tmp_path / name)
     for text in ("bag", "/spikes/packets", "spike_depth/msg/SpikePacket", "/rgb/image_raw", "0.001 s", "seed 7"):
         assert text in result.stdout
+    if name != "drive":
+        (tmp_path / f"{name}.zstd").write_bytes(zstandard.compress((tmp_path / name).read_bytes()))
+        assert "/spikes/packets" in run(tmp_path / f"{name}.zstd").stdout
     if name == "a.mcap":
         data = (tmp_path / name).read_bytes()
         (tmp_path / "cut.mcap").write_bytes(data[: len(data) // 2])
