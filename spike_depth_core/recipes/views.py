@@ -28,7 +28,8 @@ class AugmentedRecipe(Recipe):
         crop: sides of the training canvas as a share of the network's, rounded to whole strides: less work a sample,
             and less of the picture to reason from.
         jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
-        detail: how strongly their fine detail is, where they are rendered and a real camera's are to be met; 0: not.
+        detail: how strongly the fine detail of all but thermal images is, so that what was rendered small and smooth
+            teaches for real cameras too; 0: not.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -73,7 +74,9 @@ class AugmentedRecipe(Recipe):
                 picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter, patches, self.detail)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
-                picture = jitter_counts(picture, generator, self.jitter, self.detail)
+                # A thermal picture is soft in itself, and what is fine in it is as it is rendered.
+                detail = 0.0 if modality(names[0]) == "thermal" else self.detail
+                picture = jitter_counts(picture, generator, self.jitter, detail)
             changed = torch.cat([picture * seen, seen], dim=1)
             inputs.images |= dict(zip(names, changed.chunk(len(names), dim=2), strict=True))
 
