@@ -80,7 +80,7 @@ def play(path: Path) -> int:
     bag = BagReader(path)
     timing = Timing(interval_ns=round(1e9 / RATE_HZ))
     playback = Playback(bag, find_sensors(bag), rig_of_bag(bag), 256, timing)
-    others = {"/truth/depth/image_rect": "", "/odometry": ""}
+    others = ("/truth/depth/image_rect", "/odometry")
     return sum(isinstance(event, PlayedMoment) for event in playback.play(others))
 
 

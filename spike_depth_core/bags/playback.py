@@ -7,7 +7,7 @@ played. Where a live node skips moments while it computes, all are given here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,16 +142,16 @@ class Playback:
         return self.sync.counts()
 
     def play(
-        self, others: Mapping[str, str] | None = None, start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS
+        self, others: Collection[str] = (), start_ns: int = EARLIEST_NS, stop_ns: int = LATEST_NS
     ) -> Iterator[PlayedMoment | BagMessage]:
         """Moments as they are complete, and the messages of other topics as they come.
 
         Args:
-            others: topics besides the sensors', each with what it is: for the caller.
+            others: topics besides the sensors', for the caller.
             start_ns, stop_ns: of the moments, by their own time and by that of reception alike. Some of the time before
                 is read too, for intrinsics and spikes that lead up to the first.
         """
-        wanted = {*self._sensors, *self._infos, *(others or {})}
+        wanted = {*self._sensors, *self._infos, *others}
         for message in self.bag.messages(wanted, max(start_ns - _WARM_UP_NS, EARLIEST_NS), stop_ns):
             self._now_ns = max(self._now_ns, message.time_ns)
             if message.topic in self._sensors:

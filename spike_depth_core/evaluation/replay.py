@@ -174,7 +174,7 @@ class Replay:
         moments: deque[PlayedMoment] = deque()
         waiting: deque[tuple[PlayedMoment, ReplayedFrame]] = deque()
         placing = (self._odometry,) if self._neighbours is not None else ()
-        others = {topic.topic: "" for topic in (self._truths, self._odometry) if topic is not None}
+        others = {topic.topic for topic in (self._truths, self._odometry) if topic is not None}
         for event in self._playback.play(others, start_ns, stop_ns):
             if isinstance(event, BagMessage):
                 self._clock_ns = max(self._clock_ns, event.time_ns)

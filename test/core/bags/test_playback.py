@@ -92,7 +92,7 @@ def test_images_without_intrinsics_are_dropped_by_name(tmp_path, recording):
 
 def test_other_topics_are_handed_through(bag):
     playback = Playback(bag, find_sensors(bag), RIG, 64)
-    others = [e for e in playback.play({"/truth/depth/image_rect": "truth"}) if not isinstance(e, PlayedMoment)]
+    others = [e for e in playback.play(["/truth/depth/image_rect"]) if not isinstance(e, PlayedMoment)]
     assert [messages.stamp_ns(e.decode()) for e in others] == [START_NS + k * FRAME_NS for k in range(1, 6)]
 
 

@@ -26,7 +26,7 @@ def test_a_rendered_drive_is_recorded_with_its_truth(tmp_path):
     world = World(5, "dusk", small_rig(32, 24), supersample=1)
     assert rig.height == pytest.approx(world.rig.height)
     truth = find_truth(bag)
-    events = list(Playback(bag, topics, rig, 64).play({truth: "truth"}))
+    events = list(Playback(bag, topics, rig, 64).play([truth]))
     depths = [messages.depth_image(event.decode()) for event in events if not isinstance(event, PlayedMoment)]
     assert len(depths) == 3
     expected = world.render(1.0 + 1 / 30, ["spikes"])["spikes"].depth
