@@ -42,3 +42,12 @@ def test_little_is_saved_up_and_the_share_may_change():
     assert budget.wait_s() == pytest.approx(0.5)
     budget.share = 0.0
     assert budget.wait_s() == float("inf")
+
+
+def test_time_before_a_change_accrues_at_the_share_that_there_was():
+    clock = Clock()
+    budget = Budget(0.1, clock)
+    budget.spend(1.0)
+    clock.now += 5.0
+    budget.share = 0.2
+    assert budget.wait_s() == pytest.approx(2.5)  # half a second is still owed

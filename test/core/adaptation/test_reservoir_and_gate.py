@@ -7,7 +7,7 @@ import pytest
 
 from spike_depth_core.adaptation import ACCEPTED, Gate, GateOptions, Reservoir
 from spike_depth_core.spikes import PackedSpikes
-from test.core.factories import small_sample
+from test.core.factories import small_rig, small_sample
 
 SECOND = 1_000_000_000
 
@@ -38,6 +38,20 @@ def test_it_is_bounded_deterministic_and_draws_without_repeating():
         Reservoir(0)
 
 
+def test_what_comes_after_forgetting_is_kept_as_if_nothing_had_come_before():
+    """Of ten items half stay in a reservoir of five, the last as often as the first."""
+    late = []
+    for seed in range(100):
+        reservoir: Reservoir[int] = Reservoir(5, seed)
+        for item in range(100):
+            reservoir.offer(item)
+        reservoir.clear()
+        for item in range(10):
+            reservoir.offer(item)
+        late += [item >= 5 for item in reservoir.items]
+    assert 0.4 < np.mean(late) < 0.6  # 500 of them: four deviations
+
+
 def moment(seed=0, seconds=1.0, **changes):
     return dataclasses.replace(small_sample(seed, planes=32), time_ns=round(seconds * SECOND), **changes)
 
@@ -61,6 +75,13 @@ def flat(value, like):
     return np.full_like(like, value)
 
 
+def few_spikes(count):
+    """So many, in 32 planes."""
+    found = np.zeros((32, SPIKES.height, SPIKES.width), np.uint8)
+    found.reshape(-1)[:count] = 1
+    return PackedSpikes.from_planes(found)
+
+
 BASE = moment()
 
 
@@ -73,6 +94,9 @@ BASE = moment()
         ({"thermal": flat(29_000, BASE.thermal)}, "thermal shows nothing"),
         ({"spikes": planes(1)}, "spikes are saturated"),
         ({"spikes": planes(0)}, "spikes are silent"),
+        ({"spikes": few_spikes(10)}, "spikes are silent"),
+        ({"nir": flat(900, BASE.nir.astype(np.uint16))}, "nir is dark"),
+        ({"nir": flat(65_000, BASE.nir.astype(np.uint16))}, "nir is saturated"),
         ({"rgb": None}, "no rgb for the teacher"),
     ],
 )
@@ -104,3 +128,29 @@ def test_a_pause_between_moments_forgets_nothing():
     assert gate.judge(moment(0, 2.0)) == "clock jumped"
     assert gate.judge(moment(0, 4.0)) == "nothing moves"
     assert [gate.judge(moment(1 + k, 10.0 + 6 * k)) for k in range(3)] == [ACCEPTED] * 3
+
+
+def test_motion_is_told_from_the_last_moment_that_was_learned_from():
+    gate = Gate()
+    said = [gate.judge(moment(seed, 1.0 + k)) for k, seed in enumerate((0, 1, 1, 0, 0))]
+    assert said == [ACCEPTED, ACCEPTED, "nothing moves", ACCEPTED, "nothing moves"]
+
+
+def test_a_camera_that_changes_its_exposure_has_not_moved():
+    gate = Gate()
+    assert gate.judge(moment(0, 1.0)) == ACCEPTED
+    assert gate.judge(moment(1, 2.0, rgb=BASE.rgb // 2 + 60)) == "nothing moves"
+
+
+def test_a_camera_that_changes_its_size_has_a_new_picture():
+    gate = Gate()
+    assert gate.judge(moment(0, 1.0)) == ACCEPTED
+    larger = small_sample(0, planes=32, rig=small_rig(160, 104))
+    assert gate.judge(dataclasses.replace(larger, time_ns=2 * SECOND)) == ACCEPTED
+
+
+def test_without_colour_whatever_has_changed_most_tells_motion():
+    gate = Gate(GateOptions(teacher_sensors=("nir",)))
+    assert gate.judge(moment(0, 1.0, rgb=None)) == ACCEPTED
+    assert gate.judge(moment(1, 2.0, rgb=None, thermal=BASE.thermal)) == "thermal is stuck"
+    assert gate.judge(moment(0, 3.0, rgb=None)) == "nothing moves"
