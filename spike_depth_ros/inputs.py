@@ -11,8 +11,10 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from spike_depth.msg import SpikePacket
 
+from spike_depth_core.bags.messages import check_fits
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.streams import Frame, JitterMeter, Percentiles, RateMeter, Synchronizer
+from spike_depth_core.topics import optical_frame
 from spike_depth_ros import qos
 from spike_depth_ros.batches import Batches
 from spike_depth_ros.messages import MessageError, camera_from_message, sensor_image, spikes_from_message
@@ -212,10 +214,7 @@ class SensorInputs:
         info = self.watch.topic(f"{sensor} camera_info")
         if camera is None:
             raise MessageError("no_camera_info", f"nothing valid has come on {info} yet")
-        if (camera.width, camera.height) != (width, height):
-            raise MessageError(
-                "camera_info_size", f"the image is {width}x{height}, but {info} says {camera.width}x{camera.height}"
-            )
+        check_fits(camera, width, height, info)
         return camera
 
     def _check_frame(self, sensor: str) -> None:
@@ -249,7 +248,7 @@ class SensorInputs:
 
     def frame_of(self, sensor: str) -> str:
         """The frame of a sensor, or a name for it where it has not said."""
-        return self.frame_ids.get(sensor) or f"{sensor}_optical_frame"
+        return self.frame_ids.get(sensor) or optical_frame(sensor)
 
     def known_cameras(self) -> dict[str, PinholeCamera]:
         """Intrinsics as heard, and for sensors that have not said as in the rig."""

@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from spike_depth.msg import SpikePacket
 
+from spike_depth_core.bags.messages import SENSOR_ENCODINGS
 from spike_depth_core.spikes import PackedSpikes
 from spike_depth_core.world import DrivePlayer, vehicle_rig
 from spike_depth_ros import diagnostics, qos, topics
@@ -32,7 +33,6 @@ from spike_depth_ros.simulator_parameters import SIMULATOR_NODE
 from spike_depth_ros.time import to_stamp
 
 DISCOVERY_S = 0.5
-ENCODINGS = {"rgb": "rgb8", "nir": "mono8", "thermal": "mono16"}
 
 
 class _Stopped(Exception):
@@ -178,8 +178,8 @@ class SimulatorNode(Node):
     def _publish_frame(self, player: DrivePlayer, frame: int, stamp_ns: int) -> None:
         for sensor, publisher in self._images.items():
             self._publish_camera(player, sensor, sensor, stamp_ns)
-            image = player.image(sensor, frame)
-            publisher.publish(image_to_message(image, ENCODINGS[sensor], stamp_ns, topics.optical_frame(sensor)))
+            image, encoding = player.image(sensor, frame), SENSOR_ENCODINGS[sensor][0]
+            publisher.publish(image_to_message(image, encoding, stamp_ns, topics.optical_frame(sensor)))
         self._publish_camera(player, "truth", "spikes", stamp_ns)
         self._odometry.publish(
             odometry_to_message(player.pose(frame), stamp_ns, "world", topics.optical_frame("spikes"))

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-SIMULATOR_NODE = "simulator_node"
+from spike_depth_core.topics import IMAGES, ODOMETRY, SIMULATOR_NODE, SPIKES, TRUTH, beside, optical_frame
+
+__all__ = ["IMAGES", "ODOMETRY", "SIMULATOR_NODE", "SPIKES", "TRUTH", "beside", "optical_frame"]
+
 DEPTH_NODE = "depth_node"
 ADAPTATION_NODE = "adaptation_node"
-
-# Image topics of the simulator, below its own name; each has its camera_info beside it.
-SPIKES = "spikes/packets"
-IMAGES = {"rgb": "rgb/image_raw", "nir": "nir/image_raw", "thermal": "thermal/image_raw"}
-TRUTH = "truth/depth/image_rect"
-ODOMETRY = "truth/odometry"
-
-
-def optical_frame(sensor: str) -> str:
-    """The frame of a sensor of the simulated vehicle."""
-    return f"{sensor}_optical_frame"
-
-
-def beside(image_topic: str) -> str:
-    """The camera_info topic of an image topic."""
-    return f"{image_topic.rpartition('/')[0]}/camera_info"
 
 
 def simulator_remappings() -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ _ENCODINGS: dict[str, tuple[type, int]] = {
     "16UC1": (np.uint16, 1),
     "32FC1": (np.float32, 1),
 }
-# What each sensor may come in.
+# What each sensor may come in; first what the simulated vehicle sends.
 SENSOR_ENCODINGS = {
     "rgb": ("rgb8", "bgr8", "rgba8", "bgra8"),
     "nir": ("mono8", "8UC1", "mono16", "16UC1"),
@@ -310,6 +310,14 @@ def camera_from_message(message: Any) -> PinholeCamera:
         raise MessageError("calibration", f"the camera is not calibrated: K is {[float(v) for v in k]}")
     fx, fy, cx, cy = (float(k[i]) for i in (0, 4, 2, 5))
     return PinholeCamera(int(message.width), int(message.height), fx, fy, cx, cy, distortion=distortion)
+
+
+def check_fits(camera: PinholeCamera, width: int, height: int, info: str) -> None:
+    """Raise MessageError where an image is of another size than its intrinsics, which are those of `info`."""
+    if (camera.width, camera.height) != (width, height):
+        raise MessageError(
+            "camera_info_size", f"the image is {width}x{height}, but {info} says {camera.width}x{camera.height}"
+        )
 
 
 # Poses

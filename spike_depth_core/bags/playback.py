@@ -16,6 +16,7 @@ import yaml
 from spike_depth_core.bags.messages import (
     MessageError,
     camera_from_message,
+    check_fits,
     sensor_image,
     spikes_from_message,
     stamp_ns,
@@ -203,11 +204,7 @@ class Playback:
         if sensor not in self._heard:
             raise MessageError("no_camera_info", "there has been no valid camera_info yet")
         camera = self.cameras[sensor]
-        if (camera.width, camera.height) != (width, height):
-            raise MessageError(
-                "camera_info_size",
-                f"the image is {width}x{height}, but its camera_info says {camera.width}x{camera.height}",
-            )
+        check_fits(camera, width, height, "its camera_info")
         return camera
 
     def _know_frame(self, sensor: str, frame_id: str) -> None:

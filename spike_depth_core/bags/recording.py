@@ -14,17 +14,16 @@ from spike_depth_core.bags import messages, types
 from spike_depth_core.bags.messages import MessageError
 from spike_depth_core.bags.playback import RIG
 from spike_depth_core.bags.reader import BagReader
-from spike_depth_core.bags.sensors import TRUTH
 from spike_depth_core.bags.writer import BagWriter
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.spikes import PackedSpikes
+from spike_depth_core.topics import IMAGES, ODOMETRY, SIMULATOR_NODE, SPIKES, TRUTH, beside, optical_frame
 
 ABOUT = "spike_depth.drive"
 """Under which name a recorded drive keeps what it is of: JSON with `condition`, `seed` and the like."""
-NODE = "/simulator_node"
 START_NS = 1_700_000_000_000_000_000
 PACKET_PLANES = 64
-_ENCODINGS = {"rgb": "rgb8", "nir": "mono8", "thermal": "mono16"}
+_NODE = f"/{SIMULATOR_NODE}"
 _CAMERA_EVERY = 10  # packets
 
 
@@ -44,11 +43,6 @@ class Drive(Protocol):
     def image(self, sensor: str, frame: int) -> np.ndarray: ...
 
     def depth(self, frame: int) -> np.ndarray: ...
-
-
-def optical_frame(sensor: str) -> str:
-    """The frame of a sensor of the simulated vehicle."""
-    return f"{sensor}_optical_frame"
 
 
 def record_drive(
@@ -79,31 +73,31 @@ def record_drive(
 
     def camera(topic: str, sensor: str, time_ns: int, received_ns: int) -> None:
         message = messages.camera_to_message(rig.cameras[sensor], time_ns, optical_frame(sensor))
-        bag.write(f"{NODE}/{topic.rpartition('/')[0]}/camera_info", types.CAMERA_INFO, message, received_ns)
+        bag.write(f"{_NODE}/{beside(topic)}", types.CAMERA_INFO, message, received_ns)
 
     def image(topic: str, sensor: str, pixels: np.ndarray, encoding: str, time_ns: int, received_ns: int) -> None:
         camera(topic, sensor, time_ns, received_ns)
         message = messages.image_to_message(pixels, encoding, time_ns, optical_frame(sensor))
-        bag.write(f"{NODE}/{topic}", types.IMAGE, message, received_ns)
+        bag.write(f"{_NODE}/{topic}", types.IMAGE, message, received_ns)
 
     frame = seq = 0
     while len(spikes := drive.planes(planes_per_packet)):
         received_ns = start_ns + spikes.end_ns
         stamped = PackedSpikes(spikes.data, spikes.width, spikes.period_ns, start_ns + spikes.start_ns)
         if seq % _CAMERA_EVERY == 0:
-            camera("spikes/packets", "spikes", stamped.start_ns, received_ns)
+            camera(SPIKES, "spikes", stamped.start_ns, received_ns)
         packet = messages.spikes_to_message(stamped, seq, optical_frame("spikes"))
-        bag.write(f"{NODE}/spikes/packets", types.SPIKE_PACKET, packet, received_ns)
+        bag.write(f"{_NODE}/{SPIKES}", types.SPIKE_PACKET, packet, received_ns)
         seq += 1
         while frame < drive.frame_count - 1 and drive.frame_time_ns(frame) <= spikes.end_ns:
             time_ns = start_ns + drive.frame_time_ns(frame)
             for sensor in drive.sensors:
                 pixels = drive.image(sensor, frame)
-                image(f"{sensor}/image_raw", sensor, pixels, _ENCODINGS[sensor], time_ns, received_ns)
+                image(IMAGES[sensor], sensor, pixels, messages.SENSOR_ENCODINGS[sensor][0], time_ns, received_ns)
             image(TRUTH, "spikes", drive.depth(frame), "32FC1", time_ns, received_ns)
             if poses is not None:
                 pose = messages.odometry_to_message(poses[frame], time_ns, "world", optical_frame("spikes"))
-                bag.write(f"{NODE}/truth/odometry", types.ODOMETRY, pose, received_ns)
+                bag.write(f"{_NODE}/{ODOMETRY}", types.ODOMETRY, pose, received_ns)
             frame += 1
         yield spikes.end_ns
 
@@ -126,7 +120,7 @@ def record_spikes(
     parts: Iterator[PackedSpikes],
     bag: BagWriter,
     planes_per_packet: int = PACKET_PLANES,
-    topic: str = "/spikes/packets",
+    topic: str = f"/{SPIKES}",
 ) -> int:
     """Record planes as packets. What of a part does not fill a packet makes a shorter one. Returns how many planes."""
     planes = seq = 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from spike_depth_core.bags import types
 from spike_depth_core.bags.reader import BagReader
 from spike_depth_core.samples import SENSORS
+from spike_depth_core.topics import TRUTH
 
 # What a word of a topic's name says about its images, where nobody says.
 _WORDS = {
@@ -17,7 +18,6 @@ _WORDS = {
     "thermal": {"thermal", "thr", "lwir"},
 }
 _NO_SENSOR = {"depth", "truth", "debug", "uncertainty", "mask", "label", "labels", "right"}
-TRUTH = "truth/depth/image_rect"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -85,10 +88,15 @@ def test_a_recorded_drive_plays_back_as_it_was(bag):
 
 def test_the_topics_are_those_of_the_simulator_node(bag):
     """So that a bag recorded by `ros2 bag record` and one that was simulated are read by the same names."""
-    topics = pytest.importorskip("spike_depth_ros.topics")
-    for topic in (topics.SPIKES, topics.TRUTH, topics.IMAGES["rgb"], topics.IMAGES["thermal"]):
-        assert f"/{topics.SIMULATOR_NODE}/{topic}" in bag.topics
-        assert f"/{topics.SIMULATOR_NODE}/{topics.beside(topic)}" in bag.topics
+    for name in ("spikes/packets", "truth/depth/image_rect", "rgb/image_raw", "thermal/image_raw"):
+        assert f"/simulator_node/{name}" in bag.topics
+        assert f"/simulator_node/{name.rpartition('/')[0]}/camera_info" in bag.topics
+
+
+def test_launch_files_get_the_names_without_waiting_for_pytorch():
+    """Nor for ROS: what the names come with is imported by every `ros2 launch`."""
+    code = "import sys, spike_depth_ros.topics; print(sorted({'torch', 'numpy', 'rclpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_poses_are_recorded_as_odometry(bag):
