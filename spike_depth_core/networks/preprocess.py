@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +19,7 @@ from spike_depth_core.geometry.resample import average_pool, infinity_grid, insi
 from spike_depth_core.geometry.warp import back_project
 from spike_depth_core.samples import SENSORS, modality
 from spike_depth_core.samples.batch import SampleBatch
-from spike_depth_core.spikes import PackedSpikes
-from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input, network_input_torch
+from spike_depth_core.spikes.windows import NETWORK_CHANNELS, network_input_torch
 
 STRIDE = 32
 RGB_MEAN, RGB_STD = 0.45, 0.25
@@ -118,9 +116,6 @@ def normalised(name: str, image: Tensor, width: int) -> Tensor:
     """A raw image of `SampleBatch`, by its name, as float32 [B, C, H, W] of order one."""
     kind = modality(name)
     if kind == "spikes":
-        if image.device.type == "cpu":  # the same numbers straight from the packed words, many times faster
-            inputs = [network_input(PackedSpikes(packed.numpy(), width)) for packed in image]
-            return torch.from_numpy(np.stack(inputs))
         return network_input_torch(image, width)
     if kind == "rgb":
         return (image.permute(0, 3, 1, 2).float() / 255 - RGB_MEAN) / RGB_STD
