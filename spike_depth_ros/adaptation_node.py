@@ -21,7 +21,7 @@ from spike_depth.msg import AdaptationStatus
 from std_srvs.srv import SetBool, Trigger
 
 from spike_depth_core.adaptation import AdaptationSession, Budget, Snapshots
-from spike_depth_core.adaptation.originals import rendered_originals, stored_originals
+from spike_depth_core.adaptation.originals import originals
 from spike_depth_core.geometry import SensorRig
 from spike_depth_core.inference.estimator import checked_device
 from spike_depth_core.resources import config_path, default_checkpoint
@@ -39,14 +39,11 @@ from spike_depth_ros.reporter import Reporter, cause
 from spike_depth_ros.time import to_stamp
 
 ANSWER_S = 60.0  # a step or a review may be under way
-ORIGINAL_SCALE = 0.5
 
 
 def examples(values: Mapping[str, Any]) -> Iterator[DepthSample]:
     """Examples of the original training, as the parameters say."""
-    if values["original"]:
-        return stored_originals(values["original"], values["originals"])
-    return rendered_originals(values["originals"], ORIGINAL_SCALE)
+    return originals(values["original"], values["originals"])
 
 
 class AdaptationNode(Node):

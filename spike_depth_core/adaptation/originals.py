@@ -17,6 +17,15 @@ COUNT = 30
 """How many there are where nobody says otherwise."""
 
 
+SCALE = 0.5
+"""Of the pictures of those that are rendered: a learner's time is better spent on learning."""
+
+
+def originals(folder: str | Path | None, count: int) -> Iterator[DepthSample]:
+    """Those of a folder, or rendered ones where none is named."""
+    return stored_originals(folder, count) if folder else rendered_originals(count, SCALE)
+
+
 def scaled_rig(scale: float) -> SensorRig:
     """The default rig with smaller pictures."""
     rig = vehicle_rig()
