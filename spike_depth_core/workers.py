@@ -62,6 +62,11 @@ class Outcome(Generic[Job, Result]):
         return cast(Result, self.result)
 
 
+def processes(asked: int, jobs: int) -> int:
+    """How many processes so many jobs are run on: as many as asked for, all cores where that is 0, none idle."""
+    return max(1, min(asked or os.cpu_count() or 1, jobs))
+
+
 def run_jobs(
     function: Callable[[Job], Result],
     jobs: Iterable[Job],

@@ -256,7 +256,7 @@ def run_demo(
         ValueError: for a checkpoint that cannot be used.
     """
     info = read_info(checkpoint or default_checkpoint())
-    prior = RowPrior.from_dict(info.row_prior) if info.row_prior else None
+    prior = RowPrior.of(info)
     console.print(load_profile())
     with ExitStack() as stack:
         if "ROS_DOMAIN_ID" not in os.environ:

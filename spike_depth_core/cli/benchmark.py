@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import typed
+from spike_depth_core.cli.options import Device, typed
 from spike_depth_core.cli.paths import check_out
 from spike_depth_core.extras import how_to_install
 
@@ -42,7 +42,7 @@ def benchmark(
             help="Folder of the domains' samples, shared by suites; missing ones are rendered. Default: OUT/data."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Device = "auto",
     workers: Annotated[
         int, typer.Option(min=0, help="Seeds, or drives of `online`, side by side on CPU; 0: one a core.")
     ] = 0,
@@ -86,7 +86,7 @@ def benchmark(
     from spike_depth_core.evaluation.suites.runner import SuiteRun
     from spike_depth_core.evaluation.suites.table import scores, with_spread, write_page
     from spike_depth_core.inference.estimator import checked_device
-    from spike_depth_core.workers import run_jobs
+    from spike_depth_core.workers import processes, run_jobs
 
     chosen = load_suite(suite)
     if preset not in PRESETS:
@@ -103,7 +103,7 @@ def benchmark(
         for left_out in run.join(rows):
             console.print(f"{path}: {left_out}: not of the same training and samples", style="yellow", highlight=False)
     if place.type == "cpu":
-        side_by_side = min(workers or os.cpu_count() or 1, seeds)
+        side_by_side = processes(workers, seeds)
         jobs = [(suite, preset, folders, run.out, seed) for seed in range(seeds)]
         with progress_bar() as bar, _rows_done(run, seeds, bar):
             for outcome in run_jobs(_run_seed, jobs, side_by_side):

@@ -6,12 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spike_depth_core.cli.info import shortened
+
 if TYPE_CHECKING:
     import numpy as np
 
     from spike_depth_core.training.extracted import ExtractedSet
 
 SHEET = "contact_sheet.png"
+_LONGEST = 160  # characters of a line
 _ROWS = 4  # of each split
 _LOOKED_AT = 2000  # samples of a split, for the counts that no report has
 
@@ -40,7 +43,7 @@ def describe_extracted(folder: Path, verify: bool = False) -> list[tuple[str, st
     options, plan = found.plan.options, found.plan
     done = f"{len(found.reports)} of {len(plan.units)} parts"
     facts = [("extracted", done if found.is_complete else f"{done}: the same spike-depth extract goes on")]
-    facts.append(("bags", f"{len(plan.recordings)}: {shortened(', '.join(r.name for r in plan.recordings))}"))
+    facts.append(("bags", f"{len(plan.recordings)}: {shortened(', '.join(r.name for r in plan.recordings), _LONGEST)}"))
     rate = f"at most {options.rate_hz:g} a second" if options.rate_hz else "one a moment"
     facts.append(("samples", f"{rate}, {options.planes} planes"))
     blocks = f"blocks of {options.block_s:g} s, {options.gap_s:g} s apart"
@@ -59,7 +62,7 @@ def describe_extracted(folder: Path, verify: bool = False) -> list[tuple[str, st
     gaps = sum(report["gap_s"] for report in found.reports)
     if gaps:
         facts.append(("left out: gaps", f"{gaps:g} s"))
-    facts += [("complaint", shortened(text)) for text in found.complaints()]
+    facts += [("complaint", shortened(text, _LONGEST)) for text in found.complaints()]
     return facts + checked
 
 
@@ -103,8 +106,3 @@ def contact_sheet(folder: Path) -> np.ndarray:
 
 def _start_ns(found: ExtractedSet, bag: object) -> int:
     return next((r.start_ns for r in found.plan.recordings if r.name == bag), 0)
-
-
-def shortened(text: str, limit: int = 160) -> str:
-    """Text that fits a table."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

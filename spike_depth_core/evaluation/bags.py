@@ -126,7 +126,7 @@ def evaluate_bag(job: BagJob) -> dict[str, Any]:
     truth = find_truth(bag, options.truth)
     if truth is None:
         raise ValueError(f"{job.bag} has no true depth of a simulated drive; say which topic it is on")
-    prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
+    prior = RowPrior.of(estimator.info)
     condition = str(about_drive(bag).get("condition", ""))
     run = Replay(
         bag,

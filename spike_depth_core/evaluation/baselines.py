@@ -15,6 +15,7 @@ import numpy as np
 
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.metrics import FAR_M, NEAR_M, valid_mask
+from spike_depth_core.networks.checkpoint import CheckpointInfo
 
 SLOPE_STEP = 0.005  # about a pixel and a half of a 330 pixel lens: finer than the prior has structure
 SLOPE_LIMIT = 1.5
@@ -47,6 +48,11 @@ class RowPrior:
             raise ValueError("slopes and log-depths of a row prior must be finite")
         if not (np.diff(self.slopes) > 0).all():
             raise ValueError("slopes of a row prior must ascend")
+
+    @classmethod
+    def of(cls, info: CheckpointInfo) -> RowPrior | None:
+        """That of a checkpoint's training set; None where it was kept without."""
+        return cls.from_dict(info.row_prior) if info.row_prior else None
 
     @classmethod
     def fit(

@@ -6,7 +6,6 @@ hundreds of frames keeps none of them, and takes the best, the median and the wo
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from spike_depth_core.samples import SENSORS, DepthSample
 from spike_depth_core.samples.files import list_samples, load_sample, note_origin, sample_path, save_sample
 from spike_depth_core.samples.readers import Dataset, kitti_object
 from spike_depth_core.samples.resize import resize_sample
-from spike_depth_core.workers import run_jobs
+from spike_depth_core.workers import processes, run_jobs
 
 
 class Frames(ABC):
@@ -160,8 +159,7 @@ def store(frames: Frames, folder: str | Path, workers: int = 0) -> Iterator[int]
     jobs = [(frames, i, sample_path(folder, i)) for i in range(len(frames)) if not sample_path(folder, i).exists()]
     note_origin(Path(folder) / "frames.json", frames.about(), len(jobs) < len(frames))
     done = len(frames) - len(jobs)
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    for outcome in run_jobs(_store_one, jobs, max(1, workers)):
+    for outcome in run_jobs(_store_one, jobs, processes(workers, len(jobs))):
         *_, path = outcome.job
         outcome.result_of(path)
         yield (done := done + 1)

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from spike_depth_core.geometry.rig import NOMINAL_HEIGHT
 from spike_depth_core.inference.onnx_export import DECODE, LEVELS, ExportError, encoder_of, require
 from spike_depth_core.networks.depth_network import Architecture, DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import CHANNELS, NetworkInput
@@ -77,7 +78,7 @@ def random_inputs(architecture: Architecture, size: tuple[int, int], seed: int =
         picture = torch.randn(1, CHANNELS[sensor], height, width, generator=random)
         images[sensor] = torch.cat([picture * seen, seen], dim=1)
     camera = torch.tensor([[0.8 * width, 0.8 * width, 0.5 * width, 0.4 * height]])
-    return NetworkInput(images, camera, torch.tensor([1.65]))
+    return NetworkInput(images, camera, torch.tensor([NOMINAL_HEIGHT]))
 
 
 def subsets(sensors: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

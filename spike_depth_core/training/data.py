@@ -21,7 +21,7 @@ from spike_depth_core.samples.files import SampleSummary, list_samples, load_sam
 from spike_depth_core.samples.shards import ShardMember
 from spike_depth_core.training import distributed
 
-_TRIED_STEPS = 200  # whose requests tell what a recipe asks of a folder
+TRIED_STEPS = 200  # whose requests tell what a recipe asks of a folder
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Draws(Dataset):
         for folder in data.folders:
             most = len(folder.summaries)  # a damaged file ends it here: it is no reason to go on without its folder
             try:
-                steps = [self.recipe.requests(k, {**available, domain: folder.images}) for k in range(_TRIED_STEPS)]
+                steps = [self.recipe.requests(k, {**available, domain: folder.images}) for k in range(TRIED_STEPS)]
                 asked = {request for requests in steps for request in requests if request.domain == domain}
                 counts.append(min((len(self._usable(r, folder)) for r in asked), default=most))
             except ValueError as error:

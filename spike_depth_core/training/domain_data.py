@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from spike_depth_core.samples.files import sample_path, save_sample
-from spike_depth_core.workers import run_jobs
+from spike_depth_core.workers import processes, run_jobs
 from spike_depth_core.world.domains import Domain
 
 FEW_FRAMES = 24
@@ -77,7 +76,7 @@ def render_domain(
     total = sequences * domain.frames
     done = total - sum(len(job.missing) for job in jobs)
     yield done, total
-    workers = 1 if total - done <= FEW_FRAMES else min(workers or os.cpu_count() or 1, len(jobs))
+    workers = 1 if total - done <= FEW_FRAMES else processes(workers, len(jobs))
     for outcome in run_jobs(_render, jobs, workers):
         outcome.result_of(f"{folder}, sequence {outcome.job.sequence}")
         done += len(outcome.job.missing)

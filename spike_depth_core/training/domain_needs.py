@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from spike_depth_core.recipes import Stage
 from spike_depth_core.samples import IMAGES, RIGHT
+from spike_depth_core.training.data import TRIED_STEPS
 from spike_depth_core.world.domains import Domain
-
-_TRIED_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def needs_of(stages: Sequence[Stage]) -> dict[str, DomainNeeds]:
     images: dict[str, set[str]] = {name: set() for name in offered}
     frames = dict.fromkeys(offered, 1)
     for stage in stages:
-        for step in range(_TRIED_STEPS):
+        for step in range(TRIED_STEPS):
             for request in stage.recipe.requests(step, offered):
                 images[request.domain] |= {request.reference, *request.sensors, *request.depth}
                 span = (0, *request.neighbours)

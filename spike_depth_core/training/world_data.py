@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +14,10 @@ from spike_depth_core.resources import config_path
 from spike_depth_core.samples import SENSORS
 from spike_depth_core.samples.files import sample_path, save_sample
 from spike_depth_core.spikes.windows import NETWORK_WINDOW
-from spike_depth_core.workers import run_jobs
+from spike_depth_core.workers import processes, run_jobs
+from spike_depth_core.world.domains import SPLITS
 
-TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 500_000, 700_000
-"""First scene seed of each split. From 900,000 up they belong to outsiders' tests: nothing here uses them."""
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = (SPLITS[split][0] for split in ("train", "validation", "test"))
 SEEDS_PER_FORMAT = 25_000
 """Each format has seeds of its own, so that its files are the same however many there are of the others."""
 
@@ -213,7 +212,7 @@ def render_samples(
     missing = [job for job in jobs if not job.path.exists()]
     done = len(jobs) - len(missing)
     yield done, len(jobs)
-    for outcome in run_jobs(_render, missing, max(1, min(workers or os.cpu_count() or 1, len(missing)))):
+    for outcome in run_jobs(_render, missing, processes(workers, len(missing))):
         outcome.result_of(outcome.job.path)
         done += 1
         yield done, len(jobs)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from spike_depth_core.evaluation.suites.domains import SENSORS
 from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite, View, at_least
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import RECIPES, Stage
+from spike_depth_core.samples import SENSORS
 
 CONDITIONS = ("day", "dusk", "night", "rain")
 ALL = "+".join(SENSORS)

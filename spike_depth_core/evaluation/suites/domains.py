@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from spike_depth_core.evaluation.suites.suite import Preset, Suite
+from spike_depth_core.samples import SENSORS
 from spike_depth_core.training.domain_data import domain_folder, render_domain, settings_of
 from spike_depth_core.whole_files import write_json
 from spike_depth_core.world.domains import Domain
 
-SENSORS = ("spikes", "rgb", "nir", "thermal")
 MOMENTS: dict[str, dict[str, Any]] = {
     "source": {"sensors": (*SENSORS, "rgb_right"), "frames": 1},
     "target": {"sensors": SENSORS, "frames": 1},

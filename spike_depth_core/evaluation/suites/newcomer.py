@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spike_depth_core.evaluation.suites.domains import SENSORS
 from spike_depth_core.evaluation.suites.suite import PRESETS as SUITE_PRESETS
 from spike_depth_core.evaluation.suites.suite import Finding, Preset, Row, Scores, Suite, View
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Stage, Supervised
+from spike_depth_core.samples import SENSORS
 from spike_depth_core.world import vehicle_rig
 from spike_depth_core.world.domains import PhysicalSpikes
 

@@ -33,10 +33,10 @@ from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint
 from spike_depth_core.networks.depth_network import DepthNetwork, Prediction
 from spike_depth_core.networks.preprocess import NetworkInput
 from spike_depth_core.samples import DepthSample
+from spike_depth_core.training.world_data import TEST_SEED
 from spike_depth_core.whole_files import write_json
 from spike_depth_core.world import CONDITIONS, World
 
-TEST_SEED = 700_000
 WINDOW_S = 20.0
 GLANCES_S = (0.25, 0.1)  # before each moment, to compare it with
 WITH_ALL_EVERY = 2  # moments to one of which depth is taken with all sensors, too

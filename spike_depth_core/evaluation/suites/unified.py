@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 
-from spike_depth_core.evaluation.suites.domains import MOMENTS, SENSORS
+from spike_depth_core.evaluation.suites.domains import MOMENTS
 from spike_depth_core.evaluation.suites.suite import Finding, Row, Scores, Suite, View, at_least
 from spike_depth_core.networks.depth_network import Architecture
 from spike_depth_core.recipes import Recipe, Stage, Supervised, Unified
 from spike_depth_core.recipes.teaching import Teaching
+from spike_depth_core.samples import SENSORS
 
 FIRST, SECOND, SECOND_RATE = 1.5, 0.5, 0.5
 """Of the preset's steps, of either part of a training for all sensors, and of its learning rate, in the second."""
