@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend, Pixels, finite, typed
+from spike_depth_core.cli.options import (
+    Backend,
+    Checkpoint,
+    Device,
+    Pixels,
+    finite,
+    parse_sensors,
+    parse_topics,
+    typed,
+)
 from spike_depth_core.cli.paths import check_out, remove_earlier
 
 BAGS = "Bags"
@@ -69,13 +78,8 @@ def evaluate(
             help="In whose image depth is compared: the first used of spikes, rgb, nir, thermal by default.",
         ),
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A .safetensors checkpoint, or a folder of `export`; the shipped one by default."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    checkpoint: Checkpoint = None,
+    device: Device = "cpu",
     backend: Backend = None,
     pixels: Pixels = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/evaluate"),
@@ -189,7 +193,6 @@ def evaluate(
     check_out(out)
     if bags:
         from spike_depth_core.cli import evaluate_bags
-        from spike_depth_core.cli.replay import parse_topics
 
         options = evaluate_bags.options_of(
             truth, parse_topics(topic), rig, sensors, reference, rate, truth_tolerance, device, pixels
@@ -233,7 +236,7 @@ def evaluate(
         assert samples is not None
         source = StoredFrames(samples)
         where = f"{len(source)} samples of {samples}"
-    prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
+    prior = RowPrior.of(estimator.info)
     evaluation = Evaluation(prior, crop=crop, independent=world is not None)
 
     began = time.perf_counter()
@@ -276,17 +279,6 @@ def evaluate(
     except ImportError as error:
         console.print(f"no report.html: {error}", style="yellow", highlight=False, soft_wrap=True)
     console.print(f"{out}/: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
-
-
-def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] | None:
-    """`spikes,rgb` as names in the fixed order; None for None. Raises ValueError naming what is not known."""
-    if text is None:
-        return None
-    asked = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [name for name in asked if name not in known]
-    if unknown or not asked:
-        raise ValueError(f"--sensors takes some of {','.join(known)}, found {text!r}")
-    return tuple(name for name in known if name in asked)
 
 
 def verdict(summary: dict[str, Any]) -> str:

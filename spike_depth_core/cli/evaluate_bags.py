@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spike_depth_core.cli.console import console, print_table, track
+from spike_depth_core.cli.options import parse_sensors
 from spike_depth_core.cli.paths import remove_earlier
 from spike_depth_core.evaluation.bags import (
     CHECKPOINTS,
@@ -231,7 +232,6 @@ def options_of(
     pixels: int | None,
 ) -> BagOptions:
     """The options of the command line as those of a job."""
-    from spike_depth_core.cli.evaluate import parse_sensors
     from spike_depth_core.samples import SENSORS
 
     place = None if rig is None else str(rig.resolve())

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from spike_depth_core.cli.options import finite
+from spike_depth_core.cli.options import finite, parse_sensors, parse_topics
+from spike_depth_core.sensors import SENSORS
 
 
 class Split(StrEnum):
@@ -110,7 +111,6 @@ def extract(
     spike-depth extract drives/*.mcap --out data
     """
     from spike_depth_core.cli.console import console, print_facts, print_table, progress_bar
-    from spike_depth_core.cli.replay import parse_topics
     from spike_depth_core.training.extracted import ExtractedSet, rows_of
     from spike_depth_core.training.extraction import extract_unit, is_done, only_one, plan_extraction
     from spike_depth_core.training.filters import Limits
@@ -121,7 +121,7 @@ def extract(
     options = ExtractionOptions(
         planes=planes,
         rate_hz=rate,
-        sensors=None if sensors is None else tuple(s.strip() for s in sensors.split(",")),
+        sensors=parse_sensors(sensors, SENSORS),
         topics=parse_topics(topic),
         truth=truth,
         odometry=odometry,

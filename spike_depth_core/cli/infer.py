@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Backend, Pixels
+from spike_depth_core.cli.options import Backend, Device, Pixels
 
 if TYPE_CHECKING:
     from spike_depth_core.geometry import SensorRig
@@ -58,7 +58,7 @@ def infer(
     width: Annotated[
         int | None, typer.Option(min=1, help="Width in pixels of a .dat recording; 400 when left out.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Device = "auto",
     backend: Backend = None,
     pixels: Pixels = None,
 ) -> None:

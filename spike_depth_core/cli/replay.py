@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spike_depth_core.cli.options import Backend, Pixels, finite, typed
+from spike_depth_core.cli.options import (
+    Backend,
+    Checkpoint,
+    Device,
+    Pixels,
+    finite,
+    parse_sensors,
+    parse_topics,
+    typed,
+)
 
 if TYPE_CHECKING:
     from spike_depth_core.evaluation.replay import ReplayedFrame
@@ -37,12 +46,7 @@ class DepthOutput(StrEnum):
 def replay(
     context: typer.Context,
     bag: Annotated[Path, typer.Argument(help="A rosbag2 bag: its folder, or one .mcap or .db3 file.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A .safetensors checkpoint, or a folder of `export`; the shipped one by default."
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("out/replay"),
     truth: Annotated[
         str | None,
@@ -115,7 +119,7 @@ def replay(
     originals: Annotated[
         int | None, typer.Option(min=1, help="How many of them; as many as in adaptation_node by default.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    device: Device = "cpu",
     backend: Backend = None,
     pixels: Pixels = None,
 ) -> None:
@@ -137,7 +141,6 @@ def replay(
     from spike_depth_core.bags.sensors import find_sensors, find_truth
     from spike_depth_core.bags.storage import LATEST_NS
     from spike_depth_core.cli.console import console, print_table, track
-    from spike_depth_core.cli.evaluate import parse_sensors
     from spike_depth_core.cli.paths import remove_earlier
     from spike_depth_core.evaluation.baselines import RowPrior
     from spike_depth_core.evaluation.evaluate import Evaluation
@@ -171,7 +174,7 @@ def replay(
     estimator = DepthEstimator.load(checkpoint, device, backend, pixels)
     topics = find_sensors(reader, parse_topics(topic))
     truth_topic = find_truth(reader, truth)
-    prior = RowPrior.from_dict(estimator.info.row_prior) if estimator.info.row_prior else None
+    prior = RowPrior.of(estimator.info)
     run = Replay(
         reader,
         estimator,
@@ -267,7 +270,7 @@ def learning(
     checkpoint: Path | None,
     snapshots: Path,
     original: Path | None,
-    originals: int | None,
+    count: int | None,
     steps: int,
     interval_s: float,
 ) -> tuple[ReplayAdaptation, list[tuple[str, ...]]]:
@@ -280,7 +283,7 @@ def learning(
         ValueError: the checkpoint is in the folder, or knows the sensors of no student.
     """
     from spike_depth_core.adaptation import AdaptationOptions, AdaptationSession, Snapshots
-    from spike_depth_core.adaptation.originals import COUNT, rendered_originals, stored_originals
+    from spike_depth_core.adaptation.originals import COUNT, originals
     from spike_depth_core.cli.console import track
     from spike_depth_core.evaluation.replay_adaptation import ReplayAdaptation
     from spike_depth_core.resources import default_checkpoint
@@ -302,22 +305,10 @@ def learning(
         resume=False,
     )
     kept.clear()
-    count = originals or COUNT
-    examples = stored_originals(original, count) if original else rendered_originals(count, 0.5)
-    session.begin(list(track(examples, "Examples of the original training", count)))
+    count = count or COUNT
+    session.begin(list(track(originals(original, count), "Examples of the original training", count)))
     untaught = [sensors for sensors in options.students if sensors not in students]
     return ReplayAdaptation(session, estimator, steps, interval_s), untaught
-
-
-def parse_topics(given: list[str] | None) -> dict[str, str]:
-    """`rgb=/camera/image` and the like as a mapping. Raises ValueError for what is not."""
-    found = {}
-    for text in given or ():
-        sensor, equals, topic = text.partition("=")
-        if not equals or not sensor or not topic:
-            raise ValueError(f"--topic takes SENSOR=TOPIC, found {text!r}")
-        found[sensor] = topic
-    return found
 
 
 def reasons(figures: dict) -> str:

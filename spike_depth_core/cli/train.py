@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spike_depth_core.cli.options import Pixels, finite
+from spike_depth_core.cli.options import Device, Pixels, finite
 from spike_depth_core.cli.paths import check_out
 
 
@@ -41,7 +41,7 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 8,
     learning_rate: Annotated[float, typer.Option(callback=finite, min=0.0, help="Peak of the learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bfloat16: faster on GPUs and on processors that have it.")
     ] = "float32",

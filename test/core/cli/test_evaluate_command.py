@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from spike_depth_core.cli.evaluate import parse_sensors
 from spike_depth_core.cli.main import app
+from spike_depth_core.cli.options import parse_sensors
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.geometry import PinholeCamera
 from spike_depth_core.networks.checkpoint import CheckpointInfo, save_checkpoint

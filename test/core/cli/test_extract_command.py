@@ -19,7 +19,7 @@ def run(*arguments: str):
 def test_bags_become_a_data_set(tmp_path):
     bags = [write_drive(tmp_path / f"{name}.mcap", 0.3) for name in ("day", "night")]
     options = ["--out", tmp_path / "set", "--shares", "1,0,0", "--assign", "test=night", "--planes", 64, "--rate", 0]
-    done = run(*bags, *options)
+    done = run(*bags, *options, "--sensors", "spikes,rgb")
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("train", "test"))]
     # Of eight frames the first has too few planes before it.
@@ -28,7 +28,8 @@ def test_bags_become_a_data_set(tmp_path):
     content = shard.read_bytes()
     shard.unlink()
     (tmp_path / "set" / "units" / "001-0000.json").unlink()
-    assert run(*bags, *options).exit_code == 0
+    done = run(*bags, *options, "--sensors", "rgb, spikes")
+    assert done.exit_code == 0, done.output
     assert shard.read_bytes() == content
 
 
@@ -36,7 +37,7 @@ def test_errors_are_told_in_one_line(tmp_path):
     bag = write_drive(tmp_path / "day.mcap", 0.3)
     done = run(bag, "--out", tmp_path / "set", "--min-change", 100, "--shares", "1,0,0", "--sensors", "rgb,lidar")
     assert done.exit_code == 2
-    assert "a sensor is one of spikes, rgb, nir, thermal, found lidar" in done.output
+    assert "--sensors takes some of spikes,rgb,nir,thermal, found 'rgb,lidar'" in done.output
     done = run(bag, "--out", tmp_path / "set")
     assert done.exit_code == 2
     assert "--split block" in done.output

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from spike_depth_core.bags import BagReader, messages, types
 from spike_depth_core.bags.sensors import find_sensors
-from spike_depth_core.cli import replay as command
 from spike_depth_core.cli.main import app
+from spike_depth_core.cli.options import parse_topics
 from spike_depth_core.evaluation.replay import Replay
 from spike_depth_core.evaluation.replay_report import figures_of
 from spike_depth_core.inference import DepthEstimator
@@ -297,7 +297,7 @@ def test_a_bag_in_the_place_of_the_result_is_not_removed(path, tmp_path, estimat
 
 def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
     with pytest.raises(ValueError, match="--topic takes SENSOR=TOPIC, found 'rgb'"):
-        command.parse_topics(["rgb"])
+        parse_topics(["rgb"])
     result = CliRunner().invoke(app, ["replay", str(path), "--truth", "/nothing", "--out", str(tmp_path)])
     assert result.exit_code == 2
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "gone.mcap")])
