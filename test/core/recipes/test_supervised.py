@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera
+from spike_depth_core.networks.preprocess import NetworkInput, depth_in_camera, network_camera
 from spike_depth_core.recipes import Supervised
 from spike_depth_core.recipes.views import mirrored
 from spike_depth_core.samples.batch import collate
@@ -30,6 +30,19 @@ def test_the_random_camera_tells_the_truth_about_the_road(generator):
     assert known.float().mean() > 0.15
     half_pixel = 0.5 / batch.cameras["rgb"][0, 1]
     assert ((1.65 / truth - slope).abs()[known] <= half_pixel * 1.02).all()
+
+
+def test_a_canvas_is_filled_by_a_picture_that_is_zoomed_to_more(generator):
+    batch = collate([small_sample(i) for i in range(20)])
+    recipe = Supervised(zoom=(1.05, 1.5), crop=0.8)
+    camera, size = recipe.random_camera(batch, "rgb", generator)
+    whole, full = network_camera(batch.cameras["rgb"], *batch.sizes["rgb"], recipe.architecture.pixels)
+    scale = camera[:, :2] / whole[:, :2]
+    begin = camera[:, 2:] - (whole[:, 2:] + 0.5) * scale + 0.5  # where the picture begins in the canvas, its edge
+    end = begin + torch.tensor([full[1], full[0]]) * scale
+    assert (begin < 1e-3).all()
+    assert (end > torch.tensor([size[1], size[0]]) - 1e-3).all()
+    assert (begin.std(dim=0) > 1).all()  # not always the same part of it
 
 
 def test_mirroring_keeps_rays_and_content_together(generator):
@@ -60,6 +73,17 @@ def test_loss_of_a_constant_factor():
     assert float(total) == pytest.approx(
         float(parts["l1"]) + 0.2 * float(parts["sky"]) + 0.1 * float(parts["uncertainty"]), rel=1e-5
     )
+
+
+def test_what_is_beyond_the_range_is_learned_as_the_sky_is_and_what_is_before_it_is_not():
+    log_depth, log_scale = torch.full((1, 8, 8), math.log(12.0)), torch.full((1, 8, 8), math.log(0.2))
+
+    def parts(truth):
+        return Supervised().depth_loss(log_depth, log_scale, torch.full((1, 8, 8), truth))[1]
+
+    assert parts(150.0) == parts(math.inf)
+    assert float(parts(150.0)["sky"]) > 2
+    assert not any(parts(0.3).values())
 
 
 def test_uncertainty_is_taught_without_moving_depth():

@@ -13,8 +13,9 @@ def test_all_images_of_a_sample_are_mirrored_together():
     columns = torch.arange(width, dtype=torch.float32).expand(64, 1, 6, width)
     images = {"rgb": columns, "spikes": columns + 100, "rgb_right": columns + 200}
     camera = torch.tensor([[10.0, 10.0, 4.0, 3.0]]).repeat(64, 1)
+    places = {"rgb": torch.tensor([[0.0, 0.0, 0.0]]), "rgb_right": torch.tensor([[0.5, -0.1, 0.2]])}
     inputs, truth = mirrored(
-        NetworkInput(dict(images), camera, torch.ones(64)), columns[:, 0], torch.Generator().manual_seed(1)
+        NetworkInput(dict(images), camera, torch.ones(64), places), columns[:, 0], torch.Generator().manual_seed(1)
     )
     flipped = inputs.camera[:, 2] != 4.0
     assert 10 < flipped.sum() < 54
@@ -23,6 +24,10 @@ def test_all_images_of_a_sample_are_mirrored_together():
         expected = torch.where(flipped[:, None, None, None], image.flip(-1), image)
         assert torch.equal(inputs.images[name], expected), name
     assert torch.equal(truth, torch.where(flipped[:, None, None], columns[:, 0].flip(-1), columns[:, 0]))
+    sides = torch.where(flipped, -1.0, 1.0)
+    for name, place in places.items():  # what is to the right of the reference is then to its left
+        assert torch.equal(inputs.centres[name][:, 0], sides * place[:, 0]), name
+        assert torch.equal(inputs.centres[name][:, 1:], place[:, 1:].expand(64, 2)), name
 
 
 def test_a_mirrored_motion_moves_the_mirrored_scene():
