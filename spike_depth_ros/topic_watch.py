@@ -85,11 +85,6 @@ class TopicWatch:
         arrived_ns = self._inputs[name].arrived_ns
         return None if arrived_ns is None else self._clock() - arrived_ns
 
-    def has_delivered(self, name: str) -> bool:
-        """Whether there has been a message."""
-        watched = self._inputs.get(name)
-        return watched is not None and watched.arrived_ns is not None
-
     def topic(self, name: str) -> str:
         """The topic, as it is remapped."""
         return self._inputs[name].topic

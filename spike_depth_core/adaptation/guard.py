@@ -72,8 +72,8 @@ class Guard:
 
     Args:
         first: the weights that the adaptation begins with.
-        original: examples of the original training, with truth, and with all sensors where they have a `whole`.
-        known: the known-answer input: any lesson that stays the same; the first original example when None.
+        original: examples of the original training, with truth, and with all sensors where they have a `whole`; the
+            first is the one of which the answer is known.
         options: see `GuardOptions`.
     """
 
@@ -81,13 +81,12 @@ class Guard:
         self,
         first: DepthNetwork,
         original: Sequence[Lesson],
-        known: Lesson | None = None,
         options: GuardOptions | None = None,
     ):
         if not original:
             raise ValueError("the guard needs at least one example of the original training")
         self.options = options or GuardOptions()
-        self.original, self.known = list(original), known or original[0]
+        self.original, self.known = list(original), original[0]
         self._fused = wholes(self.original)
         self._first = first
         self._first_error = mean_error(first, self.original)

@@ -29,15 +29,14 @@ class OdometryTopic(Poses):
 
     Args:
         topic: of odometry messages.
-        most_apart_ns: poses further apart are not interpolated between.
 
     Attributes:
         child_frame: the frame that moves, as the last message has it.
         damaged: messages that could not be used, by reason.
     """
 
-    def __init__(self, topic: str, most_apart_ns: int = 250_000_000):
-        super().__init__(most_apart_ns)
+    def __init__(self, topic: str):
+        super().__init__()
         self.topic = topic
         self.child_frame = ""
         self.damaged: Counter[str] = Counter()

@@ -32,6 +32,7 @@ from spike_depth_core.streams import Frame, Moment, Synchronizer, Timing
 RIG = "spike_depth.rig"
 """Under which name a recorded drive keeps its rig."""
 _WARM_UP_NS = 500_000_000
+_FIRST_NS = 60_000_000_000
 _FLUSH_STEPS = 100
 
 
@@ -69,17 +70,16 @@ def rig_of_bag(bag: BagReader, path: str | Path | None = None) -> SensorRig:
     return SensorRig.load(config_path("rigs/vehicle.yaml"))
 
 
-def first_cameras(bag: BagReader, topics: SensorTopics, within_ns: int = 60_000_000_000) -> dict[str, PinholeCamera]:
-    """The first valid intrinsics of each sensor that a bag has within a time: drivers may send them once.
+def first_cameras(bag: BagReader, topics: SensorTopics) -> dict[str, PinholeCamera]:
+    """The first valid intrinsics of each sensor that a bag has in its first minute: drivers may send them once.
 
     Args:
         bag: that is looked into, no further than it takes.
         topics: of the sensors.
-        within_ns: from its beginning.
     """
     found: dict[str, PinholeCamera] = {}
     infos = {topic: sensor for sensor, topic in topics.cameras.items()}
-    for message in bag.messages(infos, EARLIEST_NS, (bag.start_ns or 0) + within_ns):
+    for message in bag.messages(infos, EARLIEST_NS, (bag.start_ns or 0) + _FIRST_NS):
         sensor = infos[message.topic]
         if sensor not in found:
             with contextlib.suppress(MessageError):

@@ -49,8 +49,6 @@ def record_drive(
     drive: Drive,
     rig: SensorRig,
     bag: BagWriter,
-    planes_per_packet: int = PACKET_PLANES,
-    start_ns: int = START_NS,
     poses: Sequence[np.ndarray] | None = None,
 ) -> Iterator[int]:
     """Record a drive with its truth, on the topics of the simulator node and as it would be received from it.
@@ -59,8 +57,6 @@ def record_drive(
         drive: to its end.
         rig: of its cameras.
         bag: gets the messages.
-        planes_per_packet: of the spikes.
-        start_ns: stamp of the start.
         poses: of the spike camera in the world at each frame, 4x4; recorded as odometry where given.
 
     Yields:
@@ -69,7 +65,7 @@ def record_drive(
     bag.add_topic("/tf_static", types.TRANSFORMS, latched=True)
     parent = optical_frame(rig.reference)
     steps = [(parent, optical_frame(s), rig.reference_from(s)) for s in rig.cameras if s != rig.reference]
-    bag.write("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, start_ns), start_ns)
+    bag.write("/tf_static", types.TRANSFORMS, messages.transforms_to_message(steps, START_NS), START_NS)
 
     def camera(topic: str, sensor: str, time_ns: int, received_ns: int) -> None:
         message = messages.camera_to_message(rig.cameras[sensor], time_ns, optical_frame(sensor))
@@ -81,16 +77,16 @@ def record_drive(
         bag.write(f"{_NODE}/{topic}", types.IMAGE, message, received_ns)
 
     frame = seq = 0
-    while len(spikes := drive.planes(planes_per_packet)):
-        received_ns = start_ns + spikes.end_ns
-        stamped = PackedSpikes(spikes.data, spikes.width, spikes.period_ns, start_ns + spikes.start_ns)
+    while len(spikes := drive.planes(PACKET_PLANES)):
+        received_ns = START_NS + spikes.end_ns
+        stamped = PackedSpikes(spikes.data, spikes.width, spikes.period_ns, START_NS + spikes.start_ns)
         if seq % _CAMERA_EVERY == 0:
             camera(SPIKES, "spikes", stamped.start_ns, received_ns)
         packet = messages.spikes_to_message(stamped, seq, optical_frame("spikes"))
         bag.write(f"{_NODE}/{SPIKES}", types.SPIKE_PACKET, packet, received_ns)
         seq += 1
         while frame < drive.frame_count - 1 and drive.frame_time_ns(frame) <= spikes.end_ns:
-            time_ns = start_ns + drive.frame_time_ns(frame)
+            time_ns = START_NS + drive.frame_time_ns(frame)
             for sensor in drive.sensors:
                 pixels = drive.image(sensor, frame)
                 image(IMAGES[sensor], sensor, pixels, messages.SENSOR_ENCODINGS[sensor][0], time_ns, received_ns)
@@ -116,25 +112,20 @@ def about_drive(bag: BagReader) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def record_spikes(
-    parts: Iterator[PackedSpikes],
-    bag: BagWriter,
-    planes_per_packet: int = PACKET_PLANES,
-    topic: str = f"/{SPIKES}",
-) -> int:
+def record_spikes(parts: Iterator[PackedSpikes], bag: BagWriter, planes_per_packet: int = PACKET_PLANES) -> int:
     """Record planes as packets. What of a part does not fill a packet makes a shorter one. Returns how many planes."""
     planes = seq = 0
     for part in parts:
         for first in range(0, len(part), planes_per_packet):
             packet = part.slice(first, min(first + planes_per_packet, len(part)))
             message = messages.spikes_to_message(packet, seq, optical_frame("spikes"))
-            bag.write(topic, types.SPIKE_PACKET, message, packet.end_ns)
+            bag.write(f"/{SPIKES}", types.SPIKE_PACKET, message, packet.end_ns)
             seq += 1
             planes += len(packet)
     return planes
 
 
-def spikes_of_bag(bag: BagReader, topic: str | None = None) -> Iterator[PackedSpikes]:
+def spikes_of_bag(bag: BagReader) -> Iterator[PackedSpikes]:
     """The planes of a bag, packet by packet.
 
     Raises:
@@ -142,11 +133,11 @@ def spikes_of_bag(bag: BagReader, topic: str | None = None) -> Iterator[PackedSp
             between them cannot tell of a gap.
     """
     topics = bag.of_type(types.SPIKE_PACKET)
-    if topic is None and len(topics) != 1:
+    if len(topics) != 1:
         raise ValueError(f"{bag.path}: one topic of spike packets was expected, found {', '.join(topics) or 'none'}")
     path: Path = bag.path
     last: int | None = None
-    for message in bag.messages([topic or topics[0]]):
+    for message in bag.messages(topics):
         try:
             content = message.decode()
             spikes = messages.spikes_from_message(content)

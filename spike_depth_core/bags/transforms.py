@@ -10,6 +10,8 @@ from spike_depth_core.bags import types
 from spike_depth_core.bags.messages import MessageError, transforms_from_message
 from spike_depth_core.bags.reader import BagReader
 
+_MOST_MESSAGES = 1000
+
 
 class FrameTree:
     """Poses of frames to one another."""
@@ -36,12 +38,12 @@ class FrameTree:
         return known.get(source)
 
 
-def static_frames(bag: BagReader, most: int = 1000) -> FrameTree:
-    """The frames of a bag's `tf_static` topics, of at most so many messages: they are sent once, or again and again."""
+def static_frames(bag: BagReader) -> FrameTree:
+    """The frames of a bag's `tf_static` topics. They are sent once, or again and again: then not all are read."""
     tree = FrameTree()
     topics = [topic for topic in bag.of_type(types.TRANSFORMS) if topic.endswith("tf_static")]
     if topics:
-        for _, message in zip(range(most), bag.messages(topics), strict=False):
+        for _, message in zip(range(_MOST_MESSAGES), bag.messages(topics), strict=False):
             try:
                 for parent, child, matrix in transforms_from_message(message.decode()):
                     tree.add(parent, child, matrix)

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from spike_depth_core.spikes import PackedSpikes
 
-NEAR_M, FAR_M = 2.0, 80.0
+DRAWN_NEAR_M, DRAWN_FAR_M = 2.0, 80.0
 ERROR_LIMIT = 0.5
 UNCERTAINTY_LIMIT = 0.5
 BRIGHT_SPIKES = 20
@@ -57,14 +57,20 @@ def apply_colors(values: np.ndarray, name: str) -> np.ndarray:
     return _TABLES[name][np.round(index).astype(np.uint8)]
 
 
-def colorize_depth(depth: np.ndarray, near: float = NEAR_M, far: float = FAR_M) -> np.ndarray:
-    """Depth [H, W] in metres as a picture: `near` and less is red, `far` and more blue, evenly in log-depth.
+def _share(depth: np.ndarray | float) -> np.ndarray:
+    """Where a depth lies between `DRAWN_NEAR_M` and `DRAWN_FAR_M`, evenly in log-depth."""
+    return np.log(depth / DRAWN_NEAR_M) / np.log(DRAWN_FAR_M / DRAWN_NEAR_M)
+
+
+def colorize_depth(depth: np.ndarray) -> np.ndarray:
+    """Depth [H, W] in metres as a picture: `DRAWN_NEAR_M` and less is red, `DRAWN_FAR_M` and more blue, evenly in
+    log-depth.
 
     +inf (sky) is dark grey; NaN, zero and negative (unknown) near-black.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         known = np.isfinite(depth) & (depth > 0)
-        share = np.log(np.where(known, depth, near) / near) / np.log(far / near)
+        share = _share(np.where(known, depth, DRAWN_NEAR_M))
     # The ends of turbo are very dark: leave them out, so that dark always means "nothing there".
     picture = apply_colors(0.94 - 0.86 * np.clip(share, 0, 1), "turbo")
     picture[~known] = UNKNOWN
@@ -72,23 +78,23 @@ def colorize_depth(depth: np.ndarray, near: float = NEAR_M, far: float = FAR_M) 
     return picture
 
 
-def colorize_error(prediction: np.ndarray, truth: np.ndarray, limit: float = ERROR_LIMIT) -> np.ndarray:
-    """Signed relative error (p - t) / t: blue is too near, red too far, white right, full colour at `limit`.
+def colorize_error(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Signed relative error (p - t) / t: blue is too near, red too far, white right, full colour at `ERROR_LIMIT`.
 
     Pixels without a truth or without a prediction are near-black; sky dark grey.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         error = (prediction - truth) / truth
     known = np.isfinite(truth) & (truth > 0) & ~np.isnan(prediction)
-    picture = apply_colors(0.5 + 0.5 * np.where(known, error, 0.0) / limit, "diverging")
+    picture = apply_colors(0.5 + 0.5 * np.where(known, error, 0.0) / ERROR_LIMIT, "diverging")
     picture[~known] = UNKNOWN
     picture[np.isposinf(truth)] = SKY
     return picture
 
 
-def colorize_uncertainty(uncertainty: np.ndarray, limit: float = UNCERTAINTY_LIMIT) -> np.ndarray:
-    """Relative standard deviation [H, W]: black is 0, pale yellow `limit` and more."""
-    return apply_colors(uncertainty / limit, "magma")
+def colorize_uncertainty(uncertainty: np.ndarray) -> np.ndarray:
+    """Relative standard deviation [H, W]: black is 0, pale yellow `UNCERTAINTY_LIMIT` and more."""
+    return apply_colors(uncertainty / UNCERTAINTY_LIMIT, "magma")
 
 
 def _windows(values: np.ndarray, radius: int) -> np.ndarray:
@@ -286,25 +292,24 @@ def _bar(colors: np.ndarray, ticks: Sequence[tuple[float, str]], title: str, wid
     return np.asarray(sheet)
 
 
-def depth_bar(width: int, near: float = NEAR_M, far: float = FAR_M, dark: bool = False) -> np.ndarray:
+def depth_bar(width: int, dark: bool = False) -> np.ndarray:
     """The scale of `colorize_depth`, uint8 [34, width, 3]."""
-    depth = np.geomspace(near, far, 512)
-    ticks = [m for m in (1, 2, 3, 5, 10, 20, 30, 50, 80, 120) if near <= m <= far]
-    labels = [(float(np.log(m / near) / np.log(far / near)), f"{m} m") for m in ticks]
-    return _bar(colorize_depth(depth[None], near, far)[0], labels, "depth", width, dark)
+    depth = np.geomspace(DRAWN_NEAR_M, DRAWN_FAR_M, 512)
+    labels = [(float(_share(m)), f"{m} m") for m in (2, 3, 5, 10, 20, 30, 50, 80)]
+    return _bar(colorize_depth(depth[None])[0], labels, "depth", width, dark)
 
 
-def error_bar(width: int, limit: float = ERROR_LIMIT, dark: bool = False) -> np.ndarray:
+def error_bar(width: int, dark: bool = False) -> np.ndarray:
     """The scale of `colorize_error`, uint8 [34, width, 3]."""
     colors = apply_colors(np.linspace(0, 1, 512), "diverging")
-    ticks = [(s, f"{(2 * s - 1) * limit:+.0%}".replace("+0%", "0")) for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    ticks = [(s, f"{(2 * s - 1) * ERROR_LIMIT:+.0%}".replace("+0%", "0")) for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return _bar(colors, ticks, "error (blue: too near)", width, dark)
 
 
-def uncertainty_bar(width: int, limit: float = UNCERTAINTY_LIMIT, dark: bool = False) -> np.ndarray:
+def uncertainty_bar(width: int, dark: bool = False) -> np.ndarray:
     """The scale of `colorize_uncertainty`, uint8 [34, width, 3]."""
     colors = apply_colors(np.linspace(0, 1, 512), "magma")
-    return _bar(colors, [(s, f"{s * limit:.0%}") for s in (0.0, 0.5, 1.0)], "uncertainty", width, dark)
+    return _bar(colors, [(s, f"{s * UNCERTAINTY_LIMIT:.0%}") for s in (0.0, 0.5, 1.0)], "uncertainty", width, dark)
 
 
 def bars(width: int, which: Sequence[str] = ("depth", "error"), dark: bool = False) -> np.ndarray:

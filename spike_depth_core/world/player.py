@@ -252,14 +252,6 @@ class DrivePlayer:
             raise KeyError(f"the drive was prepared with {self.sensors}, not with {sensor!r}")
         return self._images[sensor][frame]
 
-    def rgb(self, frame: int) -> np.ndarray:
-        """uint8 [H, W, 3]."""
-        return self.image("rgb", frame)
-
-    def thermal(self, frame: int) -> np.ndarray:
-        """uint16 [H, W], centikelvin."""
-        return self.image("thermal", frame)
-
     def pose(self, frame: int) -> np.ndarray:
         """4x4 from the spike camera's optical frame to the world at a frame, metres."""
         return self.world.world_from("spikes", self.start_s + self.frame_time_ns(frame) / 1e9)

@@ -102,11 +102,6 @@ class Weather:
         return cls("rain", rain_mm_h=rain_mm_h, wind=wind, layer_m=1000.0, shade=shade, wet=0.9)
 
     @property
-    def veiled(self) -> bool:
-        """Whether there is more in the air than haze."""
-        return self.kind != "clear"
-
-    @property
     def extinction(self) -> np.ndarray:
         """Extinction [4] in red, green, blue and near infrared, 1/m.
 

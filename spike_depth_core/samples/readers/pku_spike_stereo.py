@@ -76,12 +76,12 @@ class PkuSpikeStereo(Dataset):
                 sequence = f"{kind}/{scene.name}"
                 yield from (Frame(sequence, number) for number in self.numbers(sequence))
 
-    def _folders(self, sequence: str, side: str) -> list[Path]:
+    def _folders(self, sequence: str) -> list[Path]:
         kind, scene = sequence.split("/")
-        return sorted(path for path in (self.root / kind / side / scene).glob("*") if path.is_dir())
+        return sorted(path for path in (self.root / kind / "left" / scene).glob("*") if path.is_dir())
 
     def numbers(self, sequence: str) -> Sequence[int]:
-        return range(len(self._folders(sequence, "left")))
+        return range(len(self._folders(sequence)))
 
     def _spikes(self, folder: Path) -> PackedSpikes:
         path = _only(folder, "*.dat")
@@ -94,7 +94,7 @@ class PkuSpikeStereo(Dataset):
         return spikes.slice(first, first + self.planes)
 
     def read(self, frame: Frame) -> DepthSample:
-        folder = self._folders(frame.sequence, "left")[frame.number]
+        folder = self._folders(frame.sequence)[frame.number]
         spikes = self._spikes(folder)
         depth_path = _only(folder, "*_gt.npy")
         depth = read_depth_npy(depth_path)

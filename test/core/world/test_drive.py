@@ -254,8 +254,8 @@ def player(rig) -> DrivePlayer:
 def test_a_drive_has_its_frames_and_planes(player):
     assert player.frame_count == 5
     assert player.duration_s == pytest.approx(0.4)
-    assert player.rgb(4).shape == (72, 120, 3)
-    assert player.thermal(0).dtype == np.uint16
+    assert player.image("rgb", 4).shape == (72, 120, 3)
+    assert player.image("thermal", 0).dtype == np.uint16
     assert player.sensors == ("rgb", "thermal")
     assert player.frame_time_ns(3) == 300_000_000
     with pytest.raises(KeyError, match="not with 'nir'"):
@@ -264,8 +264,8 @@ def test_a_drive_has_its_frames_and_planes(player):
 
 def test_frames_of_a_drive_are_those_of_the_world(player, rig):
     sample = World(3, "day", rig, supersample=1, speed=10.0).sample(2.2, sensors=("spikes", "rgb", "thermal"))
-    np.testing.assert_array_equal(player.rgb(2), sample.rgb)
-    np.testing.assert_array_equal(player.thermal(2), sample.thermal)
+    np.testing.assert_array_equal(player.image("rgb", 2), sample.rgb)
+    np.testing.assert_array_equal(player.image("thermal", 2), sample.thermal)
     np.testing.assert_array_equal(player.depth(2), sample.depth["spikes"])
 
 
@@ -356,7 +356,7 @@ def test_worker_processes_make_the_same_drive(rig):
         for workers in (0, 1)
     ]
     np.testing.assert_array_equal(drives[0].planes(2000).data, drives[1].planes(2000).data)
-    np.testing.assert_array_equal(drives[0].thermal(12), drives[1].thermal(12))
+    np.testing.assert_array_equal(drives[0].image("thermal", 12), drives[1].image("thermal", 12))
 
 
 def test_a_drive_in_the_rain_plays_its_drops(rig):
