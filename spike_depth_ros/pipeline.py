@@ -228,10 +228,7 @@ class Pipeline:
         if self.parallax is not None:
             sample, before = self.parallax.before(sample, self.inputs.frame_ids)
         begin, pairing_ms = time.monotonic_ns(), (self._now_ns() - moment.time_ns) / 1e6
-        if self.parallax is None:
-            estimate = estimator.estimate(sample, verdict.reference, usable)
-        else:
-            estimate = estimator.estimate(sample, verdict.reference, usable, before)
+        estimate = estimator.estimate(sample, verdict.reference, usable, before)
         growth = settings.degraded_growth ** len(self.missing(usable))
         estimate = dataclasses.replace(estimate, uncertainty=estimate.uncertainty * np.float32(growth))
         estimated = time.monotonic_ns()

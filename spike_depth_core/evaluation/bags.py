@@ -133,13 +133,13 @@ def evaluate_bag(job: BagJob) -> dict[str, Any]:
         estimator,
         topics,
         rig_of_bag(bag, options.rig),
-        truth,
-        Evaluation(prior),
-        options.rate_hz,
-        options.sensors,
-        options.reference,
-        options.truth_tolerance_ns,
-        condition,
+        truth=truth,
+        evaluation=Evaluation(prior),
+        rate_hz=options.rate_hz,
+        sensors=options.sensors,
+        reference=options.reference,
+        truth_tolerance_ns=options.truth_tolerance_ns,
+        condition=condition,
     )
     for _ in run.frames():
         pass

@@ -116,6 +116,7 @@ class Replay:
         estimator: DepthEstimator,
         topics: SensorTopics,
         rig: SensorRig,
+        *,
         truth: str | None = None,
         evaluation: Evaluation | None = None,
         rate_hz: float = 0.0,

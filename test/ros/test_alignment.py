@@ -34,7 +34,7 @@ class TrueDepth(CountingEstimator):
     def __init__(self, depth: np.ndarray):
         self._depth = depth
 
-    def estimate(self, sample, reference, sensors):
+    def estimate(self, sample, reference, sensors, before=()):
         uncertainty = np.full_like(self._depth, 0.1)
         return DepthEstimate(self._depth, uncertainty, CAMERA, reference, sensors, sample.time_ns)
 

@@ -223,7 +223,7 @@ def test_images_without_intrinsics_are_dropped_and_said_so(graph):
 
 def test_the_estimator_may_fail_without_ending_the_node(graph):
     class Failing(CountingEstimator):
-        def estimate(self, sample, reference, sensors):
+        def estimate(self, sample, reference, sensors, before=()):
             if sample.time_ns > 0:  # not at the warm-up
                 raise RuntimeError("out of memory, say")
             return super().estimate(sample, reference, sensors)

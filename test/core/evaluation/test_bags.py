@@ -84,7 +84,7 @@ def by_hand(folder, name, checkpoint):
     """AbsRel by time, of a replay without any of this."""
     bag = BagReader(folder / f"{name}.mcap")
     estimator = DepthEstimator.load(folder / f"{checkpoint}.safetensors")
-    run = Replay(bag, estimator, find_sensors(bag), RIG, TRUTH, Evaluation())
+    run = Replay(bag, estimator, find_sensors(bag), RIG, truth=TRUTH, evaluation=Evaluation())
     return {frame.estimate.time_ns: frame.abs_rel for frame in run.frames()}
 
 
@@ -205,7 +205,7 @@ def test_lidar_is_a_truth(folder, tmp_path):
     (outcome,) = evaluate_bags([job], BagStore(tmp_path / "results"))
     assert outcome.error is None
     bag, estimator = BagReader(path), DepthEstimator.load(job.checkpoint)
-    frames = list(Replay(bag, estimator, find_sensors(bag), RIG, LIDAR).frames())
+    frames = list(Replay(bag, estimator, find_sensors(bag), RIG, truth=LIDAR).frames())
     scored = outcome.result["scores"]["network"]["abs_rel"]
     assert len(scored) == len(frames) == 5
     for value, frame in zip(scored, frames, strict=True):

@@ -154,7 +154,7 @@ def test_frames_are_not_held_for_odometry_that_has_ended(tmp_path, estimator, by
     late = [(t, k, m, ns + (0 if t in (TRUTH, ODOMETRY) else delay_ns)) for t, k, m, ns in ended]
     bag = WatchedReader(write_recording(tmp_path / "a.mcap", received(late, by_ns)))
     topics = find_sensors(bag)
-    run = Replay(bag, estimator, topics, RIG, TRUTH, rate_hz=10.0, odometry=ODOMETRY, parallax=parallax)
+    run = Replay(bag, estimator, topics, RIG, truth=TRUTH, rate_hz=10.0, odometry=ODOMETRY, parallax=parallax)
     held_ns = [bag.now_ns - by_ns - delay_ns - frame.estimate.time_ns for frame in run.frames()]
     assert len(held_ns) == 10
     assert max(held_ns) < 500_000_000 + 4 * FRAME_NS
