@@ -14,6 +14,7 @@ from spike_depth_core.evaluation.evaluation_report import HEADINGS, evaluation_r
 from spike_depth_core.evaluation.sheets import estimate_sheet, ranked_sheets
 from spike_depth_core.geometry import PinholeCamera, SensorRig
 from spike_depth_core.inference import DepthEstimate
+from spike_depth_core.metrics import frame_metrics
 from spike_depth_core.samples import DepthSample
 from spike_depth_core.whole_files import write_json
 from test.core.factories import ground_depth, undistorted
@@ -255,3 +256,25 @@ def test_the_moments_of_a_drive_have_names_of_their_own():
         "seed 7, day, frame 1",
         "seed 7, day, frame 2",
     ]
+
+
+def test_sky_outside_of_the_crop_is_not_counted():
+    truth = np.full((375, 1242), 20.0, np.float32)
+    truth[:160] = np.inf  # the crop begins at row 153
+    depth = np.where(np.isinf(truth), 90.0, truth)
+    depth[:153] = 30.0
+    evaluation = Evaluation(crop="garg")
+    evaluation.add(depth, truth, PinholeCamera.from_focal(1242, 375, 720))
+    assert evaluation.near_sky_share == 0.0
+
+
+def test_each_camera_has_a_row_prior_of_its_own():
+    truth = street(0).depth["rgb"]
+    prior = prior_of([street(0)])
+    lowered = dataclasses.replace(CAMERA, cy=CAMERA.cy - 8)
+    evaluation = Evaluation(prior, far=200.0)
+    for camera in (CAMERA, lowered):
+        evaluation.add(truth, truth, camera)
+    expected = [frame_metrics(prior.predict(camera), truth, far=200.0)["abs_rel"] for camera in (CAMERA, lowered)]
+    assert [frame.scores[ROW_PRIOR, "none"]["abs_rel"] for frame in evaluation.frames] == pytest.approx(expected)
+    assert expected[0] < 0.9 * expected[1]

@@ -106,3 +106,16 @@ def test_gradients_reach_the_student_and_nothing_else():
     assert torch.autograd.gradcheck(lambda s: feature_distance(s, teacher, weights, mask), student)
     feature_distance(student, teacher, weights, mask).backward()
     assert teacher.grad is None
+
+
+def test_emphasis_is_among_the_pixels_of_a_picture():
+    log_scale = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    log_scale[1] += 3.0
+    alone = torch.cat([emphasis(log_scale[k : k + 1], 1.0) for k in range(2)])
+    torch.testing.assert_close(emphasis(log_scale, 1.0), alone)
+
+
+def test_who_cannot_be_checked_is_believed():
+    truth = torch.tensor([[[0.0, torch.nan, torch.inf, 10.0]]])
+    found = credibility(torch.full((1, 1, 4), 20.0).log(), truth)
+    torch.testing.assert_close(found, torch.tensor([[[1.0, 1.0, 1.0, 1.0]]]).mul(torch.tensor([1, 1, 1, 0.36787944])))

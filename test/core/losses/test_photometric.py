@@ -102,3 +102,11 @@ def test_gradients():
     inverse = (0.1 + torch.rand(1, 4, 5, dtype=torch.float64)).requires_grad_()
     picture = torch.rand(1, 3, 4, 5, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda d: edge_aware_smoothness(d, picture), inverse)
+
+
+def test_smoothness_of_a_picture_does_not_depend_on_the_others_of_its_batch():
+    drawn = torch.Generator().manual_seed(3)
+    inverse, picture = 0.1 + torch.rand(2, 6, 8, generator=drawn), torch.rand(2, 3, 6, 8, generator=drawn)
+    inverse[1] *= 20.0
+    alone = [edge_aware_smoothness(inverse[k : k + 1], picture[k : k + 1]) for k in range(2)]
+    torch.testing.assert_close(edge_aware_smoothness(inverse, picture), torch.stack(alone).mean())

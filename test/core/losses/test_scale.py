@@ -46,3 +46,8 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda r: road_anchor(r, road), ratio)
     motion = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: speed_anchor(t, torch.ones(2, 2, dtype=torch.float64)), motion)
+
+
+def test_pictures_that_are_off_to_either_side_do_not_make_up_for_one_another():
+    log_ratio = torch.tensor([0.2, -0.2])[:, None, None].expand(2, 4, 4)
+    assert float(road_anchor(log_ratio, torch.ones(2, 4, 4, dtype=torch.bool))) == pytest.approx(0.2)

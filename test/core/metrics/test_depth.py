@@ -149,3 +149,12 @@ def test_bootstrap_interval_agrees_with_the_normal_one():
     assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
     assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
     assert bootstrap_interval(values) == (low, high)
+
+
+def test_coverage_is_of_what_is_scored():
+    prediction = np.full((4, 4), 10.0)
+    prediction[0, 0] = np.nan
+    crop = np.zeros((4, 4), bool)
+    crop[0] = True
+    found = frame_metrics(prediction, np.full((4, 4), 10.0), mask=crop)
+    assert (found["pixels"], found["coverage"]) == (3, 0.75)
