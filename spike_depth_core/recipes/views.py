@@ -29,7 +29,7 @@ class AugmentedRecipe(Recipe):
             and less of the picture to reason from.
         jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
         detail: how strongly the fine detail of colour and near infrared images is, so that what was rendered small and
-            smooth teaches for real cameras too; 0: not. Spikes and thermal images are standardised, and soft.
+            smooth teaches for real cameras too; 0: not at all. Spikes and thermal images keep theirs.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
