@@ -94,7 +94,7 @@ class Snapshots:
         """The hash of what is in service; empty for the weights that the adaptation began with, or when not known."""
         try:
             found = json.loads((self.folder / SERVICE).read_text())["sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
         return found if isinstance(found, str) else ""
 

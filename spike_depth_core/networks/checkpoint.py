@@ -120,14 +120,14 @@ def read_info(path: str | Path) -> CheckpointInfo:
             told = ""
         else:
             told = f"there is no checkpoint {given}"
-        content = "" if told else path.read_text()
+        content = b"" if told else path.read_bytes()
     except OSError as error:  # a folder that may not be entered, a name that is too long
         told = f"cannot read the checkpoint's description {path}: {error.strerror}"
     if told:
         raise CheckpointError(told)
     try:
         return CheckpointInfo.from_dict(json.loads(content))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a checkpoint description: {error}") from error
 
 

@@ -21,6 +21,8 @@ from spike_depth_core.samples import RIGHT
 LOG_RATIO_RANGE = (-5.0, 5.0)  # to the level road: keeps a wild weight from overflowing exp
 LOG_SCALE_RANGE = (-5.0, 2.0)
 LEAST_PIXELS = 32 * 32  # one position at the coarsest level
+# Far beyond what anybody would drive with: what says more is damaged, and would fill the memory.
+MOST_PIXELS, MOST_WIDTH, MOST_BLOCKS, MOST_STEPS = 1 << 25, 4096, 256, 256
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,24 @@ class Architecture:
             raise ValueError(f"sensors must be some of {sorted(CHANNELS)}, found {self.sensors}")
         if len(self.widths) != 5:
             raise ValueError(f"widths are five numbers (1/2 to 1/32), found {self.widths}")
-        if any(width < 1 for width in self.widths) or any(width % HEADS for width in self.widths[3:]):
+        for name, numbers, least, most in (
+            ("widths", self.widths, 1, MOST_WIDTH),
+            ("trunk_blocks", (self.trunk_blocks,), 0, MOST_BLOCKS),
+            ("pixels", (self.pixels,), LEAST_PIXELS, MOST_PIXELS),
+            ("spiking_steps", (self.spiking_steps,), 0, MOST_STEPS),
+        ):
+            for number in numbers:
+                if type(number) is not int or not least <= number <= most:
+                    raise ValueError(f"{name}: a whole number of {least} to {most} was expected, found {number!r}")
+        if any(width % HEADS for width in self.widths[3:]):
             raise ValueError(
-                f"widths are positive, and those at 1/16 and 1/32 multiples of {HEADS}, the heads of their attention; "
-                f"found {self.widths}"
+                f"widths at 1/16 and 1/32 are multiples of {HEADS}, the heads of their attention; found {self.widths}"
             )
-        if not isinstance(self.pixels, int) or self.pixels < LEAST_PIXELS:
-            raise ValueError(f"pixels is a whole number of {LEAST_PIXELS} at least, found {self.pixels}")
         check_fusion(self.fusion, self.sensors)
         if self.by_similarity and any(width % 2 for width in self.widths[:4]):
             raise ValueError(f"features that have two halves are of even widths, found {self.widths}")
-        if self.spiking_steps < 0 or (self.spiking_steps and self.widths[1] % 4):
-            raise ValueError(
-                "spiking_steps is 0 or more, and the width at 1/4 then a multiple of 4; "
-                f"found {self.spiking_steps} and {self.widths[1]}"
-            )
+        if self.spiking_steps and self.widths[1] % 4:
+            raise ValueError(f"with spiking_steps the width at 1/4 is a multiple of 4, found {self.widths[1]}")
 
     @property
     def by_similarity(self) -> bool:

@@ -79,9 +79,12 @@ def test_wrong_tensors_are_named(saved, change, message):
         load_checkpoint(saved[2])
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99}', '{"schema": 1}'])
-def test_a_wrong_description_is_named(saved, text):
-    saved[2].with_suffix(".json").write_text(text)
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'{"schema": 99}', b'{"schema": 1}', b'{"sch\xe4ma": 1}', pytest.param(b"[" * 100_000, id="deep")],
+)
+def test_a_wrong_description_is_named(saved, content):
+    saved[2].with_suffix(".json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"net\.json"):
         load_checkpoint(saved[2])
 
@@ -128,6 +131,12 @@ def test_verification_needs_no_network_and_names_what_differs(saved):
         ("architecture", {"sensors": ["rgb"], "fusion": 3}),
         ("architecture", {"sensors": ["rgb"], "widths": ["a", 8, 16, 16, 16]}),
         ("architecture", {"sensors": ["rgb"], "trunk_blocks": "2"}),
+        ("architecture", {"trunk_blocks": 10**7}),
+        ("architecture", {"trunk_blocks": -1}),
+        ("architecture", {"spiking_steps": 1.5}),
+        ("architecture", {"widths": [10**9] * 5}),
+        ("architecture", {"widths": [8.0, 8, 16, 16, 16]}),
+        ("architecture", {"pixels": 10**12}),
         ("architecture", {"pixels": 0}),
         ("architecture", {"pixels": 6144.5}),
         ("depth_range", [100.0, 1.0]),
