@@ -20,7 +20,7 @@ from spike_depth_core.whole_files import partial_name, put_in_place
 
 SHARD_SUFFIX = ".tar"
 _SAMPLE, _ABOUT = ".npz", ".json"
-_BLOCK = 1 << 20
+_END = bytes(2 * tarfile.BLOCKSIZE)  # of an archive
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class ShardWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self.samples:
-                self._write(bytes(2 * tarfile.BLOCKSIZE))  # the end of an archive
+                self._write(_END)
                 put_in_place(self._file, self._partial, self._target)
                 self.written = WrittenShard(self.path, self.samples, self.size, self._sha256.hexdigest())
         finally:
@@ -177,9 +177,14 @@ def list_members(shard: str | Path) -> list[ShardMember]:
                     about = {key: json.loads(content.read())} if content else {}
                 elif dot + suffix == _SAMPLE:
                     found.append(ShardMember(shard, key, member.offset_data, member.size, about.get(key, {})))
+            end = tar.offset  # where tarfile found no further header, which it takes for the end
+        with open(shard, "rb") as file:
+            file.seek(end)
+            if file.read(len(_END)) != _END:
+                raise ValueError(f"at byte {end:,} there is neither another member nor the archive's end")
     except FileNotFoundError:
         raise
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{shard} is not a readable shard: {error}") from error
     return found
 

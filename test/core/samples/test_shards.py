@@ -108,6 +108,23 @@ def test_a_shard_that_is_cut_names_itself(tmp_path, share):
         list_members(path)
 
 
+@pytest.mark.parametrize("damage", ["a bit of a header", "an empty header", "cut before a header"])
+def test_a_shard_whose_list_breaks_off_names_itself_and_the_place(tmp_path, damage):
+    write(tmp_path)
+    path = tmp_path / "a.tar"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"000-000001.json")
+    if damage == "a bit of a header":
+        content[at + 110] ^= 1
+    elif damage == "an empty header":
+        content[at : at + tarfile.BLOCKSIZE] = bytes(tarfile.BLOCKSIZE)
+    else:
+        del content[at:]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.tar is not a readable shard: at byte {at:,} there is neither another"):
+        list_members(path)
+
+
 def test_a_sample_that_is_damaged_in_its_shard_names_itself(tmp_path):
     write(tmp_path)
     content = bytearray((tmp_path / "a.tar").read_bytes())
