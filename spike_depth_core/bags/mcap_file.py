@@ -37,6 +37,7 @@ _HEAD = struct.Struct("<BQ")  # of a record: opcode, length of what follows
 _CHUNK = struct.Struct("<QQQII")  # start, end, uncompressed size, CRC, length of the compression's name
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _FOOTER_BYTES = 9 + 20 + len(_MAGIC)
+_LEAST_CHUNK = _HEAD.size + _CHUNK.size + 8  # bytes of a chunk record with nothing in it
 _RUN_BYTES = 4 << 20  # bare messages that are read at a time
 _LONGEST_RECORD = 1 << 26  # bytes of a record that is no chunk and no message
 _LET_GO = 16 << 20  # bytes of a file that are let go of at a time
@@ -62,6 +63,7 @@ class McapFile:
         self._verify = verify
         self._schemas: dict[int, Any] = {}
         self._counts: Counter[int] | None = None
+        self._told: Counter[int] | None = None  # messages by channel, as the summary has them
         self._segments = _Segments()
         self._file = open(path, "rb")  # noqa: SIM115 (held open for as long as this object)
         try:
@@ -90,6 +92,7 @@ class McapFile:
     ) -> Iterator[StoredMessage]:
         """See `StorageFile`. Messages of the same time are in the order of the file."""
         wanted = frozenset(topics)
+        count = 0
         waiting: list[tuple[int, int, int, StoredMessage]] = []
         for segment in self._segments.in_order(wanted, start_ns, stop_ns):
             begins_ns = self._segments.starts[segment]
@@ -97,9 +100,14 @@ class McapFile:
                 yield heapq.heappop(waiting)[3]
             for place, message in enumerate(self._load(segment)):
                 if message.topic in wanted and start_ns <= message.time_ns < stop_ns:
+                    count += 1
                     heapq.heappush(waiting, (message.time_ns, self._segments.offsets[segment], place, message))
         while waiting:
             yield heapq.heappop(waiting)[3]
+        if self._told is not None and not self.damage and start_ns <= EARLIEST_NS and stop_ns >= LATEST_NS:
+            told = sum(self._told[channel] for channel in wanted)
+            if count != told:
+                self._broken(self._size, f"its summary tells of {told:,} messages, {count:,} were read")
 
     # What there is in the file
 
@@ -114,16 +122,25 @@ class McapFile:
         if tail[-len(_MAGIC) :] != _MAGIC or tail[:9] != _HEAD.pack(0x02, 20):
             return False
         footer = Footer.read(_stream(tail[9:]))
-        if footer.summary_start == 0:
+        if not len(_MAGIC) <= footer.summary_start <= self._size - _FOOTER_BYTES:
+            return False
+        if footer.summary_crc and self._crc_of(footer.summary_start) != footer.summary_crc:
+            self._broken(footer.summary_start, "the checksum of its summary is wrong: it is read without it")
             return False
         found = _Segments()
         known: set[int] = set()
-        empty = False
+        total = None
         try:
             for record in self._records(footer.summary_start, self._size - _FOOTER_BYTES):
                 if isinstance(record, ChunkIndex):
                     end = record.chunk_start_offset + record.chunk_length
-                    if end > footer.summary_start:
+                    # Where a checksum has not shown the index to be right, each chunk is asked.
+                    if (
+                        record.chunk_length < _LEAST_CHUNK
+                        or end > footer.summary_start
+                        or (not footer.summary_crc and not self._is_chunk(record))
+                    ):
+                        self._broken(footer.summary_start, "its index and its chunks disagree: it is read without one")
                         return False
                     channels = frozenset(record.message_index_offsets)
                     known |= channels
@@ -136,7 +153,7 @@ class McapFile:
                     )
                 elif isinstance(record, Statistics):
                     self._counts = Counter(record.channel_message_counts)
-                    empty = record.message_count == 0
+                    total = record.message_count
                     known |= {channel for channel, count in self._counts.items() if count}
                 elif isinstance(record, MetadataIndex):
                     self._read_custom(record.offset, record.length)
@@ -144,10 +161,33 @@ class McapFile:
             self._schemas.clear()
             self.topics.clear()
             return False
-        if not known <= set(self.topics) or (not len(found) and not empty):
+        if not known <= set(self.topics) or (not len(found) and total != 0):
             return False  # without the channels repeated, or without chunks
         self._segments = found
+        if self._counts is not None and self._counts.total() == total:
+            self._told = self._counts
         return True
+
+    def _crc_of(self, begin: int) -> int:
+        """The checksum of the summary, which ends before its own place in the footer."""
+        self._file.seek(begin)
+        left, crc = self._size - len(_MAGIC) - 4 - begin, 0
+        while left > 0 and (part := self._file.read(min(left, _RUN_BYTES))):
+            left, crc = left - len(part), zlib.crc32(part, crc)
+        return crc
+
+    def _is_chunk(self, index: Any) -> bool:
+        """Whether what an entry of the index points at says the same of itself."""
+        self._file.seek(index.chunk_start_offset)
+        head = self._file.read(_HEAD.size + _CHUNK.size)
+        opcode, length = _HEAD.unpack_from(head)
+        return (opcode, _HEAD.size + length, *_CHUNK.unpack_from(head, _HEAD.size)[:3]) == (
+            0x06,
+            index.chunk_length,
+            index.message_start_time,
+            index.message_end_time,
+            index.uncompressed_size,
+        )
 
     def _records(self, begin: int, end: int) -> Iterator[Any]:
         """Records of the summary, channels and schemas taken in by the way."""
@@ -289,7 +329,7 @@ class McapFile:
         from mcap.exceptions import McapError
         from mcap.records import Metadata
 
-        if length > _LONGEST_RECORD:
+        if length > _LONGEST_RECORD or offset > self._size:
             return
         self._file.seek(offset + _HEAD.size)
         try:
@@ -475,6 +515,9 @@ def _decompressed(compression: bytes, data: memoryview, size: int, whole: bool) 
 
         try:
             if whole:
+                claimed = zstandard.frame_content_size(data)  # which is allocated, whatever the most is said to be
+                if claimed not in (-1, size):
+                    raise ValueError(f"its frame claims to hold {claimed:,} bytes instead of {size:,}")
                 return memoryview(zstandard.ZstdDecompressor().decompress(data, max_output_size=size))
             return memoryview(zstandard.ZstdDecompressor().decompressobj().decompress(data)[:MOST_BYTES])
         except zstandard.ZstdError as error:
@@ -485,7 +528,7 @@ def _decompressed(compression: bytes, data: memoryview, size: int, whole: bool) 
 
         try:
             stream, length = get_chunk_data_stream(Chunk("lz4", bytes(data), 0, 0, 0, size))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise ValueError(str(error)) from error
         return memoryview(stream.read(length))
     raise ValueError(f"compression {compression.decode(errors='replace')!r} is not supported")

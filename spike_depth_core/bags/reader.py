@@ -188,7 +188,9 @@ class BagReader:
                     f"{self.path}: a bag is a folder, a .mcap or a .db3, found {self.path.suffix or 'neither'}"
                 )
             return [self.path]
-        there = sorted((p for p in self.path.iterdir() if storage_suffix(p) in SUFFIXES), key=_by_number)
+        called = sorted((p for p in self.path.iterdir() if storage_suffix(p) in SUFFIXES), key=_by_number)
+        there = [p for p in called if p.is_file()]
+        self.damage += [Damage(p, "it is called as a bag's file, but is none") for p in called if p not in there]
         named = self._read_metadata()
         missing = [name for name in named if name not in {p.name for p in there}]
         if missing and there:
@@ -210,7 +212,7 @@ class BagReader:
                 raise ValueError("it is too large")
             text = path.read_text()
             about = yaml.safe_load(text)["rosbag2_bagfile_information"]
-            names = [PurePath(str(name)).name for name in about["relative_file_paths"]]
+            names = list(dict.fromkeys(PurePath(str(name)).name for name in about["relative_file_paths"]))
             for entry in about["topics_with_message_count"]:
                 topic = _told(entry["topic_metadata"], int(entry["message_count"]))
                 self._told[topic.name] = topic
@@ -220,7 +222,7 @@ class BagReader:
                 span = _span(by_file.get(name) or by_file.get(name.removesuffix(".zstd")) or about)
                 if span is not None:
                     self._spans[name] = span
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
             self.damage.append(Damage(path, f"it cannot be understood: {error}"))
             return []
         self.custom = custom_data(text)

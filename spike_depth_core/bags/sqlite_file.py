@@ -139,9 +139,13 @@ class SqliteFile:
         for number, name, kind, serialization, found, offered in self._database.execute(
             f"SELECT id, name, type, serialization_format, {digest}, {qos} FROM topics"
         ):
-            definition, encoding = definitions.get(kind, ("", ""))
+            if not isinstance(name, str) or not isinstance(kind, str):
+                self._break(f"topic {number} is called {name!r}, of type {kind!r}: two texts were expected")
+                continue
+            texts = (*definitions.get(kind, ("", "")), found)
+            definition, encoding, hashed = (text if isinstance(text, str) else "" for text in texts)
             self.topics[number] = StoredTopic(
-                name, kind, definition, encoding, found, serialization, qos=str(offered or "")
+                name, kind, definition, encoding, hashed, serialization, qos=str(offered or "")
             )
 
     def _read_custom(self) -> None:

@@ -132,8 +132,8 @@ def custom_data(metadata: str) -> dict[str, str]:
     """What its recorder put into the metadata of a bag (YAML), texts by name; empty where there is nothing."""
     try:
         about = yaml.safe_load(metadata)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that there is not, lists in lists without end
         return {}
     about = about.get("rosbag2_bagfile_information", about) if isinstance(about, dict) else {}
-    custom = about.get("custom_data")
+    custom = about.get("custom_data") if isinstance(about, dict) else None
     return {str(key): str(value) for key, value in custom.items()} if isinstance(custom, dict) else {}

@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import sqlite3
+import struct
 import weakref
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from spike_depth_core.bags import BagError, BagReader, MessageError, mcap_file, messages, types
-from spike_depth_core.bags.storage import is_bag, name_of_bag
+from spike_depth_core.bags.storage import custom_data, is_bag, name_of_bag
 from spike_depth_core.bags.types import type_store
 from test.core.bags.recordings import START_NS, Written, small_recording, write_compressed_files, write_recording
 from test.core.factories import small_rig
@@ -191,6 +192,59 @@ def test_a_wrong_checksum_costs_its_chunk_and_is_told(tmp_path, recording, conte
     assert "checksum of the chunk at byte" in damage.what
 
 
+def index_of(data: bytes, opcode: int) -> int:
+    """Where the content of the first record of a kind begins in the summary of an MCAP file."""
+    at = struct.unpack_from("<Q", data, len(data) - 28)[0]
+    while data[at] != opcode:
+        at += 9 + struct.unpack_from("<Q", data, at + 1)[0]
+    return at + 9
+
+
+@pytest.mark.parametrize(
+    ("opcode", "field", "value"),
+    [(0x08, 0, 2**62), (0x08, 16, 8), (0x08, 24, 0), (0x08, 24, 20), (0x0D, 0, 2**60), (0x0D, 0, 2**63 + 5)],
+    ids=["begins late", "lies elsewhere", "empty", "short", "metadata far away", "metadata farther away"],
+)
+def test_an_index_that_is_wrong_costs_nothing(tmp_path, recording, contents, opcode, field, value):
+    path = write_recording(tmp_path / "a.mcap", recording, custom={"street": "seed: 7"})
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<Q", data, index_of(data, opcode) + field, value)
+    path.write_bytes(data)
+    found, reader = read(path)
+    assert found == contents
+    if opcode == 0x08:
+        assert "its index and its chunks disagree" in reader.damage[0].what
+
+
+def test_a_summary_is_not_trusted_against_its_checksum(tmp_path, recording, contents):
+    path = by_mcap(tmp_path / "a.mcap", recording)
+    data = bytearray(path.read_bytes())
+    data[index_of(data, 0x08) + 8] ^= 1  # when the chunk ends
+    path.write_bytes(data)
+    found, reader = read(path)
+    assert found == contents
+    assert "the checksum of its summary is wrong" in reader.damage[0].what
+
+
+def test_messages_that_the_summary_counts_and_the_file_does_not_have_are_told(tmp_path, recording, contents):
+    path = write_recording(tmp_path / "a.mcap", recording)
+    data = bytearray(path.read_bytes())
+    at = index_of(data, 0x0B)
+    first = at + 8 + 2 + 4 * 4 + 2 * 8 + 4 + 2  # the count of its first channel
+    for place in (at, first):
+        struct.pack_into("<Q", data, place, struct.unpack_from("<Q", data, place)[0] + 3)
+    path.write_bytes(data)
+    found, reader = read(path)
+    assert found == contents
+    assert f"tells of {len(contents) + 3} messages, {len(contents)} were read" in reader.damage[0].what
+
+
+def test_no_more_is_allocated_than_a_chunk_says_it_holds():
+    frame = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00"
+    with pytest.raises(ValueError, match="claims to hold 1,099,511,627,776 bytes instead of 1,000"):
+        mcap_file._decompressed(b"zstd", memoryview(frame), 1000, True)
+
+
 def by_rosbags(path: Path, recording: list[Written], mode: CompressionMode, storage: StoragePlugin) -> Path:
     writer = rosbags.rosbag2.Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(mode, CompressionFormat.ZSTD)
@@ -351,6 +405,46 @@ def test_a_file_that_metadata_names_may_be_missing_or_broken(tmp_path, recording
     said = [str(damage) for damage in reader.damage]
     assert any("gone_1.mcap" in line and "missing" in line for line in said)
     assert any("broken_2.mcap is not an MCAP file" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rosbag2_bagfile_information: 2020-13-45",
+        "a: " + "[" * 3000,
+        "rosbag2_bagfile_information: {relative_file_paths: [drive.mcap], topics_with_message_count: "
+        "[{topic_metadata: abc, message_count: 1}]}",
+    ],
+    ids=["date", "deep", "topic"],
+)
+def test_metadata_that_cannot_be_understood_is_told(tmp_path, recording, contents, text):
+    folder = write_recording(tmp_path / "drive", recording)
+    (folder / "metadata.yaml").write_text(text)
+    found, reader = read(folder)
+    assert found == contents
+    assert "it cannot be understood" in reader.damage[0].what
+    assert custom_data(text) == custom_data("rosbag2_bagfile_information: null") == {}
+
+
+def test_a_file_is_read_once_and_a_folder_is_none(tmp_path, recording, contents):
+    folder = write_recording(tmp_path / "drive", recording)
+    metadata = (folder / "metadata.yaml").read_text()
+    (folder / "metadata.yaml").write_text(metadata.replace("- drive.mcap", "- drive.mcap\n  - drive.mcap"))
+    (folder / "drive_1.mcap").mkdir()
+    found, reader = read(folder)
+    assert found == contents
+    assert [damage.path.name for damage in reader.damage] == ["drive_1.mcap"]
+
+
+def test_a_topic_without_a_name_costs_itself(tmp_path, recording, contents):
+    path = write_recording(tmp_path / "a.db3", recording)
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        (name,) = database.execute("SELECT name FROM topics WHERE id = 1").fetchone()
+        database.execute("UPDATE topics SET name = x'ff' WHERE id = 1")
+        database.execute("UPDATE topics SET type_description_hash = 5")
+    found, reader = read(path)
+    assert found == [m for m in contents if m[1] != name]
+    assert "topic 1 is called b'" in reader.damage[0].what
 
 
 def test_old_databases_have_no_definitions(tmp_path, recording, contents):
