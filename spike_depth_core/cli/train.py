@@ -189,5 +189,7 @@ def train(
             ["sensors", f"best, step {best['step']}", f"last, step {lines[-1]['step']}"],
             [(k, f"{v:.4f}", f"{lines[-1]['validation'][k]:.4f}") for k, v in best["validation"].items()],
         )
+    if run.skipped:
+        console.print(f"{run.skipped:,} steps had no effect: their gradient was not finite", style="yellow")
     stopped = "stopped by --stop-after; the same command goes on"
     console.print(f"done: {out / 'checkpoint.safetensors'}" if finished else stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -49,7 +50,7 @@ def settings_of(
             raise ValueError(f"{recipe} has no setting {name!r}; it has {', '.join(sorted(known))}")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ValueError(f"{name} is no value: {text!r}") from error
         found[name] = _like(name, value, known[name])
     return found
@@ -76,13 +77,17 @@ def _like(name: str, value: Any, default: Any) -> Any:
             raise ValueError(f"{name} has {', '.join(f.name for f in fields(Teaching))}, found {value}") from error
     kind = type(default)
     if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value)
+        if default and isinstance(default[0], float) and len(value) != len(default):  # the ends of a range
+            raise ValueError(f"{name} is {len(default)} numbers, {default!r} by default, found {value!r}")
+        return tuple(_like(f"{name}[{i}]", v, default[0]) for i, v in enumerate(value)) if default else tuple(value)
     if kind is float and type(value) is int:
         return float(value)
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is a finite number, {default!r} by default, found {value!r}")
     if kind in _KINDS and type(value) is not kind:
         raise ValueError(f"{name} is {_KINDS[kind]}, {default!r} by default, found {value!r}")
     if kind is dict:
         if unknown := sorted(map(str, set(value) - set(default))):
             raise ValueError(f"{name} has {', '.join(default)}, found {', '.join(unknown)}")
-        return default | value
+        return default | {key: _like(f"{name}.{key}", entry, default[key]) for key, entry in value.items()}
     return value

@@ -43,6 +43,7 @@ class TrainingRun:
         about: JSON values for the checkpoint's `training` field: the command, the data.
         row_prior: for the checkpoint, see there.
         start: weights to start from instead of random ones, and their sha256 as `parent`.
+        skipped: steps without effect so far, see `Trainer`.
     """
 
     recipe: Recipe
@@ -60,12 +61,16 @@ class TrainingRun:
     row_prior: dict[str, Any] = field(default_factory=dict)
     start: DepthNetwork | None = None
     parent: str | None = None
+    skipped: int = field(default=0, init=False)
 
     def __call__(self, progress: Callable[[int, dict[str, float]], None] = lambda step, values: None) -> bool:
         """Train until the last step, the end of patience, or the time limit; returns whether that was not the limit.
 
         Args:
             progress: called after each step with the number of steps done and, now and then, figures to show.
+
+        Raises:
+            ValueError: when at a validation no step had had an effect.
         """
         begin = time.monotonic()
         self.out.mkdir(parents=True, exist_ok=True)
@@ -77,6 +82,7 @@ class TrainingRun:
         first = distributed.place()[0] == 0  # the one process that logs, validates and writes
         if state.exists():
             trainer.load(state)
+        self.skipped = trainer.skipped
         journal = Journal(self.out, trainer.next_step, first)
         distributed.barrier()  # the others read the log that the first has put in order
         draws = Draws(self.data, self.recipe, self.options.batch_size, self.options.steps, self.options.seed)
@@ -110,6 +116,12 @@ class TrainingRun:
             last = done == self.options.steps
             validated = done % self.validate_every == 0 or last
             impatient = False
+            self.skipped = trainer.skipped
+            if validated and self.skipped == done:
+                journal.close()
+                raise ValueError(
+                    f"{self.out}: nothing was learned, as in all {done:,} steps the loss or its gradient was not finite"
+                )
             if validated and first:
                 scores = self._validate(trainer.average.network)
                 mean = sum(scores.values()) / max(1, len(scores))

@@ -49,10 +49,10 @@ def run_stages(
 
     Args:
         stages: what is learned, in order.
-        run: everything else; its recipe, steps, learning rate, folder, `keep` and start are replaced stage by stage. Of
-            several stages each writes into a folder of its own in `run.out`, `1_NAME`, `2_NAME`...; the last one's
-            checkpoint is copied to `run.out`. The parent of a checkpoint is the stage before; the run's own parent is
-            its `init`, under `training`.
+        run: everything else; its recipe, steps, learning rate, folder, `keep` and start are replaced stage by stage.
+            Its `skipped` becomes that of all stages. Of several stages each writes into a folder of its own in
+            `run.out`, `1_NAME`, `2_NAME`...; the last one's checkpoint is copied to `run.out`. The parent of a
+            checkpoint is the stage before; the run's own parent is its `init`, under `training`.
         progress: called with the number of steps done in all stages, and figures to show.
 
     Returns:
@@ -79,7 +79,9 @@ def run_stages(
             about=about,
             time_limit_s=left,
         )
-        if not part(lambda done, values, offset=offset: progress(offset + done, values)):  # type: ignore[misc]
+        finished = part(lambda done, values, offset=offset: progress(offset + done, values))  # type: ignore[misc]
+        run.skipped += part.skipped
+        if not finished:
             return False
         start, info = load_checkpoint(out / "checkpoint.safetensors")
         parent, before = info.sha256, before + options.steps

@@ -54,6 +54,11 @@ def test_every_recipe_can_be_asked(recipe):
         ("prefer={lidar: 1}", "prefer has spikes, rgb, nir, thermal, found lidar"),
         ("teaching=alone", "a teacher's mode is one of .* found 'alone'"),
         ("teaching={decoy: 1}", "teaching has mode, decay, found {'decoy': 1}"),
+        ("gamma=.nan", "gamma is a finite number, 0.5 by default, found nan"),
+        ("prefer={rgb: .inf}", r"prefer.rgb is a finite number, .* found inf"),
+        ("zoom=[]", r"zoom is 2 numbers, \(0.9, 1.15\) by default, found \[\]"),
+        ("zoom=[[1], 2]", r"zoom\[0\] is a number, 0.9 by default, found \[1\]"),
+        ("zoom=2020-13-45", "zoom is no value: '2020-13-45'"),
         ("zoom=[1", r"zoom is no value: '\[1'"),
     ],
 )

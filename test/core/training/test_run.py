@@ -167,6 +167,20 @@ def test_a_line_of_the_log_is_the_mean_of_the_steps_that_were_not_skipped(folder
         pass
     (line,) = read_log(tmp_path)
     assert (line["skipped"], line["loss"], line["own"]) == (1, pytest.approx(7 / 3, abs=1e-5), 4)
+    assert run.skipped == 1
+
+
+def test_a_training_in_which_nothing_was_learned_ends_with_an_error(folder, tmp_path):
+    class Lost(Countdown):
+        def loss(self, *given):
+            value, parts = super().loss(*given)
+            return value * torch.nan, parts
+
+    run = make_run(folder, tmp_path, steps=2)
+    run.recipe = Lost(SMALL)
+    with pytest.raises(ValueError, match="nothing was learned, as in all 2 steps the loss or its gradient was not fin"):
+        run()
+    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_a_state_that_is_cut_is_named(folder, tmp_path):
