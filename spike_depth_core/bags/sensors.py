@@ -56,6 +56,9 @@ def find_sensors(bag: BagReader, given: Mapping[str, str] | None = None) -> Sens
             raise ValueError(
                 f"{bag.path}: {topic} is of {bag.topics[topic].kind}; {sensor} {verb} of {' or '.join(kinds)}"
             )
+        if topic in images.values():
+            others = " and ".join(name for name in images if images[name] == topic)
+            raise ValueError(f"{bag.path}: one topic is one sensor, but {topic} is given for {others} and {sensor}")
         images[sensor] = topic
     for sensor in SENSORS:
         if sensor in images:

@@ -64,5 +64,6 @@ def parse_topics(given: list[str] | None) -> dict[str, str]:
         sensor, equals, topic = text.partition("=")
         if not equals or not sensor or not topic:
             raise ValueError(f"--topic takes SENSOR=TOPIC, found {text!r}")
-        found[sensor] = topic
+        if found.setdefault(sensor, topic) != topic:
+            raise ValueError(f"--topic takes one topic a sensor, found {found[sensor]} and {topic} for {sensor}")
     return found

@@ -106,6 +106,12 @@ def named_bag(path, names: dict[str, str]) -> BagReader:
     return BagReader(path)
 
 
+def test_a_topic_is_not_given_for_two_sensors(tmp_path):
+    bag = named_bag(tmp_path / "a.mcap", {"/cam/image": types.IMAGE})
+    with pytest.raises(ValueError, match="one topic is one sensor, but /cam/image is given for nir and thermal"):
+        find_sensors(bag, {"nir": "/cam/image", "thermal": "/cam/image"})
+
+
 def test_sensors_are_told_by_type_and_name(tmp_path):
     bag = named_bag(
         tmp_path / "a.mcap",

@@ -298,6 +298,8 @@ def test_a_bag_in_the_place_of_the_result_is_not_removed(path, tmp_path, estimat
 def test_what_the_command_cannot_do_is_one_clear_line(path, tmp_path):
     with pytest.raises(ValueError, match="--topic takes SENSOR=TOPIC, found 'rgb'"):
         parse_topics(["rgb"])
+    with pytest.raises(ValueError, match="one topic a sensor, found /a and /b for rgb"):
+        parse_topics(["rgb=/a", "nir=/c", "rgb=/b"])
     result = CliRunner().invoke(app, ["replay", str(path), "--truth", "/nothing", "--out", str(tmp_path)])
     assert result.exit_code == 2
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "gone.mcap")])
