@@ -28,8 +28,8 @@ class AugmentedRecipe(Recipe):
         crop: sides of the training canvas as a share of the network's, rounded to whole strides: less work a sample,
             and less of the picture to reason from.
         jitter: how strongly the looks of the images are changed, see `samples.augmentation`.
-        detail: how strongly the fine detail of colour and near infrared images is, so that what was rendered small and
-            smooth teaches for real cameras too; 0: not at all. Spikes and thermal images keep theirs.
+        detail: how strongly the fine detail of all but thermal images is, so that what was rendered small and smooth
+            teaches for real cameras too; 0: not at all.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -74,7 +74,8 @@ class AugmentedRecipe(Recipe):
                 picture = jitter_rgb(picture * RGB_STD + RGB_MEAN, generator, self.jitter, patches, self.detail)
                 picture = (picture - RGB_MEAN) / RGB_STD
             else:
-                detail = self.detail if modality(names[0]) == "nir" else 0.0
+                # A thermal picture is soft in itself, and what is fine in it is as it is rendered.
+                detail = 0.0 if modality(names[0]) == "thermal" else self.detail
                 picture = jitter_counts(picture, generator, self.jitter, detail)
             changed = torch.cat([picture * seen, seen], dim=1)
             inputs.images |= dict(zip(names, changed.chunk(len(names), dim=2), strict=True))
