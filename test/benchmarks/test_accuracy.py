@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from spike_depth_core.evaluation.baselines import RowPrior
 from spike_depth_core.evaluation.frames import WorldFrames
@@ -93,3 +94,40 @@ def test_advantage_is_paired(accuracy):
     assert "spikes is 0.000 below that from RGB" in text  # +0.05, +0.05, -0.10
     assert "(95% interval -0.100 to 0.050)" in text
     assert "lower in 67% of" in text
+
+
+def test_kitti_frames_are_seen_by_a_spike_camera_that_stands_still(accuracy, tmp_path):
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 48:] = 188  # half of the light of white: ((188 / 255 + .055) / 1.055) ** 2.4 = .503
+    Image.fromarray(picture).save(tmp_path / "000000.png")
+    np.array([[10.0, 0.0, -1.6, 0.0]], "<f4").tofile(tmp_path / "000000.bin")
+    (tmp_path / "000000.txt").write_text(
+        "P2: 80 0 47.5 0 0 80 31.5 0 0 0 1 0\nR0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+    )
+    sample = accuracy.KittiSpikes(tmp_path, 128)[0]
+    assert sample.sensors == ("spikes",)
+    planes = sample.spikes.planes()
+    assert planes.shape == (128, 192, 640)
+    counts = planes.sum(0)
+    assert counts[:, :300].max() == 0
+    assert set(np.unique(counts[:, 340:])) <= {38, 39}  # 128 * .6 * .503 = 38.6, from any charge
+    camera, depth = sample.rig.cameras["spikes"], sample.depth["spikes"]
+    assert camera.fx == pytest.approx(80 * 640 / 96)
+    row, column = np.argwhere(np.isfinite(depth))[0]
+    assert depth[row, column] == pytest.approx(10.0)
+    assert (camera.cy + camera.fy * 1.6 / 10, camera.cx) == pytest.approx((row, column), abs=4)  # a pixel was 6.7 by 3
+
+
+def test_kitti_table_names_every_sensor_and_the_prior_once(accuracy):
+    from spike_depth_core.evaluation.evaluate import Evaluation
+
+    camera = PinholeCamera.from_focal(8, 8, 8)
+    truth = np.full((8, 8), 10.0, np.float32)
+    real = {}
+    for sensor, factor in (("rgb", 1.1), ("spikes", 1.2)):
+        real[sensor,] = Evaluation(RowPrior.fit([(truth * factor, camera)]))
+        real[sensor,].add(truth * factor * factor, truth, camera)
+    rows = accuracy.kitti_rows(real)
+    assert [row[0] for row in rows[:4]] == ["RGB", "RGB, median-scaled", "spikes", "spikes, median-scaled"]
+    assert [row[0] for row in rows[4:]] == ["row prior", "row prior, median-scaled"]
+    assert [row[1] for row in rows] == ["0.210", "0.000", "0.440", "0.000", "0.100", "0.000"]  # RGB's prior
