@@ -293,7 +293,7 @@ def camera_from_message(message: Any) -> PinholeCamera:
     """Intrinsics of a message, as K and D have them.
 
     Raises:
-        MessageError: for a camera that is not calibrated, or whose distortion is not `plumb_bob`.
+        MessageError: for a camera that is not calibrated, or not for its size, or whose distortion is not `plumb_bob`.
     """
     _check_size(message.width, message.height)
     distortion = tuple(float(v) for v in message.d)
@@ -309,7 +309,17 @@ def camera_from_message(message: Any) -> PinholeCamera:
     if not all(math.isfinite(v) for v in (*k, *distortion)) or k[0] <= 0 or k[4] <= 0:
         raise MessageError("calibration", f"the camera is not calibrated: K is {[float(v) for v in k]}")
     fx, fy, cx, cy = (float(k[i]) for i in (0, 4, 2, 5))
-    return PinholeCamera(int(message.width), int(message.height), fx, fy, cx, cy, distortion=distortion)
+    if any(abs(v) > 1e-6 * fx for v in (k[1], k[3])) or any(abs(k[i] - v) > 1e-6 for i, v in ((6, 0), (7, 0), (8, 1))):
+        raise MessageError(
+            "calibration",
+            f"K is [fx, 0, cx, 0, fy, cy, 0, 0, 1] of a pinhole camera without skew, found {[float(v) for v in k]}",
+        )
+    camera = PinholeCamera(int(message.width), int(message.height), fx, fy, cx, cy, distortion=distortion)
+    try:
+        camera.check_plausible()
+    except ValueError as error:
+        raise MessageError("calibration", str(error)) from error
+    return camera
 
 
 def check_fits(camera: PinholeCamera, width: int, height: int, info: str) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+_LEAST_FOCAL = 1 / 20
+"""Of the picture's size: 168 degrees are seen."""
+
 
 @dataclass(frozen=True)
 class PinholeCamera:
@@ -40,6 +43,21 @@ class PinholeCamera:
             raise ValueError(f"principal point must be finite, found ({self.cx}, {self.cy})")
         if len(self.distortion) not in (0, 4, 5):
             raise ValueError(f"distortion must have 0, 4 or 5 coefficients, found {len(self.distortion)}")
+
+    def check_plausible(self) -> None:
+        """Raise ValueError where the intrinsics are hardly those of this picture, but of another size or not in pixels:
+        depth would be wrong by their ratio. A crop's principal point may lie outside it, if not far."""
+        for axis, size, focal, point in (("x", self.width, self.fx, self.cx), ("y", self.height, self.fy, self.cy)):
+            if not -size <= point <= 2 * size:
+                raise ValueError(
+                    f"principal point c{axis}={point:g} is far outside a picture of {self.width}x{self.height} pixels: "
+                    "are these the intrinsics of another size?"
+                )
+            if focal < _LEAST_FOCAL * size:
+                raise ValueError(
+                    f"focal length f{axis}={focal:g} is too short for a picture of {self.width}x{self.height} pixels: "
+                    "pixels were expected, not millimetres"
+                )
 
     @classmethod
     def from_focal(cls, width: int, height: int, focal: float) -> PinholeCamera:

@@ -143,6 +143,26 @@ def test_cameras_come_back():
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({2: 960.0}, "principal point cx=960 is far outside a picture of 40x24 pixels"),
+        ({0: 1.2, 4: 1.2}, "focal length fx=1.2 is too short .* not millimetres"),
+        ({1: 0.5}, "without skew, found"),
+        ({2: 0.0, 5: 0.0, 6: 19.5, 7: 11.5}, "K is .fx, 0, cx, 0, fy, cy, 0, 0, 1. of a pinhole camera"),
+        ({8: 0.0}, "K is .fx, 0, cx, 0, fy, cy, 0, 0, 1. of a pinhole camera"),
+    ],
+    ids=["size", "millimetres", "skew", "transposed", "scale"],
+)
+def test_intrinsics_that_are_not_of_the_picture_are_refused(change, said):
+    message = messages.camera_to_message(PinholeCamera(40, 24, 30.0, 30.0, 19.5, 11.5), 0, "")
+    for place, value in change.items():
+        message.k[place] = value
+    with pytest.raises(MessageError, match=said) as found:
+        messages.camera_from_message(message)
+    assert found.value.reason == "calibration"
+
+
 def test_transforms_and_poses_come_back():
     matrix = pose((1.0, -2.0, 3.0), (0.1, 0.2, -0.3, 0.9))
     message = there_and_back(types.TRANSFORMS, messages.transforms_to_message([("base", "camera", matrix)], 5))
