@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ NOMINAL_HEIGHT = 1.65
 """Metres over the road that a camera is taken to have where nobody says: that of KITTI's, and of a car's roof."""
 _LEAST_HEIGHT = 0.05  # metres over the road
 _REQUIRED = ("width", "height", "fx", "fy", "cx", "cy")  # of a sensor in a rig file
+_SHORT = reprlib.Repr()  # of what a file holds: a few lines of YAML can stand for gigabytes
+_SHORT.maxlevel, _SHORT.maxstring = 2, 80
 
 
 def rotation_from_quaternion(quaternion: tuple[float, float, float, float]) -> np.ndarray:
@@ -130,7 +133,7 @@ class SensorRig:
         """Read a rig from YAML (see `config/rigs/`). Raises ValueError naming the file and the field at fault."""
         path = Path(path)
         try:
-            rig = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            rig = cls.from_dict(parse_yaml(path.read_text(encoding="utf-8")))
             rig.check_reference()
             return rig
         except FileNotFoundError as error:
@@ -165,7 +168,9 @@ class SensorRig:
             except ValueError as error:
                 raise ValueError(f"sensor {name!r}: {error}") from error
         height = data.get("height")
-        reference = str(data.get("reference", next(iter(cameras))))
+        reference = data.get("reference", next(iter(cameras)))
+        if not isinstance(reference, str):
+            raise ValueError(f"reference: the name of a sensor was expected, found {_shown(reference)}")
         rig = cls(cameras, poses, reference, None if height is None else _number("height", height))
         for name in cameras:
             if rig.height_of(name) < _LEAST_HEIGHT:
@@ -213,6 +218,7 @@ def _camera_and_pose(entry: Any) -> tuple[PinholeCamera, np.ndarray]:
     fx, fy, cx, cy = (_number(key, entry[key]) for key in ("fx", "fy", "cx", "cy"))
     distortion = _numbers("distortion", entry.get("distortion", ()))
     camera = PinholeCamera(int(width), int(height), fx, fy, cx, cy, distortion)
+    camera.check_plausible()
     x, y, z = _numbers("translation", entry.get("translation", (0.0, 0.0, 0.0)), 3)
     qx, qy, qz, qw = _numbers("rotation", entry.get("rotation", (0.0, 0.0, 0.0, 1.0)), 4)
     return camera, pose((x, y, z), (qx, qy, qz, qw))
@@ -238,11 +244,32 @@ def _numbers(key: str, value: Any, count: int | None = None) -> tuple[float, ...
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)
+    return "nothing" if value is None else _SHORT.repr(value)
 
 
 def _names(keys: set[Any]) -> list[str]:
     return sorted(map(str, keys))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key stands twice, where plain YAML silently takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        marks: dict[str, yaml.Mark] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and marks.setdefault(key.value, key.start_mark) is not key.start_mark:
+                first = marks[key.value].line + 1
+                problem = f"{key.value!r} stands there again, after line {first}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML written by hand holds. Raises yaml.YAMLError, for a key that stands twice too, and ValueError."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deep") from None
 
 
 def _what_is_no_yaml(error: yaml.YAMLError) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from spike_depth_core.geometry import SensorRig
+from spike_depth_core.geometry.rig import parse_yaml
 from spike_depth_core.resources import config_path
 from spike_depth_core.samples import IMAGES, DepthSample, modality
 from spike_depth_core.world.drive import World, noise_seed
@@ -130,7 +131,7 @@ class Domain:
                 raise ValueError(f"domain must be one of {known} or the path of a YAML file, found {str(domain)!r}")
             path = config_path(f"domains/{domain}.yaml")
         try:
-            found = replace(cls._from_dict(yaml.safe_load(path.read_text())), **changes)
+            found = replace(cls._from_dict(parse_yaml(path.read_text())), **changes)
             return found if size is None else replace(found, rig=_scaled(found.rig, size))
         except (KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path} is not a valid domain: {error}") from error
@@ -145,6 +146,9 @@ class Domain:
         model = spikes.pop("model", None)
         if model not in _MODELS:
             raise ValueError(f"spikes must have a model, one of {tuple(_MODELS)}, found {model!r}")
+        seeds = data["seeds"]
+        if not isinstance(seeds, dict) or not all(isinstance(e, list) and len(e) == 2 for e in seeds.values()):
+            raise ValueError(f"seeds are first and beyond by split, found {seeds!r}")
         return cls(
             **{
                 **data,
@@ -152,7 +156,7 @@ class Domain:
                 "spikes": _MODELS[model](**spikes),
                 "rig": SensorRig.load(config_path(data["rig"])),
                 "sensors": tuple(data["sensors"]),
-                "seeds": {split: tuple(ends) for split, ends in data["seeds"].items()},
+                "seeds": {split: tuple(ends) for split, ends in seeds.items()},
             }
         )
 

@@ -106,6 +106,9 @@ CAMERA = {"width": 8, "height": 6, "fx": 5.0, "fy": 5.0, "cx": 3.5, "cy": 2.5}
         ({"rotation": None}, "'rgb': rotation: a list of 4 numbers was expected, found nothing"),
         ({"rotation": [0, 0, 0, 0]}, "'rgb': a rotation is a quaternion"),
         ({"distortion": 0.1}, "'rgb': distortion: a list of numbers was expected, found 0.1"),
+        ({"cx": 960.0}, "'rgb': principal point cx=960 is far outside a picture of 8x6 pixels"),
+        ({"cy": -7.0}, "'rgb': principal point cy=-7 is far outside a picture of 8x6 pixels"),
+        ({"fx": 0.04}, "'rgb': focal length fx=0.04 is too short for a picture of 8x6 pixels: pixels were expected"),
         ({"wdith": 8, 3: 4}, "'rgb': missing [], unknown ['3', 'wdith']"),
         (
             {"translation": [0, 2.0, 0]},
@@ -140,6 +143,12 @@ def test_a_wrong_field_is_named_with_its_file_and_sensor(tmp_path, change, messa
             b"height: high\nsensors: {rgb: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}",
             "height: a number was expe",
         ),
+        (
+            b"sensors: {}\nheight: 1.6\nsensors: {}",
+            "line 3, column 1: YAML was expected, but 'sensors' stands",
+        ),
+        (b"[" * 4000, "YAML text was expected, but it is nested too deep"),
+        (b"reference: [rgb]\nsensors: {rgb: {width: 8, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}", "reference: the name"),
         (b"\x89PNG\r\n", "YAML text was expected, found byte 0x89 at 0"),
         (b"\x00\x01", "YAML text was expected, but unacceptable character"),
     ],
@@ -151,6 +160,17 @@ def test_a_file_that_holds_no_rig_says_where_it_is_wrong(tmp_path, content, mess
         SensorRig.load(path)
     assert str(found.value).startswith(f"{path} is not a valid sensor rig: {message}")
     assert "\n" not in str(found.value)
+
+
+def test_a_rig_of_repetitions_is_refused_in_few_words(tmp_path):
+    value = "1"
+    for level in range(7):
+        value = f"&n{level} [{value}{f', *n{level - 1}' * 9 if level else ''}]"  # ten times the one before
+    path = tmp_path / "r.yaml"
+    path.write_text(f"sensors:\n  rgb: {{width: {value}, height: 6, fx: 5, fy: 5, cx: 3, cy: 2}}")
+    with pytest.raises(ValueError, match="width: a whole number was expected, found ") as found:
+        SensorRig.load(path)
+    assert len(str(found.value)) < 1000
 
 
 def test_a_rig_that_is_not_there_is_no_file(tmp_path):

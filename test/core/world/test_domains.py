@@ -210,6 +210,7 @@ def written(tmp_path, **changes):
         ({"spikes": {"model": "mediate", "interpolation": "magic"}}, "interpolation must be one of"),
         ({"sensors": ["lidar"]}, "sensors must be some of the rig's"),
         ({"frames": 0}, "frames and rate_hz must be positive, found 0"),
+        ({"seeds": 5}, "seeds are first and beyond by split, found 5"),
         ({"seeds": {"train": [0, 5]}}, "seeds must be given for"),
         (
             {"seeds": {"train": [0, 500_001], "validation": [500_000, 600_000], "test": [700_000, 800_000]}},
@@ -222,6 +223,13 @@ def written(tmp_path, **changes):
 def test_what_is_wrong_in_a_file_is_named(tmp_path, changes, message):
     path = written(tmp_path, **changes)
     with pytest.raises(ValueError, match=rf"broken\.yaml is not a valid domain: .*{message}"):
+        Domain.load(path)
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path):
+    path = written(tmp_path)
+    path.write_text(path.read_text() + "frames: 3\n")
+    with pytest.raises(ValueError, match=r"(?s)broken\.yaml is not a valid domain: .*'frames' stands there again"):
         Domain.load(path)
 
 
