@@ -94,6 +94,8 @@ def _make(kind: str, *fields: Any, **named: Any) -> Any:
 
 def _header(time_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(int(time_ns), NANOSECONDS)
+    if not 0 <= seconds < 2**31:
+        raise ValueError(f"the time of a message is within 2**31 seconds from 1970 on, found {time_ns} ns")
     return _make("std_msgs/msg/Header", _make("builtin_interfaces/msg/Time", seconds, nanoseconds), frame_id)
 
 
@@ -114,8 +116,13 @@ def spikes_fields(spikes: PackedSpikes, seq: int) -> dict[str, Any]:
 
 
 def spikes_to_message(spikes: PackedSpikes, seq: int, frame_id: str) -> Any:
-    """Planes as a packet. `seq` counts the packets of the stream."""
-    return _make(types.SPIKE_PACKET, _header(spikes.start_ns, frame_id), **spikes_fields(spikes, seq))
+    """Planes as a packet. `seq` counts the packets of the stream. Raises ValueError where no reader would take it."""
+    fields = spikes_fields(spikes, seq)
+    given = (fields[name] for name in ("height", "width", "count", "period_ns", "encoding"))
+    fault = check_packet(*given, len(fields["data"]))
+    if fault is not None:
+        raise ValueError(f"a packet cannot hold these planes: {fault.detail}")
+    return _make(types.SPIKE_PACKET, _header(spikes.start_ns, frame_id), **fields)
 
 
 def spikes_from_message(message: Any) -> PackedSpikes:
@@ -226,6 +233,8 @@ def _decompressed(message: Any, colour: bool) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(message.data), formats=("JPEG", "PNG")) as picture:
             _check_size(*picture.size)  # as the head of the file has it: before anything is allocated
+            if colour and picture.mode.startswith(("I", "F")):
+                raise MessageError("encoding", f"8-bit colours were expected, found mode {picture.mode}")
             if colour:
                 return np.asarray(picture.convert("RGB"))
             if picture.mode.startswith("I"):

@@ -115,6 +115,22 @@ def test_compressed_images_are_read():
     assert np.array_equal(messages.sensor_image("thermal", compressed(counts, "PNG")), counts)
     with pytest.raises(MessageError, match="grey"):
         messages.sensor_image("nir", compressed(colour, "PNG"))
+    with pytest.raises(MessageError, match="8-bit colours were expected, found mode I"):
+        messages.sensor_image("rgb", compressed(counts, "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"period_ns": 10**9 + 1}, "period_ns must be 1 to 1000000000, found 1000000001"),
+        ({"start_ns": -1}, "found -1 ns"),
+        ({"start_ns": 2**31 * 10**9}, "found 2147483648000000000 ns"),
+    ],
+)
+def test_a_packet_that_no_reader_would_take_is_not_made(changes, said):
+    spikes = PackedSpikes(np.zeros((1, 2, 1), np.uint8), 8, **({"period_ns": 50_000} | changes))
+    with pytest.raises(ValueError, match=said):
+        messages.spikes_to_message(spikes, 0, "spikes")
 
 
 def test_what_is_no_picture_is_refused():

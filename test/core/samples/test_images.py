@@ -34,6 +34,19 @@ def test_colour_is_not_taken_for_grey(tmp_path):
         read_grey(tmp_path / "c.png")
 
 
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2)], ids=["RGB", "grey and alpha"])
+def test_sixteen_bits_of_several_channels_are_not_cut_to_eight(tmp_path, kind, channels):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + struct.pack(">H", 300 * y + 7) * channels * 4 for y in range(3))
+    head = struct.pack(">IIBBBBB", 4, 3, 16, kind, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    with pytest.raises(ValueError, match=r"x\.png: a picture of one channel was expected, found mode .*;16B"):
+        read_grey(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\x00\x00"])
 def test_a_file_that_is_no_picture_names_itself(tmp_path, content):
     (tmp_path / "x.png").write_bytes(content)
