@@ -106,6 +106,8 @@ def write_spikes(path: str | Path, spikes: PackedSpikes, layout: DatLayout = "ca
             with archive.open("planes.npy", "w", force_zip64=True) as member:
                 _write_planes(member, spikes)
             for name in ("period_ns", "start_ns"):
+                if not -(2**63) <= getattr(spikes, name) < 2**63:
+                    raise ValueError(f"{path}: {name} must be a number of 64 bits, found {getattr(spikes, name)}")
                 with archive.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, np.asarray(getattr(spikes, name), np.int64))
     else:
@@ -238,6 +240,9 @@ def _read_npy(path: Path, period_ns: int) -> PackedSpikes:
         planes = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(planes, np.ndarray):
         raise ValueError(f"{path}: named .npy, but it is an archive of arrays (.npz)")
+    size, expected = path.stat().st_size, getattr(planes, "offset", 0) + planes.nbytes
+    if size > expected:
+        raise ValueError(f"{path}: planes {list(planes.shape)} take {expected:,} bytes, found {size:,}")
     _check_planes(path, planes.shape, planes.dtype)
     step = _planes_at_once(planes.shape)
     parts = (planes[first : first + step] for first in range(0, len(planes), step))
@@ -263,6 +268,7 @@ def _read_npz(path: Path, period_ns: int | None) -> PackedSpikes:
                 raise ValueError(f"{path}: {name} must be one whole number, found {head.dtype} {head.shape}")
             with _told_as_one(unreadable), archive.open(head.member) as file:
                 times[name] = int(np.lib.format.read_array(file))
+                _check_end(file, head)
         if times["period_ns"] < 1:
             raise ValueError(f"{path}: period_ns must be positive, found {times['period_ns']}")
         head = heads[stacks[0]]
@@ -313,6 +319,7 @@ def _stored(archive: ZipFile, head: _Head) -> Iterator[np.ndarray]:
     with archive.open(head.member) as file:
         if head.in_fortran_order:
             planes = np.lib.format.read_array(file)
+            _check_end(file, head)
             yield from (planes[first : first + step] for first in range(0, len(planes), step))
             return
         file.read(head.size)
@@ -323,6 +330,13 @@ def _stored(archive: ZipFile, head: _Head) -> Iterator[np.ndarray]:
             if len(content) != size:
                 raise ValueError(f"{head.member} ends before plane {first + shape[0]} of {head.shape[0]}")
             yield np.frombuffer(content, head.dtype).reshape(shape)
+        _check_end(file, head)
+
+
+def _check_end(file: IO[bytes], head: _Head) -> None:
+    """Raise an error where a member goes on, or its checksum, which is looked at when its end is reached, is wrong."""
+    if file.read(1):
+        raise ValueError(f"{head.member} goes on behind its array {list(head.shape)}")
 
 
 def _planes_at_once(shape: tuple[int, ...]) -> int:

@@ -34,7 +34,7 @@ def read_video(
 
     Raises:
         ImportError: PyAV is not installed.
-        ValueError: the file holds no video.
+        ValueError: the file holds no video; or, later, is damaged.
     """
     try:
         import av
@@ -43,7 +43,7 @@ def read_video(
 
     try:
         container = av.open(str(path))
-    except av.error.InvalidDataError as error:
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
         raise ValueError(f"{path}: not a video: {error}") from error
     if not container.streams.video:
         raise ValueError(f"{path}: there is no video stream in it")
@@ -51,9 +51,14 @@ def read_video(
     stream.thread_type = "AUTO"
 
     def frames() -> Iterator[np.ndarray]:
+        count = 0
         with container:
-            for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24", height=height, width=width, interpolation="AREA")
+            try:
+                for frame in container.decode(stream):
+                    count += 1
+                    yield frame.to_ndarray(format="rgb24", height=height, width=width, interpolation="AREA")
+            except (av.error.InvalidDataError, av.error.EOFError) as error:
+                raise ValueError(f"{path}: damaged behind frame {count}: {error}") from error
 
     return float(stream.average_rate or 25), frames()
 

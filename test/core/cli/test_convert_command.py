@@ -115,6 +115,26 @@ def test_what_is_no_video_is_refused(tmp_path):
     assert "not a video" in result.output
 
 
+def test_a_video_that_is_damaged_is_named(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for level in range(0, 240, 4):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 32, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"movi") + 26  # within the first frame
+    content[begin : begin + 400] = bytes(400)
+    path.write_bytes(content)
+    result = run(path, tmp_path / "b.dat")
+    assert result.exit_code == 2
+    assert "a.avi: damaged behind frame" in " ".join(result.output.split())
+    assert not (tmp_path / "b.dat").exists()
+
+
 def test_the_period_that_is_asked_for_is_that_of_any_source(tmp_path):
     planes = np.random.default_rng(0).integers(0, 2, (150, 8, 16), dtype=np.uint8)
     spikes = PackedSpikes.from_planes(planes, 50_000, 700)

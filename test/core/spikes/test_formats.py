@@ -242,6 +242,36 @@ def test_a_truncated_npy_is_refused(tmp_path, planes):
         read_spikes(path)
 
 
+def test_an_npy_that_is_longer_than_it_says_is_refused(tmp_path, planes):
+    path = tmp_path / "a.npy"
+    np.save(path, planes)
+    path.write_bytes(path.read_bytes() + bytes(6 * 32))
+    with pytest.raises(ValueError, match=r"a\.npy: planes \[7, 6, 32\] take 1,472 bytes, found 1,664"):
+        read_spikes(path)
+
+
+@pytest.mark.parametrize("fault", ["checksum", "one plane less in the head", "likewise, in Fortran's order"])
+def test_an_npz_is_read_to_its_end(tmp_path, fault):
+    path = tmp_path / "a.npz"
+    planes = np.random.default_rng(0).integers(0, 2, (70, 60, 32), dtype=np.uint8)
+    if fault == "checksum":
+        np.savez_compressed(path, planes=planes)
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 16] ^= 1
+    else:
+        np.savez(path, planes=np.asarray(planes, order="F" if "Fortran" in fault else "C"))
+        content = path.read_bytes().replace(b"(70, 60", b"(69, 60", 1)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable \.npz of spike planes: .*(CRC|goes on behind)"):
+        read_spikes(path)
+
+
+def test_times_of_more_than_64_bits_are_refused(tmp_path, planes):
+    with pytest.raises(ValueError, match=r"a\.npz: period_ns must be a number of 64 bits, found 36893488147419103232"):
+        write_spikes(tmp_path / "a.npz", PackedSpikes.from_planes(planes, period_ns=2**65))
+    assert list(tmp_path.iterdir()) == []
+
+
 DAMAGE = {
     "an .npy with an open bracket in its head": (".npy", lambda b: b.replace(b"(7", b"((", 1)),
     "an .npz packed in an unknown way": (".npz", lambda b: in_directory(b, 10, 97)),
