@@ -25,7 +25,7 @@ def read_matrices(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> di
         shapes: which to read, and their shapes.
 
     Raises:
-        ValueError: naming the file and the matrix that is missing or has the wrong number of values.
+        ValueError: naming the file and the matrix that is missing, has the wrong number of values or infinite ones.
     """
     entries = {}
     try:
@@ -48,6 +48,8 @@ def read_matrices(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> di
             matrices[key] = np.array(found, dtype=np.float64).reshape(shape)
         except ValueError as error:
             raise ValueError(f"{path}: {key} is not made of numbers: {error}") from error
+        if not np.isfinite(matrices[key]).all():
+            raise ValueError(f"{path}: {key} takes finite values, found {' '.join(found)}")
     return matrices
 
 

@@ -110,6 +110,8 @@ def read_oxts(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path}: an OXTS packet is made of numbers: {error}") from error
     if len(values) != _OXTS_VALUES:
         raise ValueError(f"{path}: an OXTS packet has {_OXTS_VALUES} values, found {len(values)}")
+    if not np.isfinite(values[:6]).all():
+        raise ValueError(f"{path}: a place and an attitude are finite, found {values[:6]}")
     return values
 
 

@@ -50,11 +50,13 @@ _FRAME_PERIOD_NS = 100_000_000  # that of the drives that were rebuilt
 def read_table(path: Path, columns: int) -> dict[tuple[int, int], np.ndarray]:
     """Rows of numbers by (frame, camera), after a line of headings."""
     rows = {}
-    for count, line in enumerate(path.read_text().splitlines()[1:], start=2):
+    for count, line in enumerate(path.read_text(errors="replace").splitlines()[1:], start=2):
         try:
             values = np.array(line.split(), np.float64)
         except ValueError as error:
             raise ValueError(f"{path}, line {count}: expected numbers: {error}") from error
+        if not np.isfinite(values).all():
+            raise ValueError(f"{path}, line {count}: expected finite numbers, found {line!r}")
         if len(values) != columns:
             raise ValueError(f"{path}, line {count}: expected {columns} numbers, found {len(values)}")
         rows[int(values[0]), int(values[1])] = values[2:]

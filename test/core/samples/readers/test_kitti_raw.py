@@ -177,12 +177,18 @@ def test_what_is_missing_or_broken_is_named(tmp_path):
     (folder / "oxts" / "data" / f"{1:010d}.txt").write_text("1 2 3")
     with pytest.raises(ValueError, match=r"oxts/data/0000000001.txt: an OXTS packet has 30 values, found 3"):
         data[1]
+    (folder / "oxts" / "data" / f"{1:010d}.txt").write_text("inf " * 30)
+    with pytest.raises(ValueError, match=r"oxts/data/0000000001.txt: a place and an attitude are finite"):
+        data[1]
     Image.fromarray(picture(0, 20, 10)).save(folder / "image_02" / "data" / f"{2:010d}.png")
     with pytest.raises(ValueError, match=r"0000000002.png is 20x10 pixels, but its calibration is for 62x19"):
         data[2]
     (folder / "image_03" / "data" / f"{0:010d}.png").unlink()
     with pytest.raises(ValueError, match=r"there is no file .*image_03/data/0000000000.png"):
         KittiRaw(tmp_path, "all", depth="none")[0]
+    (folder.parent / "calib_cam_to_cam.txt").write_text("S_rect_02: inf 19\n")
+    with pytest.raises(ValueError, match=r"calib_cam_to_cam.txt: S_rect_02 takes finite values, found inf 19"):
+        KittiRaw(tmp_path, "all")[1]
     (folder.parent / "calib_cam_to_cam.txt").write_text("R_rect_00: 1 0 0\n")
     with pytest.raises(ValueError, match=r"calib_cam_to_cam.txt: the calibration lacks S_rect_02; it has R_rect_00"):
         KittiRaw(tmp_path, "all")[1]

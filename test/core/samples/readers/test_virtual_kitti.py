@@ -98,6 +98,10 @@ def test_what_is_missing_or_broken_is_named(tmp_path):
     (folder / "intrinsic.txt").write_text("heading\n0 0 a b c d\n")
     with pytest.raises(ValueError, match=r"intrinsic.txt, line 2: expected numbers"):
         VirtualKitti(tmp_path, "test")[0]
+    for content, said in ((b"inf 0 1 1 1 1", "expected finite numbers"), (b"0 0 \xff 1 1 1", "expected numbers")):
+        (folder / "intrinsic.txt").write_bytes(b"heading\n" + content)
+        with pytest.raises(ValueError, match=rf"intrinsic.txt, line 2: {said}"):
+            VirtualKitti(tmp_path, "test")[0]
     (folder / "frames/rgb/Camera_1/rgb_00002.jpg").unlink()
     write_scene(*[tmp_path / "other"] * 3, "Scene18/clone")
     (tmp_path / "other/Scene18/clone/intrinsic.txt").rename(folder / "intrinsic.txt")
