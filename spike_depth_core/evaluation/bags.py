@@ -186,7 +186,7 @@ class BagStore:
             }
             times = np.array(found["times_ns"], np.int64)
             return BagResult(job.bag, job.label, found["condition"], times, scores, found["figures"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None  # not there, or not whole: it is made again
 
     def save(self, job: BagJob, result: dict[str, Any]) -> None:

@@ -58,9 +58,13 @@ class ExtractedSet:
             path = self.folder / UNITS / f"{unit.name}.json"
             if path.exists():
                 try:
-                    self.reports.append(json.loads(path.read_text()))
-                except ValueError as error:
-                    raise ValueError(f"{path} cannot be understood: {error}") from error
+                    report = json.loads(path.read_text())
+                    if not isinstance(report, dict) or not report.keys() >= {"bag", "split", "samples", "shards"}:
+                        raise ValueError("it is no report of a part")
+                    self.reports.append(report)
+                except (ValueError, RecursionError) as error:
+                    again = "without it the same spike-depth extract makes its part again"
+                    raise ValueError(f"{path} cannot be understood: {error}; {again}") from error
 
     @property
     def is_complete(self) -> bool:

@@ -71,11 +71,15 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         ValueError: naming the file, for what is no log.
     """
     path = folder / "log.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []  # what follows the last end of line is cut
     try:
-        return [json.loads(line, object_hook=_with_nan) for line in lines]
-    except ValueError as error:
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []  # what follows the last end of line is cut
+        found = [json.loads(line, object_hook=_with_nan) for line in lines]
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a training's log: {error}") from error
+    for number, line in enumerate(found, 1):
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            raise ValueError(f"{path} is not a training's log: line {number} says nothing of a step")
+    return found
 
 
 def _with_nan(values: dict[str, Any]) -> dict[str, Any]:

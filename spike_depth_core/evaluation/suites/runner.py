@@ -203,8 +203,10 @@ class SuiteRun:
         }
 
     def _is_done(self, seed: int, row: str, of: Mapping[str, Any]) -> bool:
-        path = self.result_path(seed, row)
-        return path.exists() and json.loads(path.read_text())["of"] == of
+        try:
+            return json.loads(self.result_path(seed, row).read_text())["of"] == of
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            return False  # not there, or not whole: it is made again
 
     def _keep(self, seed: int, row: str, of: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         write_json(self.result_path(seed, row), {"row": row, "seed": seed, **result, "of": of})

@@ -385,6 +385,10 @@ def test_damage_to_a_data_set_is_told(bag, tmp_path):
     path.unlink()
     with pytest.raises(ValueError, match="is missing, expected"):
         ExtractedSet(tmp_path / "set").check_complete()
+    for report in ("[]", "{}", "[" * 100_000):
+        (tmp_path / "set" / "units" / "000-0001.json").write_text(report)
+        with pytest.raises(ValueError, match=r"000-0001\.json cannot be understood: .*; without it the same"):
+            ExtractedSet(tmp_path / "set")
     (tmp_path / "set" / "units" / "000-0001.json").unlink()
     with pytest.raises(ValueError, match="is not complete: 3 of 4 parts are done"):
         ExtractedSet(tmp_path / "set").check_complete()

@@ -40,9 +40,10 @@ def test_a_line_that_was_not_written_to_its_end_is_dropped(tmp_path):
     journal.write(SCORE)
     journal.close()
     assert read_log(tmp_path) == [LOSS, SCORE]
-    (tmp_path / "log.jsonl").write_text("no log\n")
-    with pytest.raises(ValueError, match=r"log\.jsonl is not a training's log"):
-        read_log(tmp_path)
+    for content in (b"no log\n", b"\xff\n", b"[1]\n", b'{"a": 1}\n', b'{"step": "x"}\n', b"[" * 100_000 + b"\n"):
+        (tmp_path / "log.jsonl").write_bytes(content)
+        with pytest.raises(ValueError, match=r"log\.jsonl is not a training's log"):
+            read_log(tmp_path)
 
 
 def test_what_is_no_number_is_written_as_json_has_it(tmp_path):

@@ -1,5 +1,6 @@
 """A toy suite, run for real: what rows have in common is trained once, and they are compared as their findings say."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -181,6 +182,16 @@ def test_the_row_prior_is_scored_as_by_hand(done, data):
         errors.append(np.mean(np.abs(guess - truth)[valid] / truth[valid]))
     result = json.loads(done.result_path(0, ROW_PRIOR_ROW).read_text())
     assert result["views"]["spikes"]["abs_rel"] == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+@pytest.mark.parametrize("content", ['{"of": {}', "{}", "[]", "[" * 100_000], ids=["cut", "empty", "list", "deep"])
+def test_a_result_that_is_not_whole_is_none(done, tmp_path, content):
+    run = copy.copy(done)
+    run.out = tmp_path
+    path = run.result_path(0, "row")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert not run._is_done(0, "row", {})
 
 
 def test_what_is_done_is_not_done_again_and_what_is_lost_is(done):
