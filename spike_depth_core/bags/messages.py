@@ -118,8 +118,8 @@ def spikes_fields(spikes: PackedSpikes, seq: int) -> dict[str, Any]:
 def spikes_to_message(spikes: PackedSpikes, seq: int, frame_id: str) -> Any:
     """Planes as a packet. `seq` counts the packets of the stream. Raises ValueError where no reader would take it."""
     fields = spikes_fields(spikes, seq)
-    given = (fields[name] for name in ("height", "width", "count", "period_ns", "encoding"))
-    fault = check_packet(*given, len(fields["data"]))
+    size, encoding, length = (spikes.height, spikes.width, len(spikes)), fields["encoding"], len(fields["data"])
+    fault = check_packet(*size, spikes.period_ns, encoding, length)
     if fault is not None:
         raise ValueError(f"a packet cannot hold these planes: {fault.detail}")
     return _make(types.SPIKE_PACKET, _header(spikes.start_ns, frame_id), **fields)

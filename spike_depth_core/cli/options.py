@@ -59,7 +59,7 @@ def parse_sensors(text: str | None, known: tuple[str, ...]) -> tuple[str, ...] |
 
 def parse_topics(given: list[str] | None) -> dict[str, str]:
     """`rgb=/camera/image` and the like as a mapping. Raises ValueError for what is not."""
-    found = {}
+    found: dict[str, str] = {}
     for text in given or ():
         sensor, equals, topic = text.partition("=")
         if not equals or not sensor or not topic:

@@ -42,7 +42,7 @@ def _open(path: str | Path, upright: bool) -> tuple[Image.Image, str]:
     """A picture, and how its file holds the pixels, such as `RGB;16B`; empty where its format does not say."""
     try:
         image = Image.open(path)
-        stored = str(image.tile[0][3]) if image.tile else ""  # type: ignore[attr-defined]
+        stored = str(image.tile[0][3]) if image.tile else ""
         image.load()
         return (ImageOps.exif_transpose(image) if upright else image), stored
     except FileNotFoundError as error:
