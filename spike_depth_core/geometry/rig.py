@@ -267,7 +267,7 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(text: str) -> Any:
     """What YAML written by hand holds. Raises yaml.YAMLError, for a key that stands twice too, and ValueError."""
     try:
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except RecursionError:
         raise yaml.YAMLError("it is nested too deep") from None
 
