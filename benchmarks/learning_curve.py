@@ -86,10 +86,10 @@ def blended(about: dict[str, Any]) -> list[str]:
     blend = about["training"]["blend"]
     means = [(share, f"{mean:.4f}") for share, mean in blend["validation_mean"].items()]
     return [
-        "## Between the last run and what it started from",
+        "## Between the last run and what was there before",
         "",
-        "The weights that were kept lie on the straight line between those of the last run and those that it started "
-        "from (WiSE-FT, CVPR 2022).",
+        "The weights that were kept lie on the straight line between those of the last run and those of "
+        f"`{blend['of'][0]}` (WiSE-FT, CVPR 2022).",
         "",
         markdown_table(["share of the last run", "mean AbsRel on validation streets"], means),
         "",

@@ -24,6 +24,10 @@ def blend(
         list[float] | None,
         typer.Option("--share", help="Share of the second to try; may be given several times. Tenths when left out."),
     ] = None,
+    through: Annotated[
+        list[Path] | None,
+        typer.Option(help="Checkpoint between the two, where several trainings are; may be given several times."),
+    ] = None,
 ) -> None:
     """Weights between two checkpoints, of which one was trained from the other; validation chooses how far.
 
@@ -32,10 +36,11 @@ def blend(
     """
     import shlex
     import sys
+    from itertools import pairwise
     from statistics import mean
 
     from spike_depth_core.cli.console import console, print_table
-    from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+    from spike_depth_core.networks.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
     from spike_depth_core.resources import default_checkpoint
     from spike_depth_core.training.blending import blended, scored
     from spike_depth_core.training.sources import validations_in
@@ -45,11 +50,13 @@ def blend(
         raise ValueError(f"folders of --data must have names of their own, found {', '.join(map(str, data))}")
     before, about_before = load_checkpoint(default_checkpoint() if str(first) == "default" else first)
     after, about_after = load_checkpoint(second)
-    # Of a training of several stages the parent is the stage before the last.
-    ancestors = (about_after.parent, about_after.training.get("init"))
-    if about_before.sha256 not in ancestors:
-        known = " and ".join(dict.fromkeys(sha256 for sha256 in ancestors if sha256)) or "random weights"
-        raise ValueError(f"{second} was not trained from {first}, {about_before.sha256}, but from {known}")
+    line = [(first, about_before), *((path, read_info(path)) for path in through or ()), (second, about_after)]
+    for (older, before_it), (newer, about) in pairwise(line):
+        # Of a training of several stages the parent is the stage before the last.
+        ancestors = (about.parent, about.training.get("init"))
+        if before_it.sha256 not in ancestors:
+            known = " and ".join(dict.fromkeys(sha256 for sha256 in ancestors if sha256)) or "random weights"
+            raise ValueError(f"{newer} was not trained from {older}, {before_it.sha256}, but from {known}")
     tried = shares or SHARES
     by_folder = {
         folder: scored(before, after, tried, validations_in(folder), about_after.calibrated) for folder in data

@@ -149,6 +149,24 @@ def test_only_descendants_are_blended(streets, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_lies_between_two_of_several_trainings_is_shown(streets, tmp_path):
+    names = ("first", "between", "second")
+    parent = None
+    for seed, name in enumerate(names):
+        parent = saved(tmp_path / f"{name}.safetensors", network(seed), parent).sha256
+    first, between, second = (str(tmp_path / f"{name}.safetensors") for name in names)
+    rest = ["--data", str(tmp_path), "--share", "0.5", "--out", str(tmp_path / "out")]
+    for through in ([], ["--through", second]):
+        found = CliRunner().invoke(app, ["blend", first, second, *through, *rest])
+        assert "was not trained from" in str(found.exception or "") + found.output
+        assert not (tmp_path / "out").exists()
+    found = CliRunner().invoke(app, ["blend", first, second, "--through", between, *rest])
+    assert found.exit_code == 0, found.output
+    made, _ = load_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
+    ends = [network(seed).get_parameter(SHIFT) for seed in (0, 2)]
+    torch.testing.assert_close(made.get_parameter(SHIFT), sum(ends) / 2, atol=1e-4, rtol=1e-3)
+
+
 def test_what_is_served_is_what_the_estimator_gives():
     one = Prediction(torch.tensor([[[math.log(10.0)]]]), torch.tensor([[[math.log(0.2)]]]), [])
     # The least expected relative error of a Laplace distribution of log-depth, b = 0.2: -b ln(1 + b) / (1 - b).
