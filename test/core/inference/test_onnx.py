@@ -109,7 +109,7 @@ def test_a_picture_of_another_size_is_as_of_a_checkpoint_that_was_trained_on_it(
             assert (own.pixels, other.pixels) == (SMALL.pixels, 1024)
             np.testing.assert_allclose(other.estimate(sample, "rgb", ("rgb",)).depth, expected, rtol=1e-4)
             assert np.abs(own.estimate(sample, "rgb", ("rgb",)).depth / expected - 1).max() > 1e-2
-    with pytest.raises(ValueError, match="a whole number of 1024 to [0-9]+ was expected, found 5"):
+    with pytest.raises(ValueError, match=r"a whole number of 1024 to [0-9]+ was expected, found 5"):
         DepthEstimator.load(checkpoint, pixels=5)
 
 
