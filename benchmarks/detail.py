@@ -11,7 +11,6 @@ minutes on two cores, most of them for rendering.
 from __future__ import annotations
 
 import shlex
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VIEWS = {"wide_frames": "ahead", "wide_aside": "to the side", "wide_yards": "yards of the third town"}
 ENLARGED = 4
 """How many times as wide the streets are rendered as those of trainings: as many pixels as a real camera has."""
+STREETS = 40
 GAINS = (0.5, 1.0, 2.0, 3.0)
 COARSE = 4
 """What is finer than so many pixels of the network's picture is detail."""
@@ -83,7 +83,7 @@ def contrast(frames: Frames, pixels: int) -> float:
 
 def main(
     others: Annotated[list[Path] | None, typer.Argument(help="Checkpoints beside the shipped one.")] = None,
-    streets: Annotated[int, typer.Option(min=2, help="Streets of each kind of view.")] = 40,
+    streets: Annotated[int, typer.Option(min=2, help="Streets of each kind of view.")] = STREETS,
     kitti: Annotated[Path | None, typer.Option(help="KITTI object frames; left out by default.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Keep the rendered streets here.")] = None,
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = ROOT / "docs" / "results",
@@ -106,17 +106,19 @@ def main(
         if kitti is not None:
             frames = KittiFrames(kitti)
             sets[f"{len(frames)} KITTI frames"] = frames
+        contrasts = {about: contrast(frames, estimators["shipped"].pixels) for about, frames in sets.items()}
         for checkpoint, estimator in estimators.items():
             for about, frames in track(sets.items(), checkpoint, len(sets)):
-                cells = [checkpoint, about, f"{contrast(frames, estimator.pixels):.3f}"]
+                cells = [checkpoint, about, f"{contrasts[about]:.3f}"]
                 for gain in GAINS:
                     evaluation = Evaluation(crop="garg" if isinstance(frames, KittiFrames) else "none")
                     changed = Detailed(frames, estimator.pixels, gain)
                     cells.append(f"{evaluation.run(changed, estimator, ('rgb',)).mean(NETWORK)['abs_rel']:.3f}")
                 rows.append(cells)
     columns = ["checkpoint", "frames", "contrast", *("as they are" if g == 1 else f"detail x {g:g}" for g in GAINS)]
-    arguments = [arg for arg in sys.argv[1:] if arg != str(kitti)] if kitti else sys.argv[1:]
-    command = shlex.join(["python", "benchmarks/detail.py", *arguments]).replace("--kitti", "--kitti DIR")
+    # What the figures depend on; where the streets are kept does not change them.
+    options = [str(path) for path in others or ()] + (["--streets", str(streets)] if streets != STREETS else [])
+    command = shlex.join(["python", "benchmarks/detail.py", *options, *(["--kitti", "DIR"] if kitti else [])])
     page = [
         "# What hangs on fine detail\n",
         f"Made by `{command}` with the checkpoint of sha256 `{estimators['shipped'].info.sha256[:16]}…`: AbsRel of "
